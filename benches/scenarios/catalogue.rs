@@ -1,4 +1,4 @@
-//! The scenarios there are.
+//! The list of all scenarios.
 
 use crate::report::Figure;
 #[cfg(feature = "ssh")]
@@ -9,21 +9,21 @@ use crate::{
     writes,
 };
 
-/// One scenario: its name, what it measures, and the measurement.
+/// A scenario: its name, description and measurement.
 pub struct Scenario {
-    /// What it is called on the command line and in the tables.
+    /// Name on the command line and in the tables.
     pub name: &'static str,
-    /// One line.
+    /// Description in one line.
     pub about: &'static str,
     /// The measurement.
     pub run: fn(Scale) -> Outcome<Vec<Figure>>,
 }
 
-/// They take long and run only when they are named.
+/// Scenarios that take long and run only if they are named.
 pub const BY_NAME_ONLY: [&str; 1] = ["soak"];
 
-/// All of them, in the order in which they run. A new one is a function that returns figures and a line here;
-/// `floors::FLOORS` says what its figures are compared to.
+/// All scenarios, in the order in which they run. A new scenario is a function that returns figures, and an entry here;
+/// `floors::FLOORS` contains the floors of its figures.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "ping_pipelined", about: "PING over one session, as fast as it goes", run: load::ping_pipelined },
     Scenario {

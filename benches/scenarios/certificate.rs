@@ -1,4 +1,4 @@
-//! A throw-away certificate authority and a certificate of it for 127.0.0.1, made by the command `openssl`.
+//! A temporary certificate authority with a certificate for 127.0.0.1, created by the command `openssl`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,7 +23,7 @@ extendedKeyUsage = serverAuth
 /// Writes `ca.pem`, `server.pem` and `server.key` into a directory.
 ///
 /// # Errors
-/// `openssl` is not installed, or what it said.
+/// `openssl` is not installed, or its output.
 pub fn make(directory: &Path) -> Outcome<()> {
     const NEW_KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     std::fs::write(directory.join("openssl.cnf"), SETTINGS)?;
@@ -46,7 +46,7 @@ pub fn make(directory: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// The authority's certificate below a directory for which [`make`] was called.
+/// Returns the path of the authority's certificate in a directory for which [`make`] was called.
 #[must_use]
 pub fn authority(directory: &Path) -> PathBuf {
     directory.join("ca.pem")

@@ -1,4 +1,4 @@
-//! Cleaning of a database: how long one commit holds up the loop.
+//! Purges of a database: how long one commit delays the loop.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,16 +13,16 @@ use crate::load::percentile_ms;
 use crate::report::{Figure, Target};
 use crate::{Outcome, Scale};
 
-/// Rows of one commit while the database is filled.
+/// Number of rows per commit while the database is filled.
 const BATCH: usize = 10_000;
-/// Every so manieth row holds the output of a talkative command.
+/// One row in this many holds a long output of a command.
 const LARGE_EVERY: usize = 500;
 const LARGE_BYTES: usize = 1 << 20;
-/// Rows there are.
+/// Number of rows.
 pub const ROWS: usize = 100_000;
 
-/// A history of a week of which everything is too old, purged step by step: the commits with a step, each as durable as
-/// any other.
+/// Purges a history of a week, all of which has expired, step by step: the duration of the commits with a purge step,
+/// each as durable as any other.
 pub fn purge_100000(scale: Scale) -> Outcome<Vec<Figure>> {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{}-purge", std::process::id()));
     std::fs::create_dir_all(&directory)?;
@@ -31,7 +31,7 @@ pub fn purge_100000(scale: Scale) -> Outcome<Vec<Figure>> {
     measured
 }
 
-/// How long the text of a row is.
+/// Length in bytes of the text of a row.
 #[must_use]
 pub const fn len_bytes(number: usize) -> usize {
     if number.is_multiple_of(LARGE_EVERY) { LARGE_BYTES } else { 400 }

@@ -12,7 +12,7 @@ use crate::{Outcome, Scale};
 const CONNECTIONS: usize = 10;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// `echo` commands, all posted at once, until the last row of each is in the central's history.
+/// Posts `echo` commands all at once: time until the last row of each is in the central's history.
 pub fn commands_200(scale: Scale) -> Outcome<Vec<Figure>> {
     let pollers = [Daemon::start_ready(&Role::poller(2))?];
     let mut central = Daemon::start_ready(&Role::central(&pollers))?;
@@ -40,7 +40,7 @@ pub fn commands_200(scale: Scale) -> Outcome<Vec<Figure>> {
     Ok(vec![Figure { part: "", value, unit: "/s", target: Target::AtLeast(300.0), original: Some(17.9) }])
 }
 
-/// Posts a command for node 2 so often at once, and returns the tokens.
+/// Posts a command for node 2 `count` times at once, and returns the tokens.
 pub fn post_commands(client: &mut HttpClient, command: &str, count: usize) -> Outcome<Vec<String>> {
     let body = format!(r#"[{{"command":"{command}"}}]"#);
     client.send(request("POST", "/api/nodes/2/core/action/command", &body).repeat(count).as_bytes())?;
@@ -58,7 +58,7 @@ fn receive_tokens(client: &mut HttpClient, count: usize, tokens: &mut Vec<String
     Ok(())
 }
 
-/// COMMAND `true`, one every 60 ms for a minute: the processor time of the daemon itself, its children not counted.
+/// COMMAND `true`, one every 60 ms for a minute: processor time of the daemon without its children.
 pub fn commands_1000_a_minute(scale: Scale) -> Outcome<Vec<Figure>> {
     const PERIOD: Duration = Duration::from_millis(60);
     let daemon = Daemon::start_ready(&Role { with_api: true, ..Role::poller(1) })?;
@@ -78,8 +78,8 @@ pub fn commands_1000_a_minute(scale: Scale) -> Outcome<Vec<Figure>> {
     Ok(vec![Figure { part: "", value, unit: "% of a core", target: Target::AtMost(5.0), original: None }])
 }
 
-/// Asks the node for its log and looks into the central's own, as a user of the API would, until every token has ended
-/// well.
+/// Requests the node's log and reads the central's history, as a user of the API would, until every token has
+/// succeeded.
 pub fn wait_for_all(client: &mut HttpClient, mut tokens: Vec<String>) -> Outcome<()> {
     let begun = Instant::now();
     while let Some(token) = tokens.first() {

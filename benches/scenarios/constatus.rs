@@ -10,13 +10,13 @@ use crate::{Outcome, Scale};
 
 const NODES: usize = 20;
 
-/// How long `wrk` measures.
+/// Duration in seconds of a measurement with `wrk`.
 pub const SECONDS: usize = 10;
 
-/// About as long is the status of so many nodes.
+/// Approximate size in bytes of the status of the nodes.
 pub const ANSWER_BYTES: usize = 2_000;
 
-/// `GET constatus` of a central with 20 pullwss nodes that were pinged, over 16 connections.
+/// `GET constatus` over 16 connections to a central with 20 pullwss nodes that have answered a ping.
 pub fn rest_constatus_20_nodes(scale: Scale) -> Outcome<Vec<Figure>> {
     let mut figures = Vec::new();
     for (with_tls, part, bound) in [(false, "plain", 20_000.0), (true, "TLS", 10_000.0)] {
@@ -40,10 +40,10 @@ pub fn rest_constatus_20_nodes(scale: Scale) -> Outcome<Vec<Figure>> {
     Ok(figures)
 }
 
-/// Requests per second as `wrk` counts them, over 16 connections.
+/// Requests per second over 16 connections, as counted by `wrk`.
 ///
 /// # Errors
-/// There is no `wrk`, or what it said.
+/// `wrk` is not installed, or its output.
 pub fn wrk(url: &str, seconds: usize) -> Outcome<f64> {
     let output = Command::new("wrk")
         .args(["-t2", "-c16", &format!("-d{seconds}s"), url])

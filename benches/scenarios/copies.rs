@@ -1,4 +1,4 @@
-//! Copies from a central to a push node, both ours, over loopback.
+//! Copies from a central to a push node, both Stheno, over loopback.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -13,15 +13,15 @@ use crate::report::{Figure, Target};
 use crate::{Outcome, Scale, process};
 
 const PATIENCE: Duration = Duration::from_secs(180);
-/// Of the large file.
+/// Size in bytes of the large file.
 pub const FILE_BYTES: usize = 1_000_000_000;
 const PART_BYTES: usize = 1_000_000;
-/// How many small files there are.
+/// Number of small files.
 pub const FILES: usize = 2_000;
-/// Between two looks at a daemon's memory, which cost the processors something as well.
+/// Interval between two measurements of a daemon's memory, which themselves cost processor time.
 const MEMORY_LOOK: Duration = Duration::from_millis(200);
 
-/// One large file, until it is in its place, and what both ends take of memory meanwhile.
+/// Copies one large file: the rate until it is in place, and the memory of both ends.
 pub fn copy_1gb(scale: Scale) -> Outcome<Vec<Figure>> {
     let (poller, central) = pair()?;
     let source = central.directory().join("large");
@@ -51,7 +51,7 @@ pub fn copy_1gb(scale: Scale) -> Outcome<Vec<Figure>> {
     ])
 }
 
-/// A directory of small files, packed, sent and unpacked.
+/// Copies a directory of small files, which is packed, sent and unpacked.
 pub fn copy_2000_files(scale: Scale) -> Outcome<Vec<Figure>> {
     let (poller, central) = pair()?;
     let source = central.directory().join("many");
@@ -74,10 +74,10 @@ fn pair() -> Outcome<(Daemon, Daemon)> {
     Ok((poller, central))
 }
 
-/// A new directory of small files.
+/// Creates a directory of small files.
 ///
 /// # Errors
-/// What the file system says.
+/// The error of the file system.
 pub fn write_many(directory: &Path, count: usize) -> Outcome<()> {
     fs::create_dir(directory)?;
     for number in 0..count {
@@ -86,10 +86,10 @@ pub fn write_many(directory: &Path, count: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// A file of bytes that no two parts share.
+/// Writes a file without repeated parts.
 ///
 /// # Errors
-/// What the file system says.
+/// The error of the file system.
 pub fn write_large(path: &Path, bytes: usize) -> Outcome<()> {
     let mut file = BufWriter::new(File::create(path)?);
     let mut part: Vec<u8> = (0..PART_BYTES).map(|place| (place.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
@@ -98,12 +98,12 @@ pub fn write_large(path: &Path, bytes: usize) -> Outcome<()> {
         file.write_all(&part)?;
     }
     file.flush()?;
-    // The disk is to be at rest when it begins.
+    // The disk should be idle when the measurement begins.
     file.into_inner().map_err(|error| error.into_error())?.sync_all()?;
     Ok(())
 }
 
-/// Copies to node 2 and returns how long it took until the row that ends it was in the central's history.
+/// Copies to node 2 and returns the time until the row of its end was in the central's history.
 ///
 /// # Errors
 /// The copy failed or does not end.

@@ -1,4 +1,4 @@
-//! Start, memory and idleness.
+//! Start time, memory and idle wake-ups.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use crate::process::{pss_bytes, voluntary_switches};
 use crate::report::{Figure, Target};
 use crate::{Outcome, Scale};
 
-/// Memory of the start is given back 3 s after it.
+/// Time of a measurement before memory is returned to the system, which happens 3 s after the start.
 const BEFORE_RELEASE: Duration = Duration::from_secs(2);
 
-/// After this time nothing of a start or of a burst is going on any more, and its memory is given back.
+/// Time after which the work of a start or a burst is finished and its memory is returned to the system.
 pub const SETTLE: Duration = Duration::from_secs(12);
 
-/// How long an idle daemon is watched.
+/// How long an idle daemon is observed.
 const WATCH: Duration = Duration::from_secs(10);
 
-/// From start to the first answer of the API: the median of several starts with an empty database.
+/// Time from the start to the first answer of the API: median of several starts with an empty database.
 pub fn start_to_api(scale: Scale) -> Outcome<Vec<Figure>> {
     let mut measurements = Vec::new();
     for _ in 0..scale.of(20) {
@@ -33,7 +33,7 @@ pub fn start_to_api(scale: Scale) -> Outcome<Vec<Figure>> {
     Ok(vec![Figure { part: "", value, unit: "s", target: Target::AtMost(0.2), original: Some(4.7) }])
 }
 
-/// From the start of a central to the first PONG of a push node that runs already: the median of several starts.
+/// Time from the start of a central to the first PONG of a running push node: median of several starts.
 pub fn start_to_first_pong(scale: Scale) -> Outcome<Vec<Figure>> {
     let pollers = [Daemon::start_ready(&Role::poller(2))?];
     let mut measurements = Vec::new();
@@ -45,7 +45,7 @@ pub fn start_to_first_pong(scale: Scale) -> Outcome<Vec<Figure>> {
     Ok(vec![Figure { part: "", value, unit: "s", target: Target::AtMost(1.0), original: Some(21.0) }])
 }
 
-/// PSS of a poller that nobody talks to.
+/// PSS of a poller without connections.
 pub fn memory_poller_idle(_: Scale) -> Outcome<Vec<Figure>> {
     let poller = Daemon::start_ready(&Role::poller(2))?;
     std::thread::sleep(BEFORE_RELEASE);
@@ -72,7 +72,7 @@ pub fn memory_central_20_nodes(_: Scale) -> Outcome<Vec<Figure>> {
     Ok(vec![Figure { part: "", value, unit: "MB", target: Target::AtMost(10.0), original: Some(103.8) }])
 }
 
-/// How often any thread of an idle poller woke up.
+/// Number of wake-ups of all threads of an idle poller.
 pub fn idle_wakeups(_: Scale) -> Outcome<Vec<Figure>> {
     let poller = Daemon::start_ready(&Role::poller(2))?;
     std::thread::sleep(SETTLE);
@@ -83,7 +83,7 @@ pub fn idle_wakeups(_: Scale) -> Outcome<Vec<Figure>> {
     Ok(vec![Figure { part: "", value, unit: "in 10 s", target: Target::AtMost(0.0), original: None }])
 }
 
-/// In units of 10^6.
+/// Converts bytes to MB (10^6 bytes).
 #[expect(clippy::cast_precision_loss, reason = "sizes of processes are far below 2^52")]
 pub fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6

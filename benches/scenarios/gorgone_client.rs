@@ -1,4 +1,4 @@
-//! A blocking client of the external socket, on the daemon's own wire layer.
+//! A blocking client of the external socket, which uses the daemon's wire layer.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -17,7 +17,7 @@ use crate::platform::SystemRandomness;
 const NAME: &str = "gorgone-bench";
 const READ_BYTES: usize = 64 * 1024;
 
-/// No answer for so long ends a measurement.
+/// Time without an answer after which a measurement ends.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One sealed session.
@@ -27,17 +27,17 @@ pub struct GorgoneClient {
     key: SessionKey,
 }
 
-/// Before the key is agreed on.
+/// The state before the key exchange.
 struct Opening {
     stream: TcpStream,
     connection: Connection,
 }
 
 impl GorgoneClient {
-    /// Connects to a daemon on loopback and does the handshake with a key that it knows.
+    /// Connects to a daemon on loopback and performs the handshake with a key that the daemon knows.
     ///
     /// # Errors
-    /// When it is not there, refuses the key or does not answer.
+    /// The daemon is not running, refuses the key or does not answer.
     pub fn connect(port: u16, private_key: &PrivateKey) -> Outcome<Self> {
         let mut random = SystemRandomness::default();
         let mut suffix = [0; 12];
@@ -72,7 +72,7 @@ impl GorgoneClient {
         }
     }
 
-    /// Messages sealed and framed, ready to be written.
+    /// Returns sealed and framed messages, ready to be written.
     #[must_use]
     pub fn frames(&mut self, texts: impl Iterator<Item = String>) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -90,18 +90,18 @@ impl GorgoneClient {
     /// Sends one message and waits for the reply to it.
     ///
     /// # Errors
-    /// When none comes.
+    /// No reply arrives.
     pub fn request(&mut self, text: &str) -> Outcome<Vec<u8>> {
         self.connection.send_message(&self.key.seal(text.as_bytes()));
         drain(&mut self.connection, |piece| self.stream.write(piece))?;
         self.receive()
     }
 
-    /// Writes `frames` as fast as they are taken while it reads `replies` messages; the one with number `n` has to
-    /// begin with `[KIND] [PREFIXn] ` and to hold `part`. Returns how long that took.
+    /// Writes `frames` as fast as they are taken while reading `replies` messages; message number `n` must begin with
+    /// `[KIND] [PREFIXn] ` and contain `part`. Returns the duration.
     ///
     /// # Errors
-    /// When a reply is another one or none comes.
+    /// A reply is different or missing.
     pub fn pipeline(
         &mut self,
         frames: &[u8],
@@ -129,7 +129,7 @@ impl GorgoneClient {
         })
     }
 
-    /// The next sealed message, opened.
+    /// Receives and opens the next sealed message.
     fn receive(&mut self) -> Outcome<Vec<u8>> {
         let payload = next_message(&mut self.stream, &mut self.connection)?;
         self.key.open(&payload).ok_or_else(|| format!("a message does not open: {}", payload.escape_ascii()).into())
@@ -162,7 +162,7 @@ fn next_message(stream: &mut TcpStream, connection: &mut Connection) -> Outcome<
             Some(Event::Ready { .. }) => {}
             Some(Event::Multipart { .. }) => return Err("a message of several frames".into()),
             None => {
-                // The handshake's own answers; replies to heartbeats as well.
+                // Sends answers of the handshake and replies to heartbeats.
                 drain(connection, |piece| stream.write(piece))?;
                 let mut bytes = [0; READ_BYTES];
                 let count = stream.read(&mut bytes)?;

@@ -1,4 +1,4 @@
-//! A blocking HTTP client that keeps its connection and may pipeline.
+//! A blocking HTTP client that keeps its connection open and supports pipelining.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::Outcome;
 const READ_BYTES: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One connection to a daemon's API.
+/// A connection to a daemon's API.
 pub struct HttpClient {
     stream: TcpStream,
     buffer: ReceiveBuffer,
@@ -27,10 +27,10 @@ pub struct HttpResponse {
 }
 
 impl HttpResponse {
-    /// The body of a good response as JSON.
+    /// Returns the body of a successful response as JSON.
     ///
     /// # Errors
-    /// Another status than 200, or no JSON.
+    /// The status is not 200, or the body is not JSON.
     pub fn json(&self) -> Outcome<Value> {
         if self.status != 200 {
             return Err(format!("status {}: {}", self.status, self.body.escape_ascii()).into());
@@ -39,7 +39,7 @@ impl HttpResponse {
     }
 }
 
-/// The bytes of a request.
+/// Returns the bytes of a request.
 #[must_use]
 pub fn request(method: &str, path: &str, body: &str) -> String {
     let length = body.len();
@@ -50,7 +50,7 @@ impl HttpClient {
     /// Connects to a daemon on loopback.
     ///
     /// # Errors
-    /// When it is not there.
+    /// The daemon is not running.
     pub fn connect(port: u16) -> Outcome<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
@@ -58,10 +58,10 @@ impl HttpClient {
         Ok(Self { stream, buffer: ReceiveBuffer::new() })
     }
 
-    /// `GET`s a path.
+    /// Sends a `GET` request for a path.
     ///
     /// # Errors
-    /// When no response comes.
+    /// No response arrives.
     pub fn get(&mut self, path: &str) -> Outcome<HttpResponse> {
         self.send(request("GET", path, "").as_bytes())?;
         self.receive()
@@ -70,15 +70,15 @@ impl HttpClient {
     /// Writes requests without waiting for responses.
     ///
     /// # Errors
-    /// When the connection is gone.
+    /// The connection is closed.
     pub fn send(&mut self, requests: &[u8]) -> Outcome<()> {
         Ok(self.stream.write_all(requests)?)
     }
 
-    /// The next response.
+    /// Reads the next response.
     ///
     /// # Errors
-    /// When none comes.
+    /// No response arrives.
     pub fn receive(&mut self) -> Outcome<HttpResponse> {
         loop {
             if let Some((response, used_bytes)) = parse(self.buffer.readable())? {
@@ -94,11 +94,11 @@ impl HttpClient {
         }
     }
 
-    /// Writes `requests` as fast as they are taken while it reads `count` responses, all with that status. Returns how
-    /// long that took.
+    /// Writes `requests` as fast as they are taken while reading `count` responses, all of which must have `status`.
+    /// Returns the duration.
     ///
     /// # Errors
-    /// Another status, or no response.
+    /// A response has another status or is missing.
     pub fn pipeline(&mut self, requests: &[u8], count: usize, status: u16) -> Outcome<Duration> {
         let mut writing = self.stream.try_clone()?;
         let started = Instant::now();

@@ -8,25 +8,25 @@ use crate::platform::{Daemon, Role, key};
 use crate::report::{Figure, Target};
 use crate::{Outcome, Scale};
 
-/// `count` per second of `elapsed`.
+/// Returns `count` per second for the duration `elapsed`.
 pub fn per_second(count: usize, elapsed: Duration) -> f64 {
     float(count) / elapsed.as_secs_f64().max(1e-9)
 }
 
-/// A count as a figure.
+/// Converts a count to a figure.
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 pub const fn float(count: usize) -> f64 {
     count as f64
 }
 
-/// The value that `percent` of the measurements do not exceed, in milliseconds. Sorts them.
+/// Sorts the measurements and returns the percentile in milliseconds.
 pub fn percentile_ms(measurements: &mut [Duration], percent: usize) -> f64 {
     measurements.sort_unstable();
     let rank = measurements.len().saturating_mul(percent).div_ceil(100).max(1);
     measurements.get(rank.saturating_sub(1)).map_or(f64::NAN, |duration| duration.as_secs_f64() * 1_000.0)
 }
 
-/// PING over one session, as fast as it goes.
+/// PINGs over one session, pipelined as fast as possible.
 pub fn ping_pipelined(scale: Scale) -> Outcome<Vec<Figure>> {
     let daemon = Daemon::start_ready(&Role::poller(2))?;
     let mut client = GorgoneClient::connect(daemon.port, key()?)?;
@@ -39,7 +39,7 @@ pub fn ping_pipelined(scale: Scale) -> Outcome<Vec<Figure>> {
     Ok(vec![Figure { part: "", value, unit: "/s", target: Target::AtLeast(100_000.0), original: Some(4_400.0) }])
 }
 
-/// PUTLOG over one session: every reply means a row that is on the disk. The rows are counted afterwards.
+/// PUTLOGs over one session. Every reply means that a row is on the disk. The rows are counted afterwards.
 pub fn putlog_pipelined(scale: Scale) -> Outcome<Vec<Figure>> {
     let mut daemon = Daemon::start_ready(&Role::poller(2))?;
     let mut client = GorgoneClient::connect(daemon.port, key()?)?;
@@ -55,7 +55,7 @@ pub fn putlog_pipelined(scale: Scale) -> Outcome<Vec<Figure>> {
     Ok(vec![Figure { part: "", value, unit: "/s", target: Target::AtLeast(50_000.0), original: Some(560.0) }])
 }
 
-/// PUTLOGs with tokens `PREFIX-0` …, ready to be written.
+/// Returns PUTLOGs with the tokens `PREFIX-0` …, ready to be written.
 pub fn put_logs(client: &mut GorgoneClient, prefix: &str, count: usize) -> Vec<u8> {
     client.frames((0..count).map(|number| put_log(prefix, number)))
 }
@@ -66,7 +66,7 @@ fn put_log(prefix: &str, number: usize) -> String {
     )
 }
 
-/// How many rows with such a token a daemon's database holds; the daemon must not run.
+/// Returns the number of rows with a matching token in a daemon's database; the daemon must not be running.
 pub fn count_rows(daemon: &Daemon, pattern: &str) -> Outcome<usize> {
     let database = rusqlite::Connection::open(daemon.database())?;
     let count: i64 =
@@ -74,7 +74,7 @@ pub fn count_rows(daemon: &Daemon, pattern: &str) -> Outcome<usize> {
     Ok(usize::try_from(count)?)
 }
 
-/// PING one at a time.
+/// PINGs one at a time.
 pub fn ping_latency(scale: Scale) -> Outcome<Vec<Figure>> {
     let daemon = Daemon::start_ready(&Role::poller(2))?;
     let mut client = GorgoneClient::connect(daemon.port, key()?)?;
@@ -92,7 +92,7 @@ pub fn ping_latency(scale: Scale) -> Outcome<Vec<Figure>> {
     ])
 }
 
-/// PUTLOG one at a time: every reply waits for the disk.
+/// PUTLOGs one at a time; every reply waits for the disk.
 pub fn putlog_latency(scale: Scale) -> Outcome<Vec<Figure>> {
     let daemon = Daemon::start_ready(&Role::poller(2))?;
     let mut client = GorgoneClient::connect(daemon.port, key()?)?;
@@ -111,7 +111,7 @@ pub fn putlog_latency(scale: Scale) -> Outcome<Vec<Figure>> {
     ])
 }
 
-/// Requests that need no history (an unknown action): what HTTP and the way of a call cost.
+/// Requests that need no history (an unknown action): the cost of HTTP and of dispatching a call.
 pub fn rest_pipelined(scale: Scale) -> Outcome<Vec<Figure>> {
     let (value, p99) = rest("/api/internal/nothing", 404, scale.of(300_000), scale.of(20_000))?;
     Ok(vec![
@@ -120,7 +120,7 @@ pub fn rest_pipelined(scale: Scale) -> Outcome<Vec<Figure>> {
     ])
 }
 
-/// Questions to the history.
+/// Queries of the history.
 pub fn rest_log(scale: Scale) -> Outcome<Vec<Figure>> {
     let (value, p99) = rest("/api/log/no-such-token", 200, scale.of(100_000), scale.of(20_000))?;
     Ok(vec![
@@ -129,7 +129,7 @@ pub fn rest_log(scale: Scale) -> Outcome<Vec<Figure>> {
     ])
 }
 
-/// `GET constatus`; of answers that are alike the first leaves a history row.
+/// `GET constatus`; only the first of identical answers causes a history row.
 pub fn rest_constatus(scale: Scale) -> Outcome<Vec<Figure>> {
     let (value, p99) = rest("/api/internal/constatus", 200, scale.of(100_000), scale.of(2_000))?;
     Ok(vec![
@@ -138,7 +138,7 @@ pub fn rest_constatus(scale: Scale) -> Outcome<Vec<Figure>> {
     ])
 }
 
-/// Answers per second when pipelined, and the p99 of single ones in milliseconds.
+/// Measures the answers per second when pipelined, and the 99th percentile of single ones in milliseconds.
 fn rest(path: &str, status: u16, pipelined: usize, single: usize) -> Outcome<(f64, f64)> {
     let mut daemon = Daemon::start_ready(&Role { with_api: true, ..Role::poller(1) })?;
     daemon.wait_until("its API", |daemon| Ok(HttpClient::connect(daemon.api_port).is_ok()))?;

@@ -1,18 +1,18 @@
-//! Measures real daemons: speed, latency, start, memory. Linux only; nothing here fails because of a figure.
+//! Measures real daemons: throughput, latency, start time, memory. Linux only; no figure causes a failure.
 //!
 //!     cargo bench --locked --bench scenarios                 all of them
 //!     cargo bench --locked --bench scenarios -- NAME…        just these
 //!     cargo bench --locked --bench scenarios -- --list
 //!
-//! `--quick` does a tenth of the work; `--json FILE` writes the figures there as well, `--markdown FILE` puts the table
-//! into a page between its two markers. `--usage` prints what each daemon has used when it ends: on a machine that does
-//! other work, too, processor time tells more than time. `--peer CMD` measures another daemon, which the shell command CMD starts (see
-//! [`peer`]).
+//! `--quick` does a tenth of the work; `--json FILE` also writes the figures to a file, `--markdown FILE` inserts the
+//! table into a page between two markers. `--usage` prints the resources that each daemon has used when it ends: on a
+//! machine with other load, processor time is more reliable than elapsed time. `--peer CMD` measures another daemon,
+//! which is started by the shell command CMD (see [`peer`]).
 //!
-//! Each daemon is the release binary with its own directory, keys and configuration below the target directory; the
-//! load comes from this process, over loopback. A figure stands beside its target, the floor that was measured in the
-//! same run ([`floors`]) and the original's figure: that of a Perl Gorgone 23.10 on a 2-core machine, its best where a
-//! range was seen. Only the ratio to it means something, and only on such a machine.
+//! Each daemon is the release binary with its own directory, keys and configuration below the target directory; this
+//! process generates the load, over loopback. A figure is shown with its target, with the floor that was measured in
+//! the same run ([`floors`]) and with the original's figure: that of a Perl Gorgone 23.10 on a 2-core machine, the best
+//! one if there was a range. Only the ratio to it is meaningful, and only on such a machine.
 
 mod catalogue;
 mod certificate;
@@ -50,24 +50,24 @@ use std::process::ExitCode;
 
 use report::Report;
 
-/// What a step of a scenario brings; any error ends the scenario.
+/// Result of a step of a scenario; any error ends the scenario.
 pub type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// How much work a scenario does.
+/// The amount of work of a scenario.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
     divisor: usize,
 }
 
 impl Scale {
-    /// `count`, or a tenth of it where it has to be quick.
+    /// Returns `count`, or a tenth of it with `--quick`.
     #[must_use]
     pub const fn of(self, count: usize) -> usize {
         count.div_ceil(self.divisor)
     }
 }
 
-/// What the command line asks for.
+/// The parsed command line.
 struct Arguments {
     names: Vec<String>,
     json: Option<PathBuf>,
@@ -93,7 +93,7 @@ fn parse_arguments() -> Outcome<Arguments> {
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
-            // cargo adds it.
+            // cargo adds this option.
             "--bench" => {}
             floors::HOLD_TLS => {
                 let count = words.next().ok_or("how many?")?.parse()?;
@@ -115,7 +115,7 @@ fn parse_arguments() -> Outcome<Arguments> {
     Ok(arguments)
 }
 
-/// Runs what was asked for; `false` when a scenario could not be measured.
+/// Runs the requested scenarios; returns `false` if one could not be measured.
 fn run(arguments: &Arguments) -> Outcome<bool> {
     if arguments.list {
         for scenario in catalogue::SCENARIOS {

@@ -1,4 +1,4 @@
-//! Whether memory stays where it is while work goes through.
+//! Stability of memory use under work.
 
 use std::time::{Duration, Instant};
 
@@ -16,11 +16,11 @@ const COMMANDS: usize = 10_000;
 const COMMANDS_AT_ONCE: usize = 200;
 const COPIED_BYTES: usize = 100_000_000;
 
-/// How long the soak goes on, and after which time it counts.
+/// Duration of the soak in seconds.
 const SOAK_S: usize = 300;
 const WARM_UP_S: usize = 60;
 
-/// PSS of a poller before and after 10,000 commands and a copy of 100 MB to it, through a central.
+/// PSS of a poller before and after 10,000 commands and a copy of 100 MB through a central.
 pub fn memory_after_work(scale: Scale) -> Outcome<Vec<Figure>> {
     let pollers = [Daemon::start_ready(&Role::poller(2))?];
     let mut central = Daemon::start_ready(&Role::central(&pollers))?;
@@ -45,7 +45,7 @@ pub fn memory_after_work(scale: Scale) -> Outcome<Vec<Figure>> {
     ])
 }
 
-/// How much heap and stacks of a poller and its central grow from the first to the fifth minute of steady work.
+/// Growth of heap and stacks of a poller and its central from the first to the fifth minute of steady work.
 pub fn soak(scale: Scale) -> Outcome<Vec<Figure>> {
     let pollers = [Daemon::start_ready(&Role::poller(2))?];
     let mut central = Daemon::start_ready(&Role { ping_s: Some(5), ..Role::central(&pollers) })?;

@@ -1,4 +1,4 @@
-//! The table of a run, put into a page of the documentation.
+//! Inserts the table of a run into a page of the documentation.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,10 +9,10 @@ use crate::report::Report;
 const BEGIN: &str = "<!-- figures: written by cargo bench --locked --bench scenarios -- --markdown -->";
 const END: &str = "<!-- end of figures -->";
 
-/// Replaces what stands between the two markers of a page by where the figures are from and the table.
+/// Replaces the text between the two markers of a page by the origin of the figures and the table.
 ///
 /// # Errors
-/// The page cannot be read or written, or lacks a marker.
+/// The page cannot be read or written, or a marker is missing.
 pub fn write(file: &Path, report: &Report) -> Outcome<()> {
     let page = std::fs::read_to_string(file)?;
     let (before, rest) = page.split_once(BEGIN).ok_or_else(|| format!("it lacks the line '{BEGIN}'"))?;
@@ -21,7 +21,7 @@ pub fn write(file: &Path, report: &Report) -> Outcome<()> {
     Ok(std::fs::write(file, text)?)
 }
 
-/// Version, commit, day and machine.
+/// Returns version, commit, day and machine.
 fn origin() -> String {
     let said = |program: &str, words: &[&str]| {
         let output = Command::new(program).args(words).current_dir(env!("CARGO_MANIFEST_DIR")).output();

@@ -1,4 +1,4 @@
-//! What single parts of the program buy, each beside the same work without it.
+//! The effect of single parts of the program, each compared to the same work without it.
 
 use std::alloc::{GlobalAlloc as _, Layout, System};
 use std::hint::black_box;
@@ -10,16 +10,16 @@ use crate::load::float;
 use crate::report::{Figure, Target};
 use crate::{Outcome, Scale};
 
-/// As a chunk of a file that is encoded.
+/// Size in bytes of a block: that of an encoded chunk of a file.
 const BLOCK_BYTES: usize = 400 << 10;
-/// Apart from each other as pages are, so that each is touched.
+/// Distance in bytes of the touched bytes: a page, so that each page is touched.
 const STEP_BYTES: usize = 4 << 10;
 
 const fn figure(part: &'static str, value: f64) -> Figure {
     Figure { part, value, unit: "µs", target: Target::Small, original: None }
 }
 
-/// Microseconds for each of `count` rounds.
+/// Returns the microseconds per round of `count` rounds.
 fn each_us(count: usize, mut round: impl FnMut() -> Outcome<()>) -> Outcome<f64> {
     let begun = Instant::now();
     for _ in 0..count {
@@ -28,8 +28,9 @@ fn each_us(count: usize, mut round: impl FnMut() -> Outcome<()>) -> Outcome<f64>
     Ok(begun.elapsed().as_secs_f64() * 1e6 / float(count))
 }
 
-/// A block of a chunk's size taken, touched and given back: by the shelf in front of the C library's allocator, and
-/// without it. Then the two pipes of a command: of one page each, for the order of what is printed, and as they come.
+/// Measures allocating, touching and freeing a block of a chunk's size, with and without our cache in front of the C
+/// library's allocator; then the two pipes of a command, limited to one page each (which keeps the order of the
+/// outputs) and with the default size.
 pub fn parts(scale: Scale) -> Outcome<Vec<Figure>> {
     let blocks = scale.of(20_000);
     let with_shelf = each_us(blocks, || {
@@ -40,7 +41,8 @@ pub fn parts(scale: Scale) -> Outcome<Vec<Figure>> {
     })?;
     let layout = Layout::array::<u8>(BLOCK_BYTES)?;
     let without_shelf = each_us(blocks, || {
-        // SAFETY: the layout has a size, the block is given back with it, and nothing behind its end is touched.
+        // SAFETY: the size of the layout is not zero, the block is freed with the same layout, and nothing after its
+        // end is touched.
         #[allow(unsafe_code)]
         unsafe {
             let block = System.alloc(layout);
@@ -77,7 +79,7 @@ pub fn parts(scale: Scale) -> Outcome<Vec<Figure>> {
 /// Writes to each page of a block of [`BLOCK_BYTES`].
 fn touch(block: *mut u8) {
     for offset in (0..BLOCK_BYTES).step_by(STEP_BYTES) {
-        // SAFETY: the block has so many bytes.
+        // SAFETY: the block has [`BLOCK_BYTES`] bytes.
         #[allow(unsafe_code)]
         unsafe {
             block.add(offset).write_volatile(1);

@@ -1,5 +1,4 @@
-//! The command that starts the daemon which is measured: our own program, or another one that takes its place
-//! (`--peer`).
+//! The command that starts the measured daemon: our program, or another one that replaces it (`--peer`).
 
 use std::path::Path;
 use std::process::Command;
@@ -7,20 +6,20 @@ use std::sync::OnceLock;
 
 static PEER: OnceLock<String> = OnceLock::new();
 
-/// From now on daemons are started by this shell command. `{config}` and `{logfile}` in it stand for the two files;
-/// without them the options `--config=FILE --logfile=FILE --severity=error` are appended.
+/// Sets the shell command that starts daemons from now on. `{config}` and `{logfile}` in it are replaced by the two
+/// files; without them the options `--config=FILE --logfile=FILE --severity=error` are appended.
 pub fn set(command: String) {
-    // Set once, by the command line.
+    // This is called only once, for the command line.
     PEER.set(command).unwrap_or_default();
 }
 
-/// The command of another daemon, where one is measured.
+/// Returns the command of another daemon, if one is measured.
 #[must_use]
 pub fn get() -> Option<&'static str> {
     PEER.get().map(String::as_str)
 }
 
-/// What starts the daemon whose files are in `directory`.
+/// Returns the command that starts the daemon with the files in `directory`.
 #[must_use]
 pub fn command(directory: &Path) -> Command {
     let (config, logfile) = (directory.join("config.yaml"), directory.join("daemon.log"));

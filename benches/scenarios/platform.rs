@@ -1,4 +1,4 @@
-//! Directories, keys, configuration and processes of the daemons that are measured.
+//! Directories, keys, configuration and processes of the measured daemons.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -20,23 +20,23 @@ use crate::http_client::HttpClient;
 use crate::process::Writes;
 use crate::{Outcome, certificate, peer, process};
 
-/// A daemon that does not get there in this time never will. Another one than ours may take its time.
+/// Time limit for a daemon to reach a state; longer for another daemon than ours.
 fn patience() -> Duration {
     Duration::from_secs(if peer::get().is_some() { 180 } else { 30 })
 }
 
-/// The token of every WebSocket listener here.
+/// The token of every WebSocket listener.
 pub const WEBSOCKET_TOKEN: &str = "t0k3n-of-the-measurements";
 
 /// Whether each daemon's use of processor and files is printed when it is killed (`--usage`).
 pub static USAGE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
-/// The system's randomness.
+/// The random source of the system.
 #[derive(Default)]
 pub struct SystemRandomness(Option<SystemRandom>);
 
 impl SystemRandomness {
-    /// A seed for one job.
+    /// Returns a seed for one job.
     #[must_use]
     pub fn seed(&mut self) -> [u8; SEED_LEN] {
         let mut seed = [0; SEED_LEN];
@@ -48,15 +48,15 @@ impl SystemRandomness {
 impl Random for SystemRandomness {
     fn fill(&mut self, bytes: &mut [u8]) {
         let source = self.0.get_or_insert_with(SystemRandom::new);
-        // The system's source fails on no system that these measurements run on; zeros would do for a measurement.
+        // The system's source does not fail on the systems used for measurements; zeros would be sufficient here.
         source.fill(bytes).unwrap_or_default();
     }
 }
 
-/// The one key of all daemons and clients here: who has which key costs nothing, making keys does.
+/// Returns the key of all daemons and clients. One key is enough, because only the generation of keys takes time.
 ///
 /// # Errors
-/// When none can be made.
+/// No key can be generated.
 pub fn key() -> Outcome<&'static PrivateKey> {
     static KEY: OnceLock<Result<PrivateKey, String>> = OnceLock::new();
     let key = KEY.get_or_init(|| {
@@ -65,30 +65,31 @@ pub fn key() -> Outcome<&'static PrivateKey> {
     Ok(key.as_ref().map_err(Clone::clone)?)
 }
 
-/// What a daemon is to be.
+/// The role of a daemon.
 pub struct Role {
-    /// Its id.
+    /// Id of the daemon.
     pub id: u64,
-    /// Whether it has the REST API.
+    /// Whether the REST API is enabled.
     pub with_api: bool,
-    /// Ids and ports of the nodes that it reaches; with them it has a proxy.
+    /// Ids and ports of its push nodes; if there are any, the proxy is loaded.
     pub nodes: Vec<(u64, u16)>,
-    /// Ids of nodes that it reaches by SSH and what their entries say; with them it has a proxy.
+    /// Ids and register entries of its SSH nodes; if there are any, the proxy is loaded.
     pub ssh_nodes: Vec<(u64, String)>,
-    /// Pullwss nodes with the ids from 2 on that may dial in; with them it has a proxy and a WebSocket listener.
+    /// Number of pullwss nodes, with ids from 2, that may dial in; if there are any, the proxy with a WebSocket
+    /// listener is loaded.
     pub websocket_nodes: usize,
-    /// Period of its pings in seconds, where it is not the original's.
+    /// Interval of its pings in seconds; `None` for the original's default.
     pub ping_s: Option<u32>,
-    /// Whether its listeners, of the API and of WebSockets, use TLS.
+    /// Whether the listeners of the API and of WebSockets use TLS.
     pub with_tls: bool,
-    /// Port of the WebSocket listener, without TLS, of the central that it dials.
+    /// Port of the WebSocket listener (without TLS) of the central that it dials.
     pub central: Option<u16>,
     /// Port of the external socket of the central that it dials.
     pub pull: Option<u16>,
 }
 
 impl Role {
-    /// A node with the module `action`.
+    /// Returns the role of a node with the module `action`.
     #[must_use]
     pub const fn poller(id: u64) -> Self {
         Self {
@@ -104,26 +105,26 @@ impl Role {
         }
     }
 
-    /// A central with the API that reaches these pollers.
+    /// Returns the role of a central with the API and these pollers as push nodes.
     #[must_use]
     pub fn central(pollers: &[Daemon]) -> Self {
         let nodes = (2..).zip(pollers).map(|(id, poller)| (id, poller.port)).collect();
         Self { with_api: true, nodes, ..Self::poller(1) }
     }
 
-    /// A central with the API into which so many pullwss nodes may dial.
+    /// Returns the role of a central with the API into which `nodes` pullwss nodes may dial.
     #[must_use]
     pub fn websocket_server(nodes: usize, ping_s: u32, with_tls: bool) -> Self {
         Self { with_api: true, websocket_nodes: nodes, ping_s: Some(ping_s), with_tls, ..Self::poller(1) }
     }
 
-    /// A poller that dials a central's WebSocket listener.
+    /// Returns the role of a poller that dials a central's WebSocket listener.
     #[must_use]
     pub fn websocket_dialer(id: u64, central: &Daemon) -> Self {
         Self { central: Some(central.websocket_port), ..Self::poller(id) }
     }
 
-    /// A poller that dials a central's external socket.
+    /// Returns the role of a poller that dials a central's external socket.
     #[must_use]
     pub fn pull_node(id: u64, central: &Daemon) -> Self {
         Self { pull: Some(central.port), ..Self::poller(id) }
@@ -136,19 +137,19 @@ pub struct Daemon {
     directory: PathBuf,
     /// Port of the external socket.
     pub port: u16,
-    /// Port of the API; nobody listens there without it.
+    /// Port of the API; unused if the API is disabled.
     pub api_port: u16,
-    /// Port of the WebSocket listener; nobody listens there without it.
+    /// Port of the WebSocket listener; unused if there is none.
     pub websocket_port: u16,
-    /// When it was started.
+    /// Time of the start.
     pub started: Instant,
 }
 
 impl Daemon {
-    /// Writes keys and configuration and starts the daemon; it may not be ready yet.
+    /// Writes keys and configuration and starts the daemon, without waiting until it is ready.
     ///
     /// # Errors
-    /// When files cannot be written or the program cannot be started.
+    /// Files cannot be written or the program cannot be started.
     pub fn start(role: &Role) -> Outcome<Self> {
         static RUNS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let run = RUNS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -156,8 +157,8 @@ impl Daemon {
         fs::create_dir_all(&directory)?;
         let ports = Ports { external: free_port()?, api: free_port()?, websocket: free_port()? };
         write_files(&directory, role, &ports)?;
-        // A program of its own: pages that are shared with the other daemons here would make each of them look smaller
-        // than the only one of a machine is.
+        // Each daemon has its own copy of the program: pages shared with other daemons would make each look smaller
+        // than the only daemon of a machine.
         if peer::get().is_none() {
             fs::copy(env!("CARGO_BIN_EXE_stheno"), directory.join("stheno"))?;
         }
@@ -167,10 +168,10 @@ impl Daemon {
         Ok(Self { child, directory, port, api_port, websocket_port, started })
     }
 
-    /// Kills the daemon and starts it again as it was.
+    /// Kills the daemon and starts it again with the same files.
     ///
     /// # Errors
-    /// When the program cannot be started.
+    /// The program cannot be started.
     pub fn restart(&mut self) -> Outcome<()> {
         self.kill()?;
         self.started = Instant::now();
@@ -178,10 +179,10 @@ impl Daemon {
         Ok(())
     }
 
-    /// Starts a daemon and waits until its external socket is there.
+    /// Starts a daemon and waits until its external socket accepts connections.
     ///
     /// # Errors
-    /// When it does not get there.
+    /// The daemon does not become ready.
     pub fn start_ready(role: &Role) -> Outcome<Self> {
         let mut daemon = Self::start(role)?;
         daemon.wait_until("its external socket", |daemon| {
@@ -190,28 +191,28 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// The process.
+    /// Returns the process id.
     #[must_use]
     pub fn process(&self) -> u32 {
         self.child.id()
     }
 
-    /// Where its files are.
+    /// Returns the directory of its files.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The database file.
+    /// Returns the path of the database.
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.directory.join("history.sdb")
     }
 
-    /// Waits for a condition, looking every millisecond, and returns the time since the start at which it held.
+    /// Waits for a condition, which is checked every millisecond, and returns the time since the start of the daemon.
     ///
     /// # Errors
-    /// When the daemon ends or the condition does not come about; with the end of its log.
+    /// The daemon ends or the condition is not met in time; with the end of the log.
     pub fn wait_until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> Outcome<bool>) -> Outcome<Duration> {
         let begun = Instant::now();
         loop {
@@ -231,7 +232,7 @@ impl Daemon {
     /// Waits until every one of `nodes` has answered a ping.
     ///
     /// # Errors
-    /// When one does not.
+    /// A node does not answer.
     pub fn wait_for_pongs(&mut self, nodes: usize) -> Outcome<Duration> {
         self.wait_until("answer to a ping of every node", |daemon| {
             let status = HttpClient::connect(daemon.api_port)?.get("/api/internal/constatus")?.json()?;
@@ -241,25 +242,25 @@ impl Daemon {
         })
     }
 
-    /// Kills the daemon and waits for its end, so that its files may be looked at.
+    /// Kills the daemon and waits for its end, so that its files can be read.
     ///
     /// # Errors
-    /// When it cannot be waited for.
+    /// Waiting for the process fails.
     pub fn kill(&mut self) -> Outcome<()> {
         if USAGE.load(std::sync::atomic::Ordering::Relaxed) {
             self.print_usage().unwrap_or_default();
         }
-        // Another daemon may have processes beside the one that was started. None is left when it had ended already.
+        // Another daemon may have several processes. There are none if it has already ended.
         process::signal_group("KILL", self.child.id()).unwrap_or_default();
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Asks the daemon to stop and returns how long it took until all its processes were gone.
+    /// Stops the daemon with SIGTERM and returns the time until all its processes have ended.
     ///
     /// # Errors
-    /// When it does not stop in time, or not with status 0.
+    /// The daemon does not stop in time, or its exit status is not 0.
     pub fn stop(&mut self) -> Outcome<Duration> {
         let begun = Instant::now();
         process::signal_group("TERM", self.child.id())?;
@@ -275,7 +276,7 @@ impl Daemon {
         Err(format!("it did not stop within {} s: {}", patience().as_secs(), self.last_words()).into())
     }
 
-    /// Says what the daemon has used so far.
+    /// Prints the resources that the daemon has used so far.
     fn print_usage(&self) -> Outcome<()> {
         let (seconds, writes) = (process::own_cpu_seconds(self.process())?, process::Writes::of(self.process())?);
         let name = self.directory.file_name().unwrap_or_default().to_string_lossy();
@@ -294,13 +295,13 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Ended already, perhaps; a directory that stays behind does no harm.
+        // The daemon may have ended already; a remaining directory is harmless.
         self.kill().unwrap_or_default();
         fs::remove_dir_all(&self.directory).unwrap_or_default();
     }
 }
 
-/// Numbers of a constatus map may be written as text.
+/// Reads a number of a constatus map, which may be written as text.
 fn as_f64(value: Option<&Value>) -> f64 {
     match value {
         Some(Value::Number(number)) => number.as_f64().unwrap_or_default(),
@@ -309,7 +310,7 @@ fn as_f64(value: Option<&Value>) -> f64 {
     }
 }
 
-/// Where a daemon may listen.
+/// The ports of a daemon.
 struct Ports {
     external: u16,
     api: u16,
@@ -421,7 +422,7 @@ configuration:
         )?;
     }
     if !role.nodes.is_empty() || !role.ssh_nodes.is_empty() || role.websocket_nodes > 0 {
-        // No synchronisation of its own, so that the one that is measured is the only one.
+        // The daemon starts no syncs by itself, so that the measured one is the only one.
         write!(
             text,
             "      - name: register

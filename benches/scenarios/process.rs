@@ -1,4 +1,4 @@
-//! What the kernel knows about a daemon's processes: the one that was started and all others of its group.
+//! Reads data of the kernel about a daemon's processes: the one that was started and all others in its group.
 
 use std::fs;
 use std::process::Command;
@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use crate::Outcome;
 
-/// Proportional set size in bytes, of all processes: their own pages, and their share of those that others map as well.
+/// Returns the proportional set size in bytes of all processes: private pages, and their share of shared ones.
 ///
 /// # Errors
-/// When the daemon is gone or `/proc` says something unexpected.
+/// The daemon has ended or `/proc` has an unexpected format.
 pub fn pss_bytes(leader: u32) -> Outcome<u64> {
     rollup_bytes(leader, "Pss:")
 }
 
-/// The part of it that is in no file: heap and stacks. The rest are pages of files, the program's own above all, of
-/// which as many are mapped as were touched since they were let go.
+/// Returns the anonymous part of the PSS in bytes: heap and stacks. The rest are pages of files, mostly of the program;
+/// those touched since their last release are mapped.
 ///
 /// # Errors
-/// When the daemon is gone or `/proc` says something unexpected.
+/// The daemon has ended or `/proc` has an unexpected format.
 pub fn anonymous_bytes(leader: u32) -> Outcome<u64> {
     rollup_bytes(leader, "Pss_Anon:")
 }
@@ -33,10 +33,10 @@ fn rollup_bytes(leader: u32, name: &str) -> Outcome<u64> {
     Ok(total)
 }
 
-/// How often any thread of any process gave up the processor to wait for something.
+/// Returns the number of voluntary context switches of all threads of all processes.
 ///
 /// # Errors
-/// When the daemon is gone or `/proc` says something unexpected.
+/// The daemon has ended or `/proc` has an unexpected format.
 pub fn voluntary_switches(leader: u32) -> Outcome<u64> {
     let mut total = 0_u64;
     for process in all_of(leader)? {
@@ -48,21 +48,22 @@ pub fn voluntary_switches(leader: u32) -> Outcome<u64> {
     Ok(total)
 }
 
-/// The process itself, if it leads no group of its own.
+/// Returns the processes of the group, or the process itself if it leads no group.
 fn all_of(leader: u32) -> Outcome<Vec<u32>> {
     let group = of_group(leader)?;
     Ok(if group.is_empty() { vec![leader] } else { group })
 }
 
-/// The processes of a group that have not ended.
+/// Returns the running processes of a group.
 ///
 /// # Errors
-/// When `/proc` cannot be read.
+/// `/proc` cannot be read.
 pub fn of_group(leader: u32) -> Outcome<Vec<u32>> {
     let mut processes = Vec::new();
     for entry in fs::read_dir("/proc")?.flatten() {
         let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        // It may end in between. The name in parentheses may hold anything; after it: state, parent, group.
+        // The process may end meanwhile. The name in parentheses may contain any character; state, parent and group
+        // follow it.
         let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
         let mut fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
         let (state, group) = (fields.next(), fields.nth(1).and_then(|group| group.parse::<u32>().ok()));
@@ -73,10 +74,10 @@ pub fn of_group(leader: u32) -> Outcome<Vec<u32>> {
     Ok(processes)
 }
 
-/// Sends a signal, by its name, to every process of a group.
+/// Sends a signal, given by name, to every process of a group.
 ///
 /// # Errors
-/// When there is none.
+/// There is no such process.
 pub fn signal_group(signal: &str, leader: u32) -> Outcome<()> {
     let output = Command::new("sh").arg("-c").arg(format!("kill -s {signal} -- -{leader}")).output()?;
     match output.status.success() {
@@ -92,10 +93,10 @@ fn field(file: &str, name: &str) -> Outcome<u64> {
     Ok(number.parse()?)
 }
 
-/// How long the main thread of a process, and the calling thread, have waited for a processor since they began.
+/// Returns how long the main thread of a process and the calling thread have waited for a processor since their start.
 ///
 /// # Errors
-/// When the daemon is gone or `/proc` says something unexpected.
+/// The daemon has ended or `/proc` has an unexpected format.
 #[cfg(feature = "ssh")]
 pub fn waited_for_processor(process: u32) -> Outcome<Duration> {
     let mut waited = Duration::ZERO;
@@ -107,41 +108,40 @@ pub fn waited_for_processor(process: u32) -> Outcome<Duration> {
     Ok(waited)
 }
 
-/// Processor time in seconds that the process itself has used, its children not counted.
+/// Returns the processor time in seconds of the process without its children.
 ///
 /// # Errors
-/// When the daemon is gone or `/proc` says something unexpected.
+/// The daemon has ended or `/proc` has an unexpected format.
 pub fn own_cpu_seconds(process: u32) -> Outcome<f64> {
-    /// What the kernel counts in, on every machine that this runs on.
+    /// Unit of processor times in the kernel, on every supported machine.
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // Behind the name in parentheses: state and ten others, then user and system time.
+    // The name in parentheses is followed by the state, ten other fields, user time and system time.
     let mut fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().skip(11);
     let mut next = || fields.next().and_then(|field| field.parse::<u32>().ok()).ok_or("no times in stat");
     Ok((f64::from(next()?) + f64::from(next()?)) / TICKS_PER_SECOND)
 }
 
-/// What a process has written to files that are not only in memory, and its calls of `write(2)` and the like, to sockets
-/// as well.
+/// Bytes that a process has written to files on disks, and its calls of `write(2)` and similar, also to sockets.
 #[derive(Clone, Copy, Debug)]
 pub struct Writes {
-    /// Bytes of pages that it has made dirty.
+    /// Number of bytes of pages made dirty.
     pub file_bytes: u64,
-    /// Calls.
+    /// Number of calls.
     pub calls: u64,
 }
 
 impl Writes {
-    /// Of a process since it began.
+    /// Returns the counts of a process since its start.
     ///
     /// # Errors
-    /// When the daemon is gone or `/proc` says something unexpected.
+    /// The daemon has ended or `/proc` has an unexpected format.
     pub fn of(process: u32) -> Outcome<Self> {
         let file = format!("/proc/{process}/io");
         Ok(Self { file_bytes: field(&file, "write_bytes:")?, calls: field(&file, "syscw:")? })
     }
 
-    /// Since `before`.
+    /// Returns the difference to `before`.
     #[must_use]
     pub const fn since(self, before: Self) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Relays: what a message pays for each of them, what the choice of a way costs, and how fast a backlog drains through
+//! Relays: the cost per message and relay, the cost of choosing a path, and the rate at which a backlog passes through
 //! one.
 
 use std::fmt::Write as _;
@@ -22,16 +22,16 @@ use crate::process::pss_bytes;
 use crate::report::{Figure, Target};
 use crate::{Outcome, Scale};
 
-/// Between two looks at the memory of the daemons.
+/// Interval between two measurements of the memory of the daemons.
 const LOOK: Duration = Duration::from_millis(50);
-/// A backlog that takes longer does not drain at all.
+/// Time limit for the backlog to pass.
 const DRAINING_MAX: Duration = Duration::from_secs(120);
 
-/// Rounds that are not counted, so that nothing is measured that happens only once.
+/// Number of initial rounds that are not counted, to exclude one-time costs.
 const WARM_UP: usize = 50;
 
-/// A row for the last of a chain, until it is there: told directly, through one relay, and through three daemons. What
-/// two relays cost is taken from pairs, since it is less than how much the rest differs from one moment to the next.
+/// Time until a row arrives at the last daemon of a chain: sent directly, through one relay, and through three daemons.
+/// The cost of two relays is computed from pairs of measurements, because it is smaller than the variation of the rest.
 pub fn relay_latency(scale: Scale) -> Outcome<Vec<Figure>> {
     let poller = Daemon::start_ready(&Role::poller(4))?;
     let lower = Daemon::start_ready(&Role { nodes: vec![(4, poller.port)], ..Role::poller(3) })?;
@@ -48,7 +48,7 @@ pub fn relay_latency(scale: Scale) -> Outcome<Vec<Figure>> {
         .map(|(daemon, target)| Ok((GorgoneClient::connect(daemon.port, key()?)?, target, Vec::new())))
         .collect::<Outcome<Vec<(GorgoneClient, &str, Vec<Duration>)>>>()?;
     for number in 0..scale.of(500) + WARM_UP {
-        // One way right after the other, so that whatever else the machine does meets all of them.
+        // The paths are measured in turn, so that other load of the machine affects all of them.
         for (way, (client, target, times)) in ways.iter_mut().enumerate() {
             let took = row_arrives(client, &mut watcher, target, &format!("way{way}-{number}"))?;
             if number >= WARM_UP {
@@ -67,7 +67,7 @@ pub fn relay_latency(scale: Scale) -> Outcome<Vec<Figure>> {
     ])
 }
 
-/// Puts a row on the way to the watched daemon, and returns how long it took until it was there.
+/// Sends a row towards the observed daemon and returns the time until it arrived.
 fn row_arrives(
     client: &mut GorgoneClient,
     watcher: &mut GorgoneClient,
@@ -82,7 +82,7 @@ fn row_arrives(
     Ok(begun.elapsed())
 }
 
-/// The median of what each of the longer times is above the shorter one that was measured beside it; it may be
+/// Returns the median of the differences between the longer times and the shorter ones of the same pair; it may be
 /// negative.
 fn median_difference_ms(longer: &[Duration], shorter: &[Duration]) -> f64 {
     let mut differences: Vec<f64> = longer
@@ -94,7 +94,7 @@ fn median_difference_ms(longer: &[Duration], shorter: &[Duration]) -> f64 {
     differences.get(differences.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Bytes that cost nothing to make.
+/// A random source with negligible cost.
 struct Counting(u64);
 
 impl Random for Counting {
@@ -106,8 +106,8 @@ impl Random for Counting {
     }
 }
 
-/// A request for a subnode, from its arrival to the message that goes out, with 5,000 nodes and 50,000 subnodes of
-/// which each has two ways; all connections are down, so that every candidate is looked at.
+/// Time from the arrival of a request for a subnode to the outgoing message, with 5,000 nodes and 50,000 subnodes that
+/// each have two paths. All connections are down, so that every candidate is examined.
 pub fn pathway_choice(scale: Scale) -> Outcome<Vec<Figure>> {
     const NODES: u64 = 5_000;
     const SUBNODES_PER_NODE: u64 = 10;
@@ -159,8 +159,8 @@ pub fn pathway_choice(scale: Scale) -> Outcome<Vec<Figure>> {
     Ok(vec![Figure { part: "whole request, p50", value, unit: "µs", target: Target::AtMost(5.0), original: None }])
 }
 
-/// From the start of a relay between a poller with 200,000 rows and a central until the last row is in the central's
-/// history.
+/// Time from the start of a relay between a poller with 200,000 rows and a central until the last row is in the
+/// central's history.
 pub fn relay_drain_200000(scale: Scale) -> Outcome<Vec<Figure>> {
     let mut poller = Daemon::start_ready(&Role::poller(4))?;
     let count = scale.of(200_000);
@@ -168,7 +168,7 @@ pub fn relay_drain_200000(scale: Scale) -> Outcome<Vec<Figure>> {
     let frames = put_logs(&mut filler, "drain", count);
     filler.pipeline(&frames, count, "ACK", "put-", "message inserted")?;
     drop((filler, frames));
-    // What the filling took is given back.
+    // The restart releases the memory used for filling the database.
     poller.restart()?;
     poller.wait_until("its external socket", |poller| {
         Ok(std::net::TcpStream::connect(("127.0.0.1", poller.port)).is_ok())

@@ -1,4 +1,4 @@
-//! Figures beside their targets, their floors and the original's figures.
+//! Figures with their targets, their floors and the original's figures.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use serde_json::{Value, json};
 use crate::catalogue::Scenario;
 use crate::{Scale, floors};
 
-/// What a figure should be.
+/// The target of a figure.
 #[derive(Clone, Copy, Debug)]
 pub enum Target {
-    /// This or more.
+    /// This value or more.
     AtLeast(f64),
-    /// This or less.
+    /// This value or less.
     AtMost(f64),
-    /// Less is better; nothing is promised.
+    /// Less is better; there is no target value.
     Small,
-    /// More is better; nothing is promised.
+    /// More is better; there is no target value.
     Large,
 }
 
 impl Target {
-    /// How it relates to its bound, where there is one.
+    /// Returns the relation and the bound, if there is one.
     const fn bound(self) -> Option<(&'static str, f64)> {
         match self {
             Self::AtLeast(bound) => Some(("≥", bound)),
@@ -31,18 +31,18 @@ impl Target {
     }
 }
 
-/// One measured figure.
+/// A measured figure.
 #[derive(Clone, Copy, Debug)]
 pub struct Figure {
-    /// What was measured, in addition to the scenario's name; empty for its only figure.
+    /// Name of the figure within its scenario; empty if it is the only one.
     pub part: &'static str,
-    /// The value.
+    /// Measured value.
     pub value: f64,
-    /// Its unit.
+    /// Unit of the value.
     pub unit: &'static str,
-    /// What it should be.
+    /// Target of the value.
     pub target: Target,
-    /// The original's figure in the same unit, where there is one.
+    /// The original's figure in the same unit, if known.
     pub original: Option<f64>,
 }
 
@@ -55,7 +55,7 @@ impl Figure {
         }
     }
 
-    /// How many times better than the original.
+    /// Returns how many times better the figure is than the original's.
     fn ratio(&self) -> Option<f64> {
         let original = self.original?;
         Some(match self.target {
@@ -73,7 +73,7 @@ impl Figure {
     }
 }
 
-/// A figure, and the floors that were measured for it.
+/// A figure with its measured floors.
 pub struct Row {
     scenario: &'static Scenario,
     figure: Figure,
@@ -95,7 +95,7 @@ impl Row {
         bound.map_or(String::new(), |(sign, bound)| format!("{sign} {} {}", number(bound), self.figure.unit))
     }
 
-    /// How many times a floor this costs: 1 is as good.
+    /// Returns the cost as a multiple of a floor; 1 is as good as the floor.
     fn cost(&self, floor: f64) -> f64 {
         match self.figure.target {
             Target::AtLeast(_) | Target::Large => floor / self.figure.value,
@@ -135,14 +135,14 @@ impl Row {
     }
 }
 
-/// All figures of a run. Displayed as a table.
+/// All figures of a run, displayed as a table.
 #[derive(Default)]
 pub struct Report {
     rows: Vec<Row>,
 }
 
 impl Report {
-    /// Adds a scenario's figures, and measures their floors.
+    /// Adds a scenario's figures and measures their floors.
     pub fn add(&mut self, scenario: &'static Scenario, figures: Vec<Figure>, scale: Scale) {
         for figure in figures {
             let floors = floors::of(scenario.name, figure.part).filter_map(|floor| match floor.measure(scale) {
@@ -156,7 +156,7 @@ impl Report {
         }
     }
 
-    /// The figures as JSON text.
+    /// Returns the figures as JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut text = Value::Array(self.rows.iter().map(Row::to_json).collect()).to_string();
@@ -164,7 +164,7 @@ impl Report {
         text
     }
 
-    /// The figures as a table of Markdown.
+    /// Returns the figures as a Markdown table.
     #[must_use]
     pub fn to_markdown(&self) -> String {
         let mut text = String::from(
@@ -208,7 +208,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Three figures that count, thousands apart.
+/// Formats a number with three significant digits and separated thousands.
 fn number(value: f64) -> String {
     if value != 0.0 && value.abs() < 100.0 {
         let decimals = if value.abs() < 1.0 { 3 } else { 1 };

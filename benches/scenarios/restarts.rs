@@ -1,4 +1,4 @@
-//! The ends of daemons, and their coming back.
+//! Stopping and restarting daemons.
 
 use std::time::{Duration, Instant};
 
@@ -13,13 +13,13 @@ use crate::platform::{Daemon, Role};
 use crate::report::{Figure, Target};
 use crate::{Outcome, Scale};
 
-/// What is not there by then never comes.
+/// Time limit of every wait.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A link that was up for so long is one that works.
+/// Time after which a link counts as stable.
 const STABLE: Duration = Duration::from_millis(1_500);
 
-/// From TERM to the end of a central with a node, and of that node: the median of several.
+/// Time from SIGTERM to the end of a central with a node, and of that node: median of several.
 pub fn stop(scale: Scale) -> Outcome<Vec<Figure>> {
     let (mut centrals, mut nodes) = (Vec::new(), Vec::new());
     for _ in 0..scale.of(10) {
@@ -38,7 +38,7 @@ pub fn stop(scale: Scale) -> Outcome<Vec<Figure>> {
     ])
 }
 
-/// From the restart of a push node until the result of a command for it is in the central's history.
+/// Time from the restart of a push node until the result of a command for it is in the central's history.
 pub fn push_node_back(scale: Scale) -> Outcome<Vec<Figure>> {
     let mut pollers = [Daemon::start_ready(&Role::poller(2))?];
     let mut central = Daemon::start_ready(&Role::central(&pollers))?;
@@ -47,7 +47,7 @@ pub fn push_node_back(scale: Scale) -> Outcome<Vec<Figure>> {
     let mut measurements = Vec::new();
     for _ in 0..scale.of(5) {
         for poller in &mut pollers {
-            // A link that was up for a moment only is made again less quickly.
+            // A link that was up only briefly is reconnected after a longer delay.
             std::thread::sleep(STABLE);
             poller.restart()?;
             wait_for_command(&mut client)?;
@@ -58,7 +58,7 @@ pub fn push_node_back(scale: Scale) -> Outcome<Vec<Figure>> {
     Ok(vec![Figure { part: "", value, unit: "s", target: Target::AtMost(1.0), original: Some(0.5) }])
 }
 
-/// Posts a command for node 2, again if it ends badly, and asks for its rows until one has ended well.
+/// Posts a command for node 2 and requests its rows until it succeeds; a failed command is posted again.
 fn wait_for_command(client: &mut HttpClient) -> Outcome<()> {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
@@ -78,7 +78,7 @@ fn wait_for_command(client: &mut HttpClient) -> Outcome<()> {
     Err(format!("no command was run within {} s", PATIENCE.as_secs()).into())
 }
 
-/// Numbers may be written as text.
+/// Reads the code, which may be written as text.
 fn code_of(row: &Value) -> Option<i64> {
     let code = row.get("code")?;
     code.as_i64().or_else(|| code.as_str()?.parse().ok())
@@ -89,7 +89,7 @@ fn is_last(row: &Value) -> bool {
     code_of(row).is_some_and(|code| is_last_row(Code(code), data))
 }
 
-/// From the restart of a central until a node that dials in has answered a ping again, a kind after the other.
+/// Time from the restart of a central until a node that dials in has answered a ping again, for each kind.
 pub fn dial_in_back(_: Scale) -> Outcome<Vec<Figure>> {
     let mut figures = Vec::new();
     for part in ["pull", "pullwss"] {
@@ -104,7 +104,7 @@ pub fn dial_in_back(_: Scale) -> Outcome<Vec<Figure>> {
     Ok(figures)
 }
 
-/// From the restart of a central until each of its 20 push nodes has answered a ping.
+/// Time from the restart of a central until each of its 20 push nodes has answered a ping.
 pub fn nodes_back(_: Scale) -> Outcome<Vec<Figure>> {
     let mut pollers = Vec::new();
     for id in 2..22 {

@@ -1,4 +1,4 @@
-//! Nodes that are reached by SSH, opposite OpenSSH's sshd.
+//! Nodes reached by SSH, with OpenSSH's sshd.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -17,21 +17,21 @@ use crate::report::{Figure, Target};
 use crate::ssh_host::SshHost;
 use crate::{Outcome, Scale, commands};
 
-/// Commands over one session.
+/// Number of commands over one session.
 pub const COMMANDS: usize = 100;
-/// Bytes of the file that is copied.
+/// Size in bytes of the copied file.
 pub const COPIED_BYTES: usize = 100_000_000;
 const SESSIONS: usize = 100;
-/// What is not done by then never will be.
+/// Time limit of every wait.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// After this time nothing of the logins is going on any more.
+/// Time after which all work of the logins is finished.
 const SETTLE: Duration = Duration::from_secs(12);
 
 fn central(nodes: Vec<String>) -> Role {
     Role { with_api: true, ssh_nodes: (2..).zip(nodes).collect(), ..Role::poller(1) }
 }
 
-/// Commands on one host over its one session, until each has its last row.
+/// Commands on one host over its single session: time until each has its last row.
 pub fn ssh_commands_100(scale: Scale) -> Outcome<Vec<Figure>> {
     let host = SshHost::start("")?;
     let mut central = Daemon::start_ready(&central(vec![host.node(&host.identity())]))?;
@@ -54,10 +54,10 @@ pub fn ssh_commands_100(scale: Scale) -> Outcome<Vec<Figure>> {
     Ok(vec![Figure { part: "", value, unit: "/s", target: Target::AtLeast(50.0), original: None }])
 }
 
-/// The same by OpenSSH's client over one connection, a few at a time as well.
+/// The same with OpenSSH's client over one connection, also a few at a time.
 ///
 /// # Errors
-/// When it cannot be measured.
+/// It cannot be measured.
 pub fn openssh_commands_per_second(scale: Scale) -> Outcome<f64> {
     const AT_ONCE: usize = 7;
     let host = SshHost::start("")?;
@@ -80,7 +80,7 @@ pub fn openssh_commands_per_second(scale: Scale) -> Outcome<f64> {
     Ok(per_second(each.saturating_mul(AT_ONCE), begun.elapsed()))
 }
 
-/// One file, until it is in its place there.
+/// Copies one file: the rate until it is in place on the host.
 pub fn ssh_copy_100mb(scale: Scale) -> Outcome<Vec<Figure>> {
     let host = SshHost::start("")?;
     let mut central = Daemon::start_ready(&central(vec![host.node(&host.identity())]))?;
@@ -104,17 +104,17 @@ pub fn ssh_copy_100mb(scale: Scale) -> Outcome<Vec<Figure>> {
     ])
 }
 
-/// The same by OpenSSH's `sftp` over a connection that is open already.
+/// The same with OpenSSH's `sftp` over an open connection.
 ///
 /// # Errors
-/// When it cannot be measured.
+/// It cannot be measured.
 pub fn openssh_sftp_megabytes_per_second(scale: Scale) -> Outcome<f64> {
     let host = SshHost::start("")?;
     let _open = host.open_client()?;
     let (source, batch) = (host.directory().join("source"), host.directory().join("batch"));
     let bytes = scale.of(COPIED_BYTES);
     write_large(&source, bytes)?;
-    // With -f it waits for the disk, as the copy does that it is compared to.
+    // With -f `sftp` waits for the disk, like the copy that it is compared to.
     fs::write(&batch, format!("put -f \"{}\" \"{}/copied\"\n", source.display(), host.directory().display()))?;
     let begun = Instant::now();
     let status = host.client("sftp").arg("-b").arg(&batch).arg("127.0.0.1").stdout(Stdio::null()).status()?;
@@ -125,10 +125,10 @@ pub fn openssh_sftp_megabytes_per_second(scale: Scale) -> Outcome<f64> {
     Ok(float(bytes) / 1e6 / took.as_secs_f64())
 }
 
-/// PSS of OpenSSH's client at most, while it copies the file.
+/// Maximum PSS in MB of OpenSSH's client while it copies the file.
 ///
 /// # Errors
-/// When it cannot be measured.
+/// It cannot be measured.
 pub fn openssh_sftp_megabytes(scale: Scale) -> Outcome<f64> {
     let host = SshHost::start("")?;
     let (source, batch) = (host.directory().join("source"), host.directory().join("batch"));
@@ -139,10 +139,10 @@ pub fn openssh_sftp_megabytes(scale: Scale) -> Outcome<f64> {
     Ok(megabytes(largest_pss(child)?))
 }
 
-/// PSS of as many idle clients of OpenSSH; a tenth of them is measured.
+/// PSS in MB of the same number of idle clients of OpenSSH; a tenth of them is measured.
 ///
 /// # Errors
-/// When it cannot be measured.
+/// It cannot be measured.
 pub fn openssh_idle_megabytes(scale: Scale) -> Outcome<f64> {
     let host = SshHost::start("")?;
     let count = scale.of(SESSIONS).div_ceil(10);
@@ -160,7 +160,7 @@ pub fn openssh_idle_megabytes(scale: Scale) -> Outcome<f64> {
     Ok(megabytes(measured?) * float(scale.of(SESSIONS)) / float(count))
 }
 
-/// A central with idle sessions, compared to one without any.
+/// Memory of a central with idle sessions, compared to one without.
 pub fn ssh_100_idle(scale: Scale) -> Outcome<Vec<Figure>> {
     let host = SshHost::start("")?;
     let alone = Daemon::start_ready(&Role { with_api: true, ..Role::poller(1) })?;
@@ -176,8 +176,8 @@ pub fn ssh_100_idle(scale: Scale) -> Outcome<Vec<Figure>> {
     Ok(vec![Figure { part: "more than none", value, unit: "MB", target: Target::AtMost(30.0), original: None }])
 }
 
-/// How long a PING waits while sessions do the longest of the key exchanges and open encrypted keys. On a machine whose
-/// processors are all busy with that, part of it is waiting for one of them, which is told apart.
+/// How long a PING waits while sessions perform the longest key exchanges and decrypt keys. If all processors are busy,
+/// part of that time is spent waiting for one, which is reported separately.
 pub fn ssh_loop_hold(scale: Scale) -> Outcome<Vec<Figure>> {
     let host = SshHost::start("KexAlgorithms diffie-hellman-group16-sha512\n")?;
     let login = host.sealed_identity()?;
@@ -199,7 +199,7 @@ pub fn ssh_loop_hold(scale: Scale) -> Outcome<Vec<Figure>> {
             let begun = Instant::now();
             let answer = client.request(&format!("[PING] [hold-{number}] [] {{}}"))?;
             let wait = begun.elapsed();
-            // What the loop and we waited for a processor meanwhile is no fault of a turn.
+            // The time that the loop and this process waited for a processor is not caused by the turn.
             held.push(wait.saturating_sub(waited_for_processor(central.process())?.saturating_sub(waited)));
             waits.push(wait);
             exchanged = String::from_utf8_lossy(&answer).matches("\"ping_ok\":1").count();

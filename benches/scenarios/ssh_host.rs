@@ -1,5 +1,5 @@
-//! OpenSSH's sshd for the measurements: a port, keys and a configuration of its own, no PAM, and room for many
-//! sessions. And OpenSSH's own client over one connection that stays open, as the floor.
+//! OpenSSH's sshd for the measurements, with a separate port, keys and configuration, without PAM, and with a high
+//! limit of sessions; and OpenSSH's client over one persistent connection, for the floors.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::Outcome;
 const SSHD: &str = "/usr/sbin/sshd";
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A running sshd; ended when dropped.
+/// A running sshd, which ends when dropped.
 pub struct SshHost {
     child: Child,
     directory: PathBuf,
@@ -21,16 +21,16 @@ pub struct SshHost {
 }
 
 impl SshHost {
-    /// Starts one with further lines of `sshd_config`.
+    /// Starts sshd with additional lines of `sshd_config`.
     ///
     /// # Errors
-    /// When there is none, or it does not start.
+    /// sshd is not installed or does not start.
     pub fn start(lines: &str) -> Outcome<Self> {
         static RUNS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let run = RUNS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{}-ssh-{run}", std::process::id()));
         fs::create_dir_all(&directory)?;
-        // Where sshd wants it as root; the package makes it only for its service.
+        // sshd needs this directory if started by root; the package creates it only for its service.
         fs::create_dir_all("/run/sshd").unwrap_or_default();
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         for name in ["host_key", "identity"] {
@@ -40,8 +40,8 @@ impl SshHost {
         let host_key = fs::read_to_string(directory.join("host_key.pub"))?;
         fs::write(directory.join("known_hosts"), format!("[127.0.0.1]:{port} {host_key}"))?;
         let shown = directory.display();
-        // Started by sshd, bash reads the user's ~/.bashrc unless it is told to be inside another shell; what that
-        // costs is nobody's figure.
+        // When started by sshd, bash reads the user's ~/.bashrc, unless it seems to run inside another shell. The cost
+        // of that should not be measured.
         fs::write(
             directory.join("sshd_config"),
             format!(
@@ -71,10 +71,10 @@ impl SshHost {
         Ok(host)
     }
 
-    /// A further key that opens; with a passphrase, the lines say it.
+    /// Creates an additional accepted key with a passphrase; returns the lines of a register entry for it.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// The key cannot be created.
     pub fn sealed_identity(&self) -> Outcome<String> {
         let path = self.directory.join("sealed");
         keygen(&path, &["-N", "passphrase"])?;
@@ -84,18 +84,18 @@ impl SshHost {
         Ok(format!("    ssh_identity: {}\n    ssh_passphrase: passphrase\n", path.display()))
     }
 
-    /// The lines that open with the host's own key.
+    /// Returns the lines of a register entry for the host's key.
     #[must_use]
     pub fn identity(&self) -> String {
         format!("    ssh_identity: {}/identity\n", self.directory.display())
     }
 
-    /// An entry of a register file, with the lines of how to log in.
+    /// Returns an entry of a register file, with the given lines for the login.
     #[must_use]
     pub fn node(&self, login: &str) -> String {
         let mut text = String::new();
         let (port, shown) = (self.port, self.directory.display());
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         write!(
             text,
             "    type: push_ssh\n    address: 127.0.0.1\n    ssh_port: {port}\n    ssh_directory: {shown}\n    \
@@ -105,13 +105,13 @@ impl SshHost {
         text
     }
 
-    /// Where its files are; the measurements may put theirs there.
+    /// Returns the directory of its files, which measurements may also use.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// OpenSSH's `ssh` or `sftp` over a connection that is open already.
+    /// Returns the command for OpenSSH's `ssh` or `sftp` over an open connection.
     #[must_use]
     pub fn client(&self, program: &str) -> Command {
         let mut command = Command::new(program);
@@ -123,10 +123,10 @@ impl SshHost {
         command
     }
 
-    /// Opens the connection for [`Self::client`]; it is closed when what this returns is dropped.
+    /// Opens the connection for [`Self::client`]; it is closed when the returned value is dropped.
     ///
     /// # Errors
-    /// When it cannot be opened.
+    /// The connection cannot be opened.
     pub fn open_client(&self) -> Outcome<OpenClient> {
         let mut command = self.client("ssh");
         command.args(["-o", "ControlMaster=yes", "-N", "127.0.0.1"]).stdin(Stdio::null()).stdout(Stdio::null());

@@ -1,4 +1,4 @@
-//! Many ZeroMQ clients that want a session at once.
+//! Many ZeroMQ clients that open a session at the same time.
 
 use std::time::Instant;
 
@@ -8,17 +8,17 @@ use crate::platform::{Daemon, Role, key};
 use crate::report::{Figure, Target};
 use crate::{Outcome, Scale};
 
-/// How many come back: all from one address, which gets no more than a burst of 100 handshakes and then 20 a second.
+/// Number of clients. All have the same address, which is limited to a burst of 100 handshakes and then 20 per second.
 pub const CLIENTS: usize = 80;
 
-/// At once; the others wait for one of them to be through.
+/// Number of simultaneous clients.
 const THREADS: usize = 20;
 
-/// From the restart of a daemon until 80 clients, each with a handshake of its own, have had a PING answered.
+/// Time from the restart of a daemon until 80 clients, each with its own handshake, have had a PING answered.
 pub fn reconnect_storm(scale: Scale) -> Outcome<Vec<Figure>> {
     let count = scale.of(CLIENTS);
     let mut daemon = Daemon::start_ready(&Role::poller(2))?;
-    // With the key made and everything warm.
+    // The first session warms up everything and generates the key.
     GorgoneClient::connect(daemon.port, key()?)?.request("[PING] [] [] {}")?;
     daemon.restart()?;
     daemon.wait_until("its external socket", |daemon| {
@@ -41,7 +41,7 @@ pub fn reconnect_storm(scale: Scale) -> Outcome<Vec<Figure>> {
             Outcome::Ok(count.saturating_add(thread.join().map_err(|_| "a client died")??.len()))
         })
     })?;
-    // What the clients take of the processors is theirs; the figure is of both sides on one machine.
+    // The figure includes the work of the clients, which run on the same machine.
     let elapsed = begun.elapsed().as_secs_f64() * float(count) / float(clients);
     Ok(vec![Figure { part: "", value: elapsed, unit: "s", target: Target::AtMost(1.0), original: None }])
 }

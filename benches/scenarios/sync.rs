@@ -1,4 +1,4 @@
-//! A large history synchronisation, and what others feel of it.
+//! A large synchronisation of a history, and its effect on others.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,11 +10,11 @@ use crate::platform::{Daemon, Role, key};
 use crate::report::{Figure, Target};
 use crate::{Outcome, Scale};
 
-/// Between two pings of the client that watches.
+/// Interval between two pings of the observing client.
 const PING_PAUSE: Duration = Duration::from_millis(1);
 
-/// From the request for a node's log to the last of its 50,000 rows in the central's history, while a client pings the
-/// central.
+/// Time from the request for a node's log until the last of its 50,000 rows is in the central's history, while a client
+/// pings the central.
 pub fn sync_50000(scale: Scale) -> Outcome<Vec<Figure>> {
     let pollers = [Daemon::start_ready(&Role::poller(2))?];
     let mut central = Daemon::start_ready(&Role::central(&pollers))?;
@@ -47,11 +47,11 @@ pub fn sync_50000(scale: Scale) -> Outcome<Vec<Figure>> {
     ])
 }
 
-/// Asks for the log of node 2 and waits until its last row is there.
+/// Requests the log of node 2 and waits until its last row has arrived.
 pub fn sync(central: &mut Daemon, last_token: &str) -> Outcome<Duration> {
     let mut client = HttpClient::connect(central.api_port)?;
     let begun = Instant::now();
-    // Whatever it answers: the synchronisation goes on.
+    // The answer does not matter, because the synchronisation continues.
     client.get(&format!("/api/nodes/2/log/{last_token}?sync_wait=0"))?;
     let path = format!("/api/log/{last_token}");
     let mut elapsed = Duration::ZERO;

@@ -16,10 +16,10 @@ use crate::sync::sync;
 use crate::websocket_nodes::{Behaviour, WebSocketNodes};
 use crate::{Outcome, Scale};
 
-/// What is not there by then never comes.
+/// Time limit of every wait.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Commands to each node between two pauses.
+/// Number of commands to each node between two pauses.
 const WAVE: usize = 5;
 const WAVES: usize = 20;
 const WAVE_PAUSE: Duration = Duration::from_millis(250);
@@ -37,7 +37,7 @@ fn wait_for_pings(nodes: &WebSocketNodes, count: usize) -> Outcome<()> {
     Err(format!("of {count} nodes {up} connected and {pinged} were pinged after {} s", PATIENCE.as_secs()).into())
 }
 
-/// PSS of a central with 1,000 nodes that are connected and were pinged.
+/// PSS of a central with 1,000 connected nodes that have answered a ping.
 pub fn wss_1000_memory(scale: Scale) -> Outcome<Vec<Figure>> {
     let mut figures = Vec::new();
     for (with_tls, part, bound) in [(false, "plain", 24.0), (true, "TLS", 60.0)] {
@@ -53,7 +53,7 @@ pub fn wss_1000_memory(scale: Scale) -> Outcome<Vec<Figure>> {
     Ok(figures)
 }
 
-/// From the restart of a central until its 1,000 nodes, with TLS, are connected again and have answered a ping.
+/// Time from the restart of a central until its 1,000 nodes are connected again with TLS and have answered a ping.
 pub fn wss_1000_restart(scale: Scale) -> Outcome<Vec<Figure>> {
     let count = scale.of(1_000);
     let mut central = Daemon::start_ready(&Role::websocket_server(count, 5, true))?;
@@ -73,7 +73,7 @@ pub fn wss_1000_restart(scale: Scale) -> Outcome<Vec<Figure>> {
     ])
 }
 
-/// From the request for a pullwss node's log to the last of its 100,000 rows in the central's history.
+/// Time from the request for a pullwss node's log until the last of its 100,000 rows is in the central's history.
 pub fn wss_sync_100000(scale: Scale) -> Outcome<Vec<Figure>> {
     let count = scale.of(100_000);
     let mut central = Daemon::start_ready(&Role::websocket_server(1, 2, false))?;
@@ -92,7 +92,7 @@ pub fn wss_sync_100000(scale: Scale) -> Outcome<Vec<Figure>> {
     Ok(vec![Figure { part: "", value, unit: "s", target: Target::AtMost(5.0), original: None }])
 }
 
-/// 2,000 commands to 20 nodes that send 200 PONGs a second: spread over some seconds, then 2,000 more at once.
+/// 2,000 commands to 20 nodes that send 200 PONGs per second: spread over some seconds, then 2,000 more at once.
 pub fn wss_commands_2000(scale: Scale) -> Outcome<Vec<Figure>> {
     const NODES: usize = 20;
     let mut central = Daemon::start_ready(&Role::websocket_server(NODES, 5, false))?;
@@ -133,7 +133,7 @@ pub fn wss_commands_2000(scale: Scale) -> Outcome<Vec<Figure>> {
     ])
 }
 
-/// Posts so many commands for each node, on a connection per node, and notes their tokens.
+/// Posts `each` commands for each node, on one connection per node, and stores their tokens.
 fn post(clients: &mut [HttpClient], tokens: &mut [Vec<String>], each: usize) -> Outcome<()> {
     for (id, client) in (2..).zip(clients.iter_mut()) {
         let path = format!("/api/nodes/{id}/core/action/command");
@@ -149,7 +149,7 @@ fn post(clients: &mut [HttpClient], tokens: &mut [Vec<String>], each: usize) -> 
     Ok(())
 }
 
-/// How many commands did not come, or not at their place, after so many were posted.
+/// Returns how many of the posted commands did not arrive, or arrived in the wrong order.
 fn lost(nodes: &WebSocketNodes, posted: &[Vec<String>], count: usize) -> f64 {
     nodes.wait_for(|seen| &seen.commands, count, Duration::from_secs(10));
     let came = nodes.seen.tokens.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,5 @@
-//! Many pullwss nodes played by one thread: the node's end of the WebSocket is the daemon's own session layer, what
-//! such a node says is the least that a central wants to hear.
+//! Many pullwss nodes simulated by one thread. They use the daemon's session layer for the WebSocket, and send the
+//! minimum that a central requires.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,52 +23,52 @@ use stheno::session::websocket_dialer::{WebSocketDialer, WebSocketDialerOutput, 
 use crate::Outcome;
 use crate::platform::WEBSOCKET_TOKEN;
 
-/// How often deadlines are looked at; also the pace of PONGs that nobody asked for.
+/// Interval of checks of deadlines and of unrequested PONGs.
 const TICK: Duration = Duration::from_millis(5);
 const READ_BYTES: usize = 64 << 10;
 
-/// What the nodes are to do.
+/// The behaviour of the nodes.
 pub struct Behaviour {
-    /// Id of the first; the others follow.
+    /// Id of the first node; the others follow.
     pub first_id: usize,
-    /// How many.
+    /// Number of nodes.
     pub count: usize,
     /// Port of the central's WebSocket listener on loopback.
     pub port: u16,
-    /// The certificate authority to trust; with it they use TLS.
+    /// The certificate authority to trust; `None` for connections without TLS.
     pub authority: Option<PathBuf>,
-    /// PONGs in a second that all nodes together send without being asked, in turn; at most one each tick.
+    /// Unrequested PONGs per second of all nodes together, sent in turn; at most one per [`TICK`].
     pub pongs_per_second: u32,
 }
 
-/// What the nodes have seen.
+/// Counters of the nodes.
 #[derive(Default)]
 pub struct Seen {
-    /// How often the WebSocket of a node came up.
+    /// Number of WebSockets that were opened.
     pub up: AtomicUsize,
-    /// Nodes that answered a ping on their present connection.
+    /// Number of nodes that have answered a ping on their current connection.
     pub pinged: AtomicUsize,
-    /// PONGs that were sent, asked for or not.
+    /// Number of PONGs sent, requested or not.
     pub pongs: AtomicUsize,
-    /// Commands that came.
+    /// Number of commands received.
     pub commands: AtomicUsize,
-    /// Tokens of the commands of each node, in the order of their coming.
+    /// Tokens of the commands of each node, in the order of arrival.
     pub tokens: Mutex<Vec<Vec<String>>>,
 }
 
-/// The running nodes; they go away when dropped.
+/// The running nodes, which end when dropped.
 pub struct WebSocketNodes {
-    /// What they have seen.
+    /// Counters of the nodes.
     pub seen: Arc<Seen>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl WebSocketNodes {
-    /// Starts the nodes; they connect by themselves, again and again.
+    /// Starts the nodes, which connect and reconnect automatically.
     ///
     /// # Errors
-    /// When the system gives no thread, or the authority cannot be read.
+    /// The system provides no thread, or the authority cannot be read.
     pub fn start(behaviour: Behaviour) -> Outcome<Self> {
         stheno::edge::raise_open_file_limit()?;
         let seen = Arc::new(Seen::default());
@@ -84,7 +84,7 @@ impl WebSocketNodes {
         Ok(Self { seen, stop, thread: Some(thread) })
     }
 
-    /// Waits until a counter has reached `count`, for at most so long. Returns whether it has.
+    /// Waits until a counter has reached `count`, up to a time limit. Returns whether it has.
     pub fn wait_for(&self, counter: impl Fn(&Seen) -> &AtomicUsize, count: usize, patience: Duration) -> bool {
         let begun = Instant::now();
         while counter(&self.seen).load(Ordering::Relaxed) < count {
@@ -101,7 +101,7 @@ impl Drop for WebSocketNodes {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // It has said why it ended, if it did so by itself.
+            // If the thread has ended by itself, it has printed the reason.
             thread.join().unwrap_or_default();
         }
     }
@@ -242,7 +242,7 @@ impl Driver {
         self.with(index, |node, random| node.handle_disconnected(reason, clock::read(), random))
     }
 
-    /// Does something with a node, then what it asks for, then writes what it wants to send.
+    /// Calls `act` with a node, then performs its outputs and writes its send queue.
     fn with(&mut self, index: usize, act: impl FnOnce(&mut WebSocketDialer, &mut dyn Random)) -> Outcome<()> {
         let Some(player) = self.players.get_mut(index) else { return Ok(()) };
         act(&mut player.node, &mut self.random);
@@ -271,7 +271,7 @@ impl Driver {
                     let _not_up = player.node.send(text.into_bytes());
                 }
                 WebSocketDialerOutput::Down { .. } => {
-                    // Also told of attempts that failed.
+                    // This is also output for failed attempts.
                     if std::mem::take(&mut player.is_pinged) {
                         self.seen.pinged.fetch_sub(1, Ordering::Relaxed);
                     }
@@ -314,7 +314,7 @@ impl Player {
         }
     }
 
-    /// What cannot be written now goes with the next event; a broken connection shows itself when it is read.
+    /// Bytes that cannot be written now are written at the next event; reading detects a broken connection.
     fn flush(&mut self) {
         let Some(stream) = self.stream.as_mut().filter(|_| self.is_connected) else { return };
         let queue = self.node.send_queue();

@@ -1,4 +1,4 @@
-//! What commands cost a disk that wears.
+//! The amount of data that commands write to flash memory.
 
 use std::time::{Duration, Instant};
 
@@ -10,15 +10,15 @@ use crate::process::Writes;
 use crate::report::{Figure, Target};
 use crate::{Outcome, Scale};
 
-/// What has no result by then never gets one.
+/// Time limit for the result of a command.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two looks, whose answers count as writing calls of the central.
+/// Interval between two requests, whose answers count as write calls of the central.
 const POLL: Duration = Duration::from_millis(10);
-/// Before the figures are taken, so that files have grown.
+/// Number of commands before the measurement, so that files have grown.
 const WARM_UP: usize = 20;
 
-/// COMMAND `true` to a pullwss node, one at a time until its last row is at the central: what each of the two writes for
-/// it.
+/// COMMAND `true` to a pullwss node, one at a time until the last row is at the central: the data that each of the two
+/// writes for it.
 pub fn flash_bytes_per_command(scale: Scale) -> Outcome<Vec<Figure>> {
     let mut central = Daemon::start_ready(&Role::websocket_server(1, 60, false))?;
     let node = Daemon::start_ready(&Role::websocket_dialer(2, &central))?;

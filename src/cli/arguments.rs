@@ -1,4 +1,4 @@
-//! The words of the command line to a [`Command`]. Touches no file.
+//! Parses the command line into a [`Command`]. It accesses no files.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,86 +13,86 @@ use crate::daemon::key_files::DEFAULT_BITS;
 use crate::daemon::run_options::RunOptions;
 use crate::model::log::Level;
 
-/// What the command line asks for.
+/// The command requested by the command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Command {
     /// `run`, or the original's options without a subcommand.
     Run(RunOptions),
-    /// `check`
+    /// `check`: check the configuration.
     Check {
-        /// `--config`
+        /// `--config`: the top file.
         config: PathBuf,
-        /// `--logfile`
+        /// `--logfile`: the log file.
         logfile: Option<PathBuf>,
-        /// `--json`
+        /// `--json`: whether to print JSON.
         json: bool,
     },
-    /// `check --syntax`: of the files only.
+    /// `check --syntax`: check only the files.
     CheckFiles(PathBuf),
     /// `keys generate DIR`
     KeysGenerate {
-        /// Where the two files go.
+        /// The directory for the two files.
         directory: PathBuf,
-        /// `--bits`
+        /// `--bits`: size of the modulus in bits.
         bits: usize,
     },
-    /// `keys thumbprint FILE`
+    /// `keys thumbprint FILE`: print the thumbprint of a key.
     KeysThumbprint(PathBuf),
-    /// `keys hash-password`
+    /// `keys hash-password`: print the hash of a password.
     KeysHashPassword,
-    /// `keys hash-token`
+    /// `keys hash-token`: print the hash of a token.
     KeysHashToken,
-    /// `keys new-token`
+    /// `keys new-token`: generate a token.
     KeysNewToken,
     /// `keys forget NODE` and `keys trust NODE THUMBPRINT`
     NodeKey {
-        /// `--config`: of the daemon that connects to the node.
+        /// `--config`: the configuration of the daemon that connects to the node.
         config: PathBuf,
         /// The node's id.
         node: u64,
-        /// The key that it has from now on; `None` forgets the one that is known.
+        /// Thumbprint of the key to trust; `None` forgets the known key.
         thumbprint: Option<String>,
     },
-    /// `copy SOURCE NODE:DESTINATION`
+    /// `copy SOURCE NODE:DESTINATION`: copy a file or directory to a node.
     Copy(CopyOptions),
-    /// `exec NODE -- COMMAND`
+    /// `exec NODE -- COMMAND`: run a command on a node.
     Exec(ExecOptions),
-    /// `demo`
+    /// `demo`: run a demonstration platform.
     Demo(DemoOptions),
-    /// `help` or `--help`
+    /// `help` or `--help`: print a help page.
     Help(Topic),
-    /// `help --man`
+    /// `help --man`: print the manual page.
     Manual,
-    /// `completions`
+    /// `completions`: print a completion script.
     Completions(Shell),
-    /// `--version`
+    /// `--version`: print the version.
     Version,
 }
 
-/// What `demo` was asked for.
+/// Options of `demo`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct DemoOptions {
     /// `--once`: end after one round trip instead of staying up until Ctrl-C.
     pub once: bool,
-    /// `--ssh`: a node without a daemon beside the others.
+    /// `--ssh`: add a node without a daemon, reached by SSH.
     pub ssh: bool,
-    /// `--keep`: leave the folder behind.
+    /// `--keep`: keep the folder at the end.
     pub keep: bool,
-    /// `--central`: a whole central with a database, a web interface and engines.
+    /// `--central`: run a complete central with a database, a web interface and engines.
     pub whole_central: bool,
-    /// `--central CMD`: what plays the central instead of this program.
+    /// `--central CMD`: the command that starts the central instead of this program.
     pub central: Option<String>,
-    /// `--nodes CMD`: what plays the nodes instead of this program.
+    /// `--nodes CMD`: the command that starts the nodes instead of this program.
     pub nodes: Option<String>,
 }
 
-/// Where the web interface describes its vault.
+/// Default path of the file in which the web interface describes its vault.
 pub(super) const DEFAULT_VAULT: &str = "/var/lib/centreon/vault/vault.json";
 
-/// Reads the arguments after the program's name; `defaults` take the place of options that are not there.
+/// Parses the arguments after the program's name; `defaults` replace missing options.
 ///
 /// # Errors
-/// One line that says what is wrong and what to do.
+/// One line with the fault and the remedy.
 pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Command, String> {
     let first = arguments.first().and_then(|word| word.to_str()).map(str::to_owned);
     let rest = || lexopt::Parser::from_args(arguments.iter().skip(1).cloned());
@@ -126,7 +126,7 @@ fn parse_run(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command,
             Long("config") => config = Some(path(&mut parser, "--config")?),
             Long("logfile") => logfile = Some(path(&mut parser, "--logfile")?),
             Long("severity") => severity = Some(read_severity(&mut parser)?),
-            // The original's: log lines are never held back here.
+            // An option of the original without effect: log lines are never buffered here.
             Long("flushoutput") => {}
             Long("vault") => vault = Some(path(&mut parser, "--vault")?),
             Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Run)),
@@ -147,7 +147,7 @@ fn parse_check(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Comman
         match argument {
             Long("config") => config = Some(path(&mut parser, "--config")?),
             Long("logfile") => logfile = Some(path(&mut parser, "--logfile")?),
-            // As for a start, so that its options can be given unchanged.
+            // Accepted so that the options of a start can be used unchanged.
             Long("severity") => _ = read_severity(&mut parser)?,
             Long("json") => json = true,
             Long("syntax") => files_only = true,
@@ -183,16 +183,16 @@ fn parse_demo(mut parser: lexopt::Parser) -> Result<Command, String> {
     Ok(Command::Demo(options))
 }
 
-/// Whether a value follows, behind `=` or as a word of its own.
+/// Whether a value follows, after `=` or as a separate word.
 fn has_value(parser: &mut lexopt::Parser) -> bool {
     match parser.try_raw_args() {
-        // The option has a value of its own.
+        // The option has a value after `=`.
         None => true,
         Some(words) => words.as_slice().first().is_some_and(|word| !word.as_encoded_bytes().starts_with(b"-")),
     }
 }
 
-/// A command line that starts another program.
+/// Reads the command line of a program to start instead of this one.
 fn player(parser: &mut lexopt::Parser, option: &str) -> Result<String, String> {
     let words = parser.value().and_then(|words| words.string()).map_err(text)?;
     if words.trim().is_empty() {
@@ -309,7 +309,7 @@ pub(super) fn named_severity(word: &str, option: &str) -> Result<Level, String> 
     level(word).ok_or_else(|| format!("{option} is '{word}'; allowed: debug, info, warning or error"))
 }
 
-/// The words and numbers of the original's logger.
+/// Parses the names and numbers of levels in the original's logger.
 fn level(word: &str) -> Option<Level> {
     match word.to_ascii_lowercase().as_str() {
         "debug" | "7" => Some(Level::Debug),

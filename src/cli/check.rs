@@ -1,4 +1,4 @@
-//! `check`: what a start would read, the keys and the places that it would write to. Changes nothing.
+//! `check`: checks everything that a start would read, the keys, and the files that it would write. It changes nothing.
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -20,7 +20,7 @@ use crate::edge::tls::{self, TlsError};
 use crate::edge::{clock, history_store, sockets};
 use crate::model::connection::Endpoint;
 
-/// Checks the configuration `path`, and that `logfile` could be written, and prints a summary or every problem.
+/// Checks the configuration `path` and whether `logfile` could be written, and prints a summary or all problems.
 pub(super) fn run(path: &Path, logfile: Option<&Path>, json: bool) -> ExitCode {
     let checked = match config::load_with_warnings(path, &config::environment()) {
         Ok(mut config) => {
@@ -72,8 +72,8 @@ fn show(Refused { problems, warnings, .. }: &Refused, json: bool) -> String {
         .collect()
 }
 
-/// The keys, if they can be used, and what stands in the way of a start. A default that took the place of a value in
-/// `found` is not looked at.
+/// Returns the state of the keys, if usable, and the problems that prevent a start. A default that replaced a value
+/// reported in `found` is not checked.
 fn look_around(config: &Config, logfile: Option<&Path>, found: &[Problem]) -> (Option<KeyState>, Vec<Problem>) {
     let mut problems = Vec::new();
     let core = &config.core;
@@ -113,13 +113,13 @@ fn look_around(config: &Config, logfile: Option<&Path>, found: &[Problem]) -> (O
     (keys, problems)
 }
 
-/// Loads certificates and keys as a start would: what stands in its way; warnings go to those of the configuration.
+/// Loads certificates and keys as a start would; returns the problems, and adds warnings to those of the configuration.
 fn look_at_certificates(config: &mut Config) -> Vec<Problem> {
     let modules = &config.modules;
     let mut problems = Vec::new();
     let mut note = |error: TlsError| {
         let problem = Problem::of_file(error.file, "", error.fault);
-        // One certificate may serve both listeners.
+        // Both listeners may use the same certificate.
         if !problems.contains(&problem) {
             problems.push(problem);
         }
@@ -145,8 +145,8 @@ fn look_at_certificates(config: &mut Config) -> Vec<Problem> {
     problems
 }
 
-/// The nodes that the Centreon database would give. That it does not answer now is a warning, because a daemon starts
-/// without it; that it refuses us is a problem.
+/// Reads the nodes of the Centreon database. A missing answer is only a warning, because a daemon starts without it; a
+/// refusal is a problem.
 fn look_at_pollers(path: &Path, config: &mut Config, problems: &mut Vec<Problem>) -> Option<PollerPlan> {
     let line = |text: String| Problem::of_file(path, "modules[nodes]", text);
     match poller_preview::read(config)? {
@@ -165,7 +165,7 @@ fn look_at_pollers(path: &Path, config: &mut Config, problems: &mut Vec<Problem>
     }
 }
 
-/// The key files that a start would write, each with what prevents that.
+/// Returns the key files that a start would write, each with the fault that prevents it.
 fn places_of_new_keys<'a>(config: &'a Config, keys: Option<&KeyState>) -> Vec<(&'a Path, Option<String>)> {
     let (private, public) = (config.core.private_key.as_path(), config.core.public_key.as_path());
     let paths = match keys {
@@ -176,12 +176,13 @@ fn places_of_new_keys<'a>(config: &'a Config, keys: Option<&KeyState>) -> Vec<(&
     paths.into_iter().map(|path| (path, directory_fault(first_missing(path)))).collect()
 }
 
-/// `path`, or the outermost of its directories that is missing: a start makes those.
+/// Returns `path`, or the outermost of its missing directories, which a start creates.
 fn first_missing(path: &Path) -> &Path {
     path.ancestors().take_while(|place| !place.exists() && !place.as_os_str().is_empty()).last().unwrap_or(path)
 }
 
-/// Whether an existing file cannot be opened for writing; opening it so changes nothing. A missing one has no fault.
+/// Returns the fault of an existing file that cannot be opened for writing. Opening it changes nothing. A missing file
+/// has no fault.
 fn file_fault(path: &Path) -> Option<String> {
     match fs::metadata(path) {
         Ok(metadata) if !metadata.is_file() => return Some("is not a regular file".to_owned()),
@@ -193,7 +194,7 @@ fn file_fault(path: &Path) -> Option<String> {
     opened.err().map(|error| format!("cannot be opened for writing by this user: {error}"))
 }
 
-/// Whether an existing file that is not empty does not begin as a database of SQLite does.
+/// Returns the fault of an existing, non-empty file that does not begin like an SQLite database.
 fn database_fault(path: &Path) -> Option<String> {
     const BEGINNING: &[u8] = b"SQLite format 3\0";
     let mut begin = Vec::new();
@@ -204,7 +205,7 @@ fn database_fault(path: &Path) -> Option<String> {
     })
 }
 
-/// Whether new files can be made beside `path`, as the kernel sees it: rights, and a file system that is read-only.
+/// Returns the fault that prevents new files beside `path`: missing rights or a read-only file system.
 fn directory_fault(path: &Path) -> Option<String> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let shown = directory.display();
@@ -229,9 +230,8 @@ fn directory_fault(path: &Path) -> Option<String> {
     }
 }
 
-/// What another process holds of that which a start would take: the database and ports. Nothing is taken to find out. A
-/// daemon that runs with this very configuration is no problem, because it is usual to check beside it; then a sentence
-/// says so.
+/// Finds resources of a start that another process holds, the database and ports, without taking them. A daemon that
+/// runs with the same configuration is no problem, because checking beside it is usual; it is reported separately.
 fn look_at_occupants(config: &Config) -> (Vec<Problem>, Option<Problem>) {
     let core = &config.core;
     let holder = history_store::holder(&core.database);

@@ -1,9 +1,9 @@
-//! What shells complete, made of the pages of help.
+//! Generates completion scripts for shells from the help pages.
 
 use super::help::Topic;
 use super::pages::{CommandOption, CommandPage, command};
 
-/// A shell for which there are completions.
+/// A supported shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shell {
     /// bash
@@ -14,14 +14,14 @@ pub(super) enum Shell {
     Fish,
 }
 
-/// What `--severity` takes.
+/// The values of `--severity`.
 const LEVELS: &str = "debug info warning error";
 
 impl Shell {
-    /// The names there are.
+    /// The names of all shells.
     pub(super) const NAMES: [&'static str; 3] = ["bash", "zsh", "fish"];
 
-    /// The shell called `name`.
+    /// Returns the shell called `name`.
     pub(super) fn named(name: &str) -> Option<Self> {
         match name {
             "bash" => Some(Self::Bash),
@@ -31,7 +31,7 @@ impl Shell {
         }
     }
 
-    /// The script.
+    /// Returns the completion script.
     pub(super) fn completions(self) -> String {
         let commands: Vec<CommandPage<'static>> = Topic::NAMES.into_iter().map(described).collect();
         match self {
@@ -42,7 +42,7 @@ impl Shell {
     }
 }
 
-/// `help` takes the names of the others, and `completions` those of the shells.
+/// Returns the page of a command. The words of `help` are the other commands, those of `completions` the shells.
 fn described(name: &'static str) -> CommandPage<'static> {
     let mut page = command(name);
     match name {
@@ -67,7 +67,7 @@ fn bash(commands: &[CommandPage<'_>]) -> String {
     let pattern = |mut names: Vec<String>| {
         names.sort_unstable();
         names.dedup();
-        // A pattern has to stand there; this one never comes before a word.
+        // A pattern is required here; this one never precedes a word.
         if names.is_empty() { "--".to_owned() } else { names.join("|") }
     };
     let mut cases = String::new();

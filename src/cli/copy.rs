@@ -1,4 +1,4 @@
-//! `copy`: a file or directory to a node through the REST API, with its progress.
+//! `copy`: copies a file or directory to a node through the REST API and shows the progress.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::model::time::Monotonic;
 const POLL: Duration = Duration::from_millis(250);
 const BAR_WIDTH: u64 = 30;
 
-/// Copies and shows how far it is.
+/// Runs the copy and shows its progress.
 pub(super) fn run(options: &CopyOptions) -> ExitCode {
     match copy(options) {
         Ok(done) => done,
@@ -79,12 +79,12 @@ fn copy(options: &CopyOptions) -> Result<ExitCode, String> {
     }
 }
 
-/// The daemon has another working directory.
+/// Makes a path absolute, because the daemon has another working directory.
 fn absolute(path: &Path) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Whether somebody still reads.
+/// Prints a line; returns whether the reader is still there.
 fn print_line(text: &str) -> bool {
     writeln!(std::io::stdout(), "{text}").is_ok()
 }
@@ -93,10 +93,10 @@ struct Progress {
     json: bool,
     has_bar: bool,
     started: Monotonic,
-    /// Bytes that arrived; `None` while the node, which may be a Perl one, has not told.
+    /// Number of bytes received; `None` while the node, which may be an original one, has not reported it.
     received: Option<u64>,
     total: Option<u64>,
-    /// Whether anything is known to have been sent.
+    /// Whether there are rows that show that something was sent.
     has_rows: bool,
     is_reader_gone: bool,
 }
@@ -150,7 +150,7 @@ impl Progress {
         if self.has_bar && self.received.is_some() {
             let _closed = write!(std::io::stderr(), "\r\x1b[K");
         }
-        // A host without a daemon has no rows in between; without any row nothing had to be sent.
+        // A host without a daemon reports no progress; if there are no rows at all, nothing had to be sent.
         let told = last.data.get("received").and_then(Value::as_u64);
         self.received = told.or(self.received).or((ok && !self.has_rows).then_some(0));
         if self.json {
@@ -177,7 +177,7 @@ fn rate(bytes: u64, seconds: f64) -> u64 {
     (bytes as f64 / seconds.max(0.001)) as u64
 }
 
-/// ` 45% [=============>                ] 450 MB of 1.00 GB, 152 MB/s, 4 s left`
+/// Formats the progress: ` 45% [=============>                ] 450 MB of 1.00 GB, 152 MB/s, 4 s left`.
 fn bar(received: u64, total: Option<u64>, seconds: f64) -> String {
     let per_second = rate(received, seconds);
     let shown_rate = format!("{}/s", bytes_text(per_second));
@@ -199,7 +199,7 @@ fn bar(received: u64, total: Option<u64>, seconds: f64) -> String {
     )
 }
 
-/// Three digits and a unit.
+/// Formats a size with three digits and a unit.
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
 fn bytes_text(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];

@@ -1,5 +1,4 @@
-//! What a start and a check take where the command line says nothing: the variables `GORGONE_INIT_…` of the container
-//! images.
+//! Defaults of options for a start and a check: the environment variables `GORGONE_INIT_…` of the container images.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,20 +6,20 @@ use std::path::PathBuf;
 use super::arguments::named_severity;
 use crate::model::log::Level;
 
-/// The variables; empty ones count as not set.
+/// The values of the variables; empty ones count as not set.
 #[derive(Default)]
 pub(super) struct Defaults {
-    /// `GORGONE_INIT_CONFIG`
+    /// `GORGONE_INIT_CONFIG`: the top file.
     pub(super) config: Option<PathBuf>,
-    /// `GORGONE_INIT_LOGFILE`
+    /// `GORGONE_INIT_LOGFILE`: the log file.
     pub(super) logfile: Option<PathBuf>,
-    /// `GORGONE_INIT_VAULT`
+    /// `GORGONE_INIT_VAULT`: the file that describes the vault.
     pub(super) vault: Option<PathBuf>,
     severity: Option<String>,
 }
 
 impl Defaults {
-    /// Reads them by `variable`.
+    /// Reads the variables with `variable`.
     pub(super) fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let given = |name: &str| variable(name).filter(|value| !value.is_empty());
         Self {
@@ -31,10 +30,10 @@ impl Defaults {
         }
     }
 
-    /// `GORGONE_INIT_SEVERITY` (`info`)
+    /// Parses `GORGONE_INIT_SEVERITY` (`info`).
     ///
     /// # Errors
-    /// It is no severity.
+    /// The value is not a severity.
     pub(super) fn severity(&self) -> Result<Level, String> {
         self.severity.as_deref().map_or(Ok(Level::Info), |word| named_severity(word, "GORGONE_INIT_SEVERITY"))
     }

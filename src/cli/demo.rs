@@ -1,8 +1,8 @@
-//! `stheno demo`: a central and one node of each kind (by SSH if asked for) as real processes, and a command on each
-//! through the REST API.
+//! `stheno demo`: starts a central and one node of each kind (by SSH on request) as real processes, and runs a command
+//! on each node through the REST API.
 //!
-//! Everything goes the way a user's own platform would: keys from `keys generate`, YAML files, four times
-//! `run --config`, HTTP from outside. Out of scope: any shortcut into the daemon.
+//! It works like a real platform: keys from `keys generate`, YAML files, four processes of `run --config`, HTTP from
+//! outside. It uses no internal functions of the daemon.
 
 mod api;
 #[cfg(feature = "centreon")]
@@ -27,16 +27,16 @@ use super::arguments::DemoOptions;
 use api::Api;
 use files::{CENTRAL, DaemonFiles, Plan};
 
-/// The command that runs on each node.
+/// The command to run on each node.
 const COMMAND: &str = "echo \"hello from process $$ below process $PPID\"";
-/// How long the daemons have to come up, and later each command to come back.
+/// Time limit in ms for the start of the daemons, and for each command.
 const PATIENCE_MS: u64 = 15_000;
-/// The same where another program plays along, which may be an emulated one.
+/// Time limit in ms with other programs, which may be emulated.
 const LONG_PATIENCE_MS: u64 = 120_000;
-/// Between two looks at something that another process changes.
+/// Interval between two checks for a change by another process.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Runs the demo and returns the exit status. Progress goes to stderr, results to stdout.
+/// Runs the demo and returns the exit status. It prints progress to stderr and results to stdout.
 #[must_use]
 pub(super) fn run(options: DemoOptions) -> ExitCode {
     match play(options) {
@@ -49,7 +49,7 @@ pub(super) fn run(options: DemoOptions) -> ExitCode {
 }
 
 fn play(options: DemoOptions) -> Result<(), String> {
-    // First of all, so that Ctrl-C finds somebody who stops the children and removes the folder.
+    // Signals are handled first, so that Ctrl-C always stops the children and removes the folder.
     system::keep_inherited_descriptors();
     let mut signals = Signals::open().map_err(|error| format!("signals cannot be caught: {error}"))?;
     if options.ssh && !cfg!(feature = "ssh") {
@@ -91,7 +91,7 @@ fn play(options: DemoOptions) -> Result<(), String> {
         demo.round_trip(&mut signals, &api, daemon.id, daemon.id)?;
     }
     if plan.ssh.is_some() {
-        // There is no history on such a host: its rows are the central's.
+        // Such a host has no history; its rows are in the central's.
         demo.round_trip(&mut signals, &api, ssh_host::NODE, CENTRAL)?;
     }
     if !options.once {
@@ -101,7 +101,7 @@ fn play(options: DemoOptions) -> Result<(), String> {
     Ok(())
 }
 
-/// `--central`
+/// Runs `demo --central`.
 #[cfg(feature = "centreon")]
 fn play_central(options: &DemoOptions, signals: &mut Signals) -> Result<(), String> {
     let mut demo = Demo::new(options)?;
@@ -113,18 +113,18 @@ fn play_central(options: &DemoOptions, signals: &mut Signals) -> Result<(), Stri
     Ok(())
 }
 
-/// This build has no central with a database.
+/// Fails, because this build has no support for a database.
 #[cfg(not(feature = "centreon"))]
 fn play_central(_: &DemoOptions, _: &mut Signals) -> Result<(), String> {
     Err("--central needs a build with the feature 'centreon'".to_owned())
 }
 
-/// What has to be cleaned up: the children and the folder.
+/// The running demo; dropping it stops the children and removes the folder.
 struct Demo {
     program: PathBuf,
     folder: PathBuf,
     keep: bool,
-    /// Programs, with their first words, that play in our place.
+    /// Command that replaces this program as the central; empty for none.
     central: Vec<String>,
     nodes: Vec<String>,
     children: Vec<(String, PathBuf, Child)>,
@@ -135,7 +135,7 @@ impl Demo {
         let program =
             std::env::current_exe().map_err(|error| format!("this program's own file is unknown: {error}"))?;
         let folder = std::env::temp_dir().join(format!("stheno-demo-{}", std::process::id()));
-        // Private keys go in there; and a folder that exists already might be somebody's trap.
+        // The folder will hold private keys. An existing one could have been prepared by an attacker.
         let made = fs::DirBuilder::new().mode(0o700).create(&folder);
         made.map_err(|error| {
             format!("{} cannot be made: {error}; set TMPDIR to a folder you can write to", folder.display())
@@ -147,7 +147,7 @@ impl Demo {
         Ok(Self { program, folder, keep: options.keep, central, nodes, children: Vec::new() })
     }
 
-    /// What plays a daemon instead of this program.
+    /// Returns the command that replaces this program for a daemon, if any.
     fn player(&self, daemon: &DaemonFiles) -> Option<&[String]> {
         let words = if daemon.id == CENTRAL { &self.central } else { &self.nodes };
         (!words.is_empty()).then_some(words.as_slice())
@@ -171,13 +171,13 @@ impl Demo {
         };
         command.arg("run").arg("--config").arg(&daemon.config).arg("--logfile").arg(&daemon.log);
         command.stdin(Stdio::null()).stdout(out.try_clone().map_err(failed)?).stderr(out);
-        // A group of its own: Ctrl-C is for us, and we stop the children.
+        // Children are in separate process groups, so that Ctrl-C reaches only us, and we stop them.
         command.process_group(0);
         self.children.push((daemon.name.clone(), output, command.spawn().map_err(failed)?));
         Ok(())
     }
 
-    /// Runs until Ctrl-C.
+    /// Keeps the platform running until Ctrl-C.
     fn stay_up(&mut self, signals: &mut Signals) -> Result<(), String> {
         progress("running until Ctrl-C");
         while !stop_asked(signals) {
@@ -188,7 +188,7 @@ impl Demo {
         Ok(())
     }
 
-    /// Starts a program that plays along: an sshd, a database, an engine.
+    /// Starts an additional program: an sshd, a database, an engine.
     fn start_program(&mut self, name: &str, mut command: Command) -> Result<(), String> {
         let output = self.folder.join(format!("{}.out", name.replace(' ', "-")));
         let failed = |error: std::io::Error| format!("{name} does not start: {error}");
@@ -198,7 +198,7 @@ impl Demo {
         Ok(())
     }
 
-    /// An error if a daemon has ended, with the last words of it.
+    /// Returns an error with the last lines of a daemon's log if the daemon has ended.
     fn check_children(&mut self) -> Result<(), String> {
         for (name, output, child) in &mut self.children {
             if let Ok(Some(status)) = child.try_wait() {
@@ -209,7 +209,7 @@ impl Demo {
         Ok(())
     }
 
-    /// Looks until `look` gives a value.
+    /// Calls `look` repeatedly until it returns a value.
     fn wait<T>(&mut self, signals: &mut Signals, what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T, String> {
         let end_ms = clock::monotonic().as_millis().saturating_add(self.patience_ms());
         loop {
@@ -243,7 +243,7 @@ impl Demo {
         Ok(())
     }
 
-    /// Runs the command on one node and prints each row when it arrives in the history of `rows_of`.
+    /// Runs the command on one node and prints each row as it arrives in the history of `rows_of`.
     fn round_trip(&mut self, signals: &mut Signals, api: &Api, node: u64, rows_of: u64) -> Result<(), String> {
         let token = self.wait(signals, "a token for the command", || api.command(node, COMMAND))?;
         let mut shown = 0;
@@ -262,7 +262,7 @@ impl Demo {
 impl Drop for Demo {
     fn drop(&mut self) {
         for (name, _, child) in &mut self.children {
-            // Killing is enough: a daemon of ours loses nothing by it.
+            // The process is killed, which loses no data.
             if let Err(error) = child.kill().and_then(|()| child.wait()) {
                 progress(&format!("{name} cannot be stopped: {error}"));
             }
@@ -279,7 +279,7 @@ fn stop_asked(signals: &mut Signals) -> bool {
     signals.read().contains(&Signal::Stop)
 }
 
-/// What a curious user can do next.
+/// Prints what the user can try next.
 fn describe(folder: &Path, api: &Api, plan: &Plan) {
     let url = api.url();
     let node = plan.daemons.last().map_or(CENTRAL, |daemon| daemon.id);
@@ -303,12 +303,12 @@ fn table_line(node: &str, code: &str, what: &str) {
     print(&format!("{node:>4}  {code:>4}  {what}"));
 }
 
-/// A line on stdout. A reader who went away is no reason to leave children behind.
+/// Prints a line to stdout. Errors are ignored, so that the children are stopped even if the reader is gone.
 fn print(line: &str) {
     let _nobody_reads = writeln!(std::io::stdout(), "{line}");
 }
 
-/// A line on stderr.
+/// Prints a line to stderr.
 fn progress(line: &str) {
     let _nobody_reads = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,4 +1,4 @@
-//! `exec`: a command on a node through the REST API; its output, and its exit code as ours.
+//! `exec`: runs a command on a node through the REST API, prints its output, and ends with its exit code.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -11,17 +11,17 @@ use super::remote::{INTERRUPTED, Pause, READER_GONE, Remote, Row, rows_of, token
 use super::remote_arguments::ExecOptions;
 use super::waiting::Waiting;
 
-/// The command was not run, or its end is not known; as ssh does.
+/// Exit code if the command was not run or its end is unknown, as with ssh.
 const NOT_RUN: u8 = 255;
-/// A command that ends at once is answered at once: the daemon waits for its end so long.
+/// How long the daemon waits for the end of the command before it answers, so that short commands need one request.
 const WAIT_MICROS: u64 = 300_000;
-/// Rows that are asked for at once.
+/// Maximum number of rows requested at once.
 const ROWS_MAX: usize = 1_000;
 const POLL: Duration = Duration::from_millis(200);
-/// How much longer than `--timeout` the node has to report that it ended the command.
+/// Additional time after `--timeout` for the node to report the end of the command.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// Runs the command and ends as it did.
+/// Runs the command and returns its exit code.
 pub(super) fn run(options: &ExecOptions) -> ExitCode {
     let mut shown = Shown { json: options.json, ..Shown::default() };
     let outcome = exec(options, &mut shown);
@@ -50,14 +50,14 @@ pub(super) fn run(options: &ExecOptions) -> ExitCode {
     }
 }
 
-/// What was shown so far.
+/// The output shown so far.
 #[derive(Default)]
 struct Shown {
     json: bool,
     token: String,
     output: String,
     errors: String,
-    /// What was shown while it ran, and where the last piece of that began.
+    /// The output shown while the command was running, and the start of its last piece.
     streamed: String,
     streamed_from: Option<u64>,
     exit_code: Option<i64>,
@@ -69,12 +69,12 @@ struct Shown {
 fn exec(options: &ExecOptions, shown: &mut Shown) -> Result<i64, String> {
     let mut pause = Pause::new()?;
     let remote = Remote::of_config(&options.config)?;
-    // What it prints is told while it runs by a node of our own kind, and in the end by any other.
+    // Another Stheno reports the output while the command is running; other nodes report it at the end.
     let mut command = json!({ "command": options.command, "stream": !options.json });
     if let (Some(timeout), Some(command)) = (options.timeout_seconds, command.as_object_mut()) {
         command.insert("timeout".to_owned(), json!(timeout));
     }
-    // The node ends the command after its time; if it does not say so, we do.
+    // The node ends the command after the time-out; if it does not report that, we end waiting.
     let limit = options.timeout_seconds.map(|seconds| Duration::from_secs(seconds) + GRACE);
     let node = options.node;
     let mut waiting = Waiting::new(node, options.json);
@@ -131,7 +131,7 @@ impl Shown {
         }
     }
 
-    /// A piece of the output, while the command runs.
+    /// Shows a piece of the output while the command is running.
     fn show_piece(&mut self, row: &Row) {
         let from = row.data.get("offset").and_then(Value::as_u64).unwrap_or(0);
         if self.json || self.streamed_from.is_some_and(|last| from <= last) {
@@ -144,7 +144,7 @@ impl Shown {
         self.is_reader_gone = out.write_all(piece.as_bytes()).and_then(|()| out.flush()).is_err();
     }
 
-    /// The result without what was shown already.
+    /// Shows the part of the result that was not shown yet.
     fn show_rest(&self) {
         let rest = rest_of(&self.output, &self.streamed);
         let mut out = std::io::stdout();
@@ -155,10 +155,10 @@ impl Shown {
     }
 }
 
-/// What is left to be shown of a result, the newline at its end included, which a result does not have.
+/// Returns the part of a result that was not shown yet, with a final newline, which a result lacks.
 fn rest_of(output: &str, streamed: &str) -> String {
     let seen = streamed.strip_suffix('\n').unwrap_or(streamed);
-    // Where the pieces were read as other letters than the whole, the whole is shown once more.
+    // If the pieces were decoded differently from the whole, the whole is shown again.
     let rest = output.strip_prefix(seen).unwrap_or(output);
     let (rest, ends) = match rest.strip_prefix('\n') {
         Some(behind) if streamed.len() > seen.len() => (behind, streamed),

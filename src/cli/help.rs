@@ -1,9 +1,9 @@
-//! What `help` and `--help` say.
+//! The pages of `help` and `--help`.
 
-/// A page of help.
+/// A help page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Topic {
-    /// The overview.
+    /// The overview page.
     All,
     /// `run`
     Run,
@@ -24,10 +24,10 @@ pub(super) enum Topic {
 }
 
 impl Topic {
-    /// The commands there are.
+    /// The names of all commands.
     pub(super) const NAMES: [&'static str; 8] = ["run", "check", "keys", "copy", "exec", "demo", "help", "completions"];
 
-    /// The page on the command `name`.
+    /// Returns the page of the command `name`.
     pub(super) fn named(name: &str) -> Option<Self> {
         match name {
             "run" => Some(Self::Run),
@@ -42,7 +42,7 @@ impl Topic {
         }
     }
 
-    /// How to see this page.
+    /// Returns the command that prints this page.
     pub(super) const fn command(self) -> &'static str {
         match self {
             Self::All => "stheno help",
@@ -57,7 +57,7 @@ impl Topic {
         }
     }
 
-    /// The page.
+    /// Returns the text of the page.
     pub(super) const fn text(self) -> &'static str {
         match self {
             Self::All => ALL,

@@ -10,7 +10,7 @@ use crate::daemon::key_files::{self, PRIVATE_NAME, PUBLIC_NAME};
 use crate::daemon::secrets;
 use crate::edge::random::SystemRandom;
 
-/// Makes a pair in `directory` and prints what it made.
+/// Generates a pair in `directory` and prints the files and the thumbprint.
 pub(super) fn generate(directory: &Path, bits: usize) -> ExitCode {
     match key_files::generate_in(directory, bits, &mut SystemRandom::new()) {
         Ok(thumbprint) => say(&format!(
@@ -30,18 +30,18 @@ pub(super) fn thumbprint(file: &Path) -> ExitCode {
     }
 }
 
-/// Bytes of a secret that are read.
+/// Maximum number of bytes read of a secret.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
 
-/// Characters that a token of hex digits needs so that its plain hash tells nothing.
+/// Minimum length of a token of hex digits for which an unsalted hash is safe.
 const SAFE_TOKEN: usize = 20;
 
-/// Prints the hash of a password that comes from standard input.
+/// Prints the hash of a password read from standard input.
 pub(super) fn hash_password() -> ExitCode {
     print_hash_of("Password", |line| secrets::hash_password(line, &mut SystemRandom::new()))
 }
 
-/// Prints the hash of a token that comes from standard input.
+/// Prints the hash of a token read from standard input.
 pub(super) fn hash_token() -> ExitCode {
     print_hash_of("Token", |line| {
         let hash = secrets::hash_token(line)?;
@@ -56,7 +56,7 @@ pub(super) fn hash_token() -> ExitCode {
     })
 }
 
-/// Makes a token and prints it with its hash.
+/// Generates a token and prints it with its hash.
 pub(super) fn new_token() -> ExitCode {
     let token = secrets::new_token(&mut SystemRandom::new());
     match secrets::hash_token(token.as_bytes()) {
@@ -69,7 +69,7 @@ pub(super) fn new_token() -> ExitCode {
 fn print_hash_of(what: &str, hash: impl FnOnce(&[u8]) -> Result<String, String>) -> ExitCode {
     let input = std::io::stdin();
     if input.is_terminal() {
-        // Not to standard output, where the hash alone goes.
+        // The prompt goes to standard error, because standard output gets only the hash.
         eprint!("{what}: ");
     }
     let mut line = Vec::new();
@@ -85,7 +85,7 @@ fn print_hash_of(what: &str, hash: impl FnOnce(&[u8]) -> Result<String, String>)
     }
 }
 
-/// Has the daemon of a configuration trust a key of a node, or forget the one that it knows; prints what it says.
+/// Makes the daemon of a configuration trust a key of a node, or forget the known one; prints the daemon's answer.
 pub(super) fn set_node_key(config: &Path, node: u64, thumbprint: Option<&str>) -> ExitCode {
     match Remote::of_config(config).and_then(|remote| remote.set_node_key(node, thumbprint)) {
         Ok(text) => say(&format!("{text}\n")),

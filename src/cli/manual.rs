@@ -1,15 +1,15 @@
-//! The manual page, in roff, made of the pages of help.
+//! Generates the manual page in roff from the help pages.
 
 use super::help::Topic;
 use super::pages::{Block, blocks};
 
-/// The whole manual.
+/// Returns the manual page.
 pub(super) fn manual() -> String {
     let mut roff =
         format!(".TH STHENO 8 \"\" \"stheno {}\" \"System Administration\"\n.SH NAME\n", env!("CARGO_PKG_VERSION"));
     for (index, block) in blocks(Topic::All.text()).iter().enumerate() {
         match block {
-            // The first line is the name, and the line before the forms is a heading.
+            // The first line is the name; the line before the usage forms is a heading.
             Block::Paragraph(text) if index == 0 => roff.push_str(&format!("{}\n", name_line(text))),
             Block::Paragraph(text) if text == "Usage:" => roff.push_str(".SH SYNOPSIS\n"),
             Block::Paragraph(text) if index <= 3 => roff.push_str(&format!(".SH DESCRIPTION\n{}\n", escaped(text))),
@@ -22,7 +22,7 @@ pub(super) fn manual() -> String {
         roff.push_str(&format!(".SS {name}\n"));
         blocks(topic.text()).iter().for_each(|block| push(&mut roff, block));
     }
-    // A heading begins a paragraph of its own.
+    // A heading begins a new paragraph.
     let mut after_heading = false;
     let lines = roff.lines().filter(|line| {
         let is_idle = after_heading && *line == ".PP";
@@ -47,16 +47,16 @@ fn push(roff: &mut String, block: &Block<'_>) {
     }
 }
 
-/// `name - words`, as the index of manual pages wants it.
+/// Returns `name - description`, the form for the index of manual pages.
 fn name_line(text: &str) -> String {
     let (name, words) = text.split_once(" - ").unwrap_or(("stheno", text));
     format!("{} \\- {}", escaped(name), escaped(words))
 }
 
-/// Text in which roff sees nothing of its own.
+/// Escapes text for roff.
 fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-").replace('"', "\\(dq");
-    // A line that begins with one of these would be an instruction.
+    // A line that begins with one of these characters would be a request of roff.
     if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
 }
 

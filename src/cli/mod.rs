@@ -1,5 +1,5 @@
-//! Subcommands, thin. Exit status: 0 done, 1 it failed, 2 the command line is wrong, 78 `run` cannot use its
-//! configuration; `exec` ends as its command did.
+//! The subcommands. Exit status: 0 success, 1 failure, 2 wrong command line, 78 `run` cannot use its configuration;
+//! `exec` returns the status of its command.
 
 mod arguments;
 mod check;
@@ -27,10 +27,10 @@ use defaults::Defaults;
 use crate::edge::journal;
 use crate::model::log::Level;
 
-/// The command line is wrong.
+/// Exit status for a wrong command line.
 const USAGE: u8 = 2;
-/// `EX_CONFIG` of sysexits.h: the configuration is broken, so another start without a change is useless.
-/// `RestartPreventExitStatus=` of the unit knows it.
+/// Exit status for a faulty configuration (`EX_CONFIG` of sysexits.h): another start without a change is useless. It is
+/// listed in `RestartPreventExitStatus=` of the systemd unit.
 const BROKEN_CONFIGURATION: u8 = 78;
 
 /// Runs the command line and returns the exit status.
@@ -61,7 +61,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Writes to standard output. A reader that went away, as in `stheno check | head`, is no reason to fail.
+/// Writes to standard output. A closed pipe, as in `stheno check | head`, is not an error.
 fn say(text: &str) -> ExitCode {
     let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
@@ -73,7 +73,7 @@ fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "{prefix}stheno: {text}");
 }
 
-/// One line to standard error, and the exit status of a failure.
+/// Writes one line to standard error and returns the exit status of a failure.
 fn fail(text: &str) -> ExitCode {
     complain(text);
     ExitCode::FAILURE

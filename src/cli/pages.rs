@@ -1,25 +1,24 @@
-//! What a page of help says, as values: the manual page and the shell completions are made of the same text that people
-//! read.
+//! Parses help pages, so that the manual page and the shell completions are generated from the same text.
 //!
-//! A page is written as: `Usage:` with one line a form, paragraphs apart by empty lines, options as
-//! `  --name VALUE   words` (continued by deeper lines), and other indented lines, which stay as they are.
+//! A page consists of `Usage:` with one line per form, paragraphs separated by empty lines, options as `  --name VALUE
+//!  words` (continued by deeper indented lines), and other indented lines, which are literal.
 
 use super::help::Topic;
 
-/// A piece of a page.
+/// A part of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Block<'a> {
     /// Running text.
     Paragraph(String),
-    /// Lines to be shown as they stand.
+    /// Literal lines.
     Literal(Vec<&'a str>),
-    /// An option or another defined word, and what it means.
+    /// An option or another defined word, with its meaning.
     Definition {
         /// `--name`, or the word.
         name: &'a str,
-        /// What follows an option, such as `FILE`; empty for a switch.
+        /// The argument of an option, such as `FILE`; empty for a switch.
         value: &'a str,
-        /// The words beside it.
+        /// The description.
         text: String,
     },
 }
@@ -27,28 +26,28 @@ pub(super) enum Block<'a> {
 /// An option of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CommandOption<'a> {
-    /// With its dashes.
+    /// Name with its dashes.
     pub name: &'a str,
-    /// What follows it; empty for a switch.
+    /// The argument; empty for a switch.
     pub value: &'a str,
-    /// What it does.
+    /// The description.
     pub text: String,
 }
 
-/// A command as its page describes it.
+/// A command, as described by its page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CommandPage<'a> {
-    /// Its name.
+    /// Name of the command.
     pub name: &'static str,
     /// The words that may follow the name, such as `generate`.
     pub words: Vec<&'a str>,
-    /// Its options.
+    /// Options of the command.
     pub options: Vec<CommandOption<'a>>,
     /// Whether a file or a directory may follow.
     pub takes_path: bool,
 }
 
-/// Splits a page.
+/// Splits a page into its parts.
 pub(super) fn blocks(page: &str) -> Vec<Block<'_>> {
     let mut blocks: Vec<Block<'_>> = Vec::new();
     let mut continues = false;
@@ -80,13 +79,13 @@ pub(super) fn blocks(page: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// The forms of `Usage:` are aligned below each other.
+/// Returns a literal line without its indentation and without `Usage:`.
 fn literal(line: &str) -> &str {
     let text = line.trim_start();
     text.strip_prefix("Usage: ").unwrap_or(text)
 }
 
-/// `--name VALUE   words`.
+/// Parses `--name VALUE   words`.
 fn definition(text: &str) -> Option<Block<'_>> {
     let (head, meaning) = text.split_once("  ")?;
     let (name, value) = head.split_once(' ').unwrap_or((head, ""));
@@ -94,7 +93,7 @@ fn definition(text: &str) -> Option<Block<'_>> {
     is_option.then(|| Block::Definition { name, value, text: meaning.trim_start().to_owned() })
 }
 
-/// The page of a command, as values.
+/// Returns the parsed page of a command.
 pub(super) fn command(name: &'static str) -> CommandPage<'static> {
     let page = Topic::named(name).map_or("", Topic::text);
     let mut command = CommandPage { name, words: Vec::new(), options: Vec::new(), takes_path: false };
@@ -102,7 +101,7 @@ pub(super) fn command(name: &'static str) -> CommandPage<'static> {
     for (index, block) in blocks(page).into_iter().enumerate() {
         match block {
             Block::Definition { name, value, text } => command.options.push(CommandOption { name, value, text }),
-            // The forms; what is literal further down are examples.
+            // The usage forms; later literal lines are examples.
             Block::Literal(lines) if index == 0 => {
                 lines
                     .into_iter()
@@ -116,7 +115,7 @@ pub(super) fn command(name: &'static str) -> CommandPage<'static> {
 }
 
 impl CommandPage<'static> {
-    /// What stands behind the name in a form of `Usage:`.
+    /// Reads the part after the name in a form of `Usage:`.
     fn read_usage(&mut self, line: &'static str) {
         let mut words = line.split_whitespace();
         let is_plain = |word: &&str| {
@@ -128,7 +127,7 @@ impl CommandPage<'static> {
         {
             self.words.push(word);
         }
-        // `--config FILE` is the option's; a place of its own is preceded by no option.
+        // In `--config FILE` the word belongs to the option; other words are not preceded by an option.
         let mut before = "";
         for word in line.split_whitespace() {
             self.takes_path |= matches!(word, "FILE" | "DIR") && !before.trim_start_matches('[').starts_with("--");

@@ -1,5 +1,5 @@
-//! What `copy`, `exec` and `keys` share: the REST API of the daemon that a configuration describes, and the rows of a
-//! token.
+//! Common parts of `copy`, `exec` and `keys`: the REST API of the daemon that a configuration describes, and the rows
+//! of a token.
 
 use std::path::Path;
 use std::thread;
@@ -16,35 +16,35 @@ use crate::model::code::Code;
 use crate::model::history::is_last_row;
 use crate::model::node_id::NodeId;
 
-/// A daemon whose API is away for longer is gone.
+/// Maximum time without an answer of the daemon's API.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Ctrl-C is noticed within this time.
+/// Maximum delay until Ctrl-C is noticed.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// The message of a node that cannot write its history.
+/// The message of a daemon that cannot write its history.
 const DATABASE_ISSUE: &str = "database issue";
 
-/// The status of a command that Ctrl-C ended, as a shell says it.
+/// Exit status after Ctrl-C, as in a shell.
 pub(super) const INTERRUPTED: u8 = 130;
 
-/// The status of a command whose output nobody reads any more (`… | head -1`), as a shell says it.
+/// Exit status if the reader of the output is gone (`… | head -1`), as in a shell.
 pub(super) const READER_GONE: u8 = 141;
 
-/// Waits between two questions, and notices Ctrl-C, or that the terminal is closed, meanwhile.
+/// Waits between two requests, and notices Ctrl-C and the closing of the terminal.
 pub(super) struct Pause {
     signals: Signals,
 }
 
 impl Pause {
-    /// From now on both are noticed by [`Self::wait`] alone.
+    /// Starts to handle both signals, which from now on only [`Self::wait`] reports.
     ///
     /// # Errors
-    /// The system has no more descriptors.
+    /// The system has no descriptors left.
     pub(super) fn new() -> Result<Self, String> {
         Ok(Self { signals: Signals::open().map_err(|error| format!("signals cannot be caught: {error}"))? })
     }
 
-    /// Waits; whether somebody wants us to stop.
+    /// Waits for `time`; returns whether the user wants to stop.
     pub(super) fn wait(&mut self, time: Duration) -> bool {
         let end = clock::read().monotonic + time;
         loop {
@@ -60,21 +60,21 @@ impl Pause {
     }
 }
 
-/// The API of a daemon.
+/// The REST API of a daemon.
 pub(super) struct Remote {
     api: ApiConnection,
     own_id: Option<u64>,
 }
 
-/// One history row.
+/// A history row.
 pub(super) struct Row {
-    /// Its number in the daemon's database.
+    /// Id of the row in the daemon's database.
     pub(super) id: i64,
-    /// Its code (docs/protocol.md section 1).
+    /// Code of the row (docs/protocol.md section 1).
     pub(super) code: i64,
-    /// Its data.
+    /// Data of the row.
     pub(super) data: Value,
-    /// Whether it is the last of its token.
+    /// Whether it is the last row of its token.
     pub(super) is_last: bool,
 }
 
@@ -87,12 +87,12 @@ impl Row {
         Some(Self { id, code, data, is_last: is_last_row(Code(code), text) })
     }
 
-    /// Its message.
+    /// Returns the message.
     pub(super) fn message(&self) -> &str {
         self.data.get("message").and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// The message, and what it is about.
+    /// Returns the message with its details.
     pub(super) fn text(&self) -> String {
         if self.message() == DATABASE_ISSUE {
             return format!(
@@ -106,13 +106,13 @@ impl Row {
     }
 }
 
-/// The rows of an answer.
+/// Returns the rows of an answer.
 pub(super) fn rows_of(answer: &Value) -> Vec<Row> {
     answer.get("data").and_then(Value::as_array).into_iter().flatten().filter_map(Row::read).collect()
 }
 
 impl Remote {
-    /// The daemon of a configuration file.
+    /// Returns the API of the daemon with this configuration file.
     ///
     /// # Errors
     /// The file has problems, or the daemon has no REST API.
@@ -134,15 +134,15 @@ impl Remote {
         Ok(Self { api: ApiConnection::new(http)?, own_id: config.core.id.map(NodeId::get) })
     }
 
-    /// The id of the daemon, where its configuration says it.
+    /// The id of the daemon, if its configuration sets it.
     pub(super) const fn own_id(&self) -> Option<u64> {
         self.own_id
     }
 
-    /// What the daemon knows about a node.
+    /// Returns what the daemon knows about a node.
     ///
     /// # Errors
-    /// The API refuses, or is away.
+    /// The API refuses or does not answer.
     pub(super) fn node_state(&self, node: u64) -> Result<NodeState, String> {
         let data = |path: &str| {
             self.call("GET", path, "").map(|mut answer| answer.get_mut("data").map(Value::take).unwrap_or_default())
@@ -151,10 +151,10 @@ impl Remote {
         Ok(NodeState::read(node, &routes, &data("/api/internal/constatus")?))
     }
 
-    /// Makes a key the one of a node, or with `None` has it forgotten; what the daemon says to that.
+    /// Sets the trusted key of a node, or forgets it with `None`; returns the daemon's answer.
     ///
     /// # Errors
-    /// The daemon refuses, or is away.
+    /// The daemon refuses or does not answer.
     pub(super) fn set_node_key(&self, node: u64, thumbprint: Option<&str>) -> Result<String, String> {
         let path = format!("/api/internal/keys/{node}");
         let answer = match thumbprint {
@@ -165,19 +165,19 @@ impl Remote {
         if answer.get("error").is_some() { Err(text) } else { Ok(text) }
     }
 
-    /// Starts an action, and returns the answer: a token, or rows where the path waits for them.
+    /// Starts an action and returns the answer: a token, or rows if the path waits for them.
     ///
     /// # Errors
-    /// The API refuses, as a sentence.
+    /// A sentence about the refusal of the API.
     pub(super) fn start(&self, path: &str, body: &Value) -> Result<Value, String> {
         self.call("POST", path, &body.to_string())
     }
 
-    /// Rows of a token that a node has, behind the row `after` and of those the newest `limit`; waits while the daemon
-    /// is away for a moment.
+    /// Returns rows of a token in the history of `node`: the newest `limit` rows after the row `after`. Waits if the
+    /// daemon is briefly unavailable.
     ///
     /// # Errors
-    /// The API refuses, or has been away for too long.
+    /// The API refuses, or does not answer for too long.
     pub(super) fn rows(&self, node: u64, token: &str, after: i64, limit: usize) -> Result<Vec<Row>, String> {
         let start = clock::read().monotonic;
         let path = format!("/api/nodes/{node}/log/{token}?limit={limit}&id={after}");
@@ -209,10 +209,10 @@ impl Remote {
     }
 }
 
-/// The token in an answer.
+/// Returns the token in an answer.
 ///
 /// # Errors
-/// There is none.
+/// The answer has no token.
 pub(super) fn token_of(answer: &Value) -> Result<String, String> {
     let token = answer.get("token").and_then(Value::as_str);
     token.map(str::to_owned).ok_or_else(|| format!("the REST API gave no token: {answer}"))

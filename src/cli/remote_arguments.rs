@@ -1,4 +1,4 @@
-//! The arguments of `copy` and `exec`.
+//! Parses the arguments of `copy` and `exec`.
 
 use std::path::PathBuf;
 
@@ -8,45 +8,45 @@ use super::arguments::{Command, path, text, unexpected};
 use super::help::Topic;
 use crate::model::node_id::NodeId;
 
-/// What `copy` was asked for.
+/// Options of `copy`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CopyOptions {
-    /// `--config`: of the daemon that sends.
+    /// `--config`: the configuration of the sending daemon.
     pub config: PathBuf,
     /// The file or directory, on the machine of that daemon.
     pub source: PathBuf,
     /// The node's id.
     pub node: u64,
-    /// Where it goes there.
+    /// The destination path on the node.
     pub destination: String,
-    /// `--cache-dir`
+    /// `--cache-dir`: directory for temporary files on both machines.
     pub cache_dir: String,
-    /// `--owner`
+    /// `--owner` of the files on the node.
     pub owner: Option<String>,
-    /// `--group`
+    /// `--group` of the files on the node.
     pub group: Option<String>,
-    /// `--mode`
+    /// `--mode` of the files on the node.
     pub mode: Option<String>,
-    /// `--json`
+    /// `--json`: whether to print JSON.
     pub json: bool,
 }
 
-/// What `exec` was asked for.
+/// Options of `exec`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ExecOptions {
-    /// `--config`: of the daemon that passes the command on.
+    /// `--config`: the configuration of the daemon that forwards the command.
     pub config: PathBuf,
     /// The node's id.
     pub node: u64,
-    /// The line for the node's shell.
+    /// The command line for the node's shell.
     pub command: String,
-    /// `--timeout`
+    /// `--timeout` in seconds.
     pub timeout_seconds: Option<u64>,
-    /// `--json`
+    /// `--json`: whether to print JSON.
     pub json: bool,
 }
 
-/// A directory that is on every machine.
+/// Default of `--cache-dir`; this directory exists on every machine.
 const CACHE_DIR: &str = "/tmp";
 
 pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> {
@@ -92,7 +92,7 @@ pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> 
                 let word = word.string().map_err(text)?;
                 node = Some(node_id(&word)?);
             }
-            // Behind '--' everything is one, also what looks like an option.
+            // After '--' everything belongs to the command, even words that look like options.
             Value(word) => words.push(word.string().map_err(text)?),
             other => return Err(unexpected(&other, Topic::Exec)),
         }
@@ -104,7 +104,7 @@ pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> 
     Ok(Command::Exec(ExecOptions { config, node, command: words.join(" "), timeout_seconds, json }))
 }
 
-/// A node by its id.
+/// Parses the id of a node.
 pub(super) fn node_id(word: &str) -> Result<u64, String> {
     let id = word.parse::<NodeId>().map_err(|_| {
         format!(

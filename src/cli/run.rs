@@ -1,4 +1,4 @@
-//! `run`: configuration, keys, then the daemon.
+//! `run`: loads the configuration and the keys, then runs the daemon.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -17,7 +17,7 @@ pub(super) fn run(options: &RunOptions) -> ExitCode {
         complain(&format!("keys may get into core files: {error}"));
     }
     let config = load(&options.config_path).and_then(|config| {
-        // Whether the vault has nothing to say is told by the daemon, which asks again.
+        // A failure is reported by the daemon, which queries the vault again.
         let asked = !config.waiting.is_empty() && vault::look_up(&options.vault, &config.waiting).is_ok();
         if asked { load(&options.config_path) } else { Ok(config) }
     });
@@ -40,13 +40,13 @@ pub(super) fn run(options: &RunOptions) -> ExitCode {
     }
 }
 
-/// The same program with the same arguments takes the place of this one.
+/// Replaces this process by the same program with the same arguments.
 fn begin_anew() -> ExitCode {
     let error = Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
     fail(&format!("cannot begin anew: {error}"))
 }
 
-/// Reads the files as a start would and looks at nothing else: for a reload of the service, while the daemon runs.
+/// Reads only the configuration files, as a start would. The service uses this before a reload, while the daemon runs.
 pub(super) fn check_files(path: &Path) -> ExitCode {
     match load(path) {
         Ok(_) => ExitCode::SUCCESS,
@@ -54,7 +54,7 @@ pub(super) fn check_files(path: &Path) -> ExitCode {
     }
 }
 
-/// Reads the configuration, or says every problem and returns how many there are, in words.
+/// Reads the configuration; otherwise prints all problems and returns a sentence with their number.
 fn load(path: &Path) -> Result<Config, String> {
     config::load(path).map_err(|problems| {
         for problem in &problems {

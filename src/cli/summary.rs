@@ -1,4 +1,4 @@
-//! What a configuration makes of the daemon, as a table for people or as JSON.
+//! Summarises a configuration, as tables for people or as JSON.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration, Subnode};
 use crate::model::time_zone::minute_of;
 
-/// The summary for people.
+/// Returns the summary as text.
 pub(super) fn as_text(path: &Path, config: &Config, keys: &KeyState, pollers: Option<&PollerPlan>) -> String {
     let core = &config.core;
     let mut text = format!("{}: no problem found\n\n", path.display());
@@ -72,7 +72,7 @@ pub(super) fn as_text(path: &Path, config: &Config, keys: &KeyState, pollers: Op
     text
 }
 
-/// The summary for programs.
+/// Returns the summary as JSON.
 pub(super) fn as_json(config: &Config, keys: &KeyState, pollers: Option<&PollerPlan>) -> String {
     let core = &config.core;
     let (state, bits, thumbprint) = match keys {
@@ -123,7 +123,7 @@ pub(super) fn as_json(config: &Config, keys: &KeyState, pollers: Option<&PollerP
     format!("{document:#}\n")
 }
 
-/// A problem or warning for programs.
+/// Returns a problem or warning as JSON.
 pub(super) fn problem_as_json(problem: &Problem) -> Value {
     json!({
         "file": problem.file.to_string_lossy(),
@@ -152,12 +152,12 @@ fn api(http: &HttpSettings) -> String {
     }
 }
 
-/// The listener for pullwss nodes.
+/// Returns the listener for pullwss nodes, if any.
 fn listener(config: &Config) -> Option<&WebSocketSettings> {
     config.modules.proxy.as_ref()?.httpserver.as_ref()
 }
 
-/// Whether the REST API is served by the same listener.
+/// Whether the REST API shares the listener for pullwss nodes.
 fn shares_port(server: &WebSocketSettings, config: &Config) -> bool {
     let api = config.modules.httpserver.as_ref();
     api.is_some_and(|api| (api.address, api.port) == (server.address, server.port))
@@ -180,9 +180,9 @@ fn certificate(tls: Option<&ServerTls>) -> Option<String> {
 struct Parent {
     module: &'static str,
     address: String,
-    /// How its certificate is checked; `None` where there is none.
+    /// How its certificate is checked; `None` without TLS.
     check: Option<String>,
-    /// The HTTP proxy on the way.
+    /// The HTTP proxy in between, if any.
     proxy: Option<String>,
 }
 
@@ -211,7 +211,7 @@ fn parents(config: &Config) -> Vec<Parent> {
     pull.into_iter().chain(pullwss).collect()
 }
 
-/// A host as a URL has it.
+/// Returns a host in the form for URLs.
 fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
@@ -281,17 +281,17 @@ fn node_as_json(node: &Registration) -> Value {
     })
 }
 
-/// Runs to come that are shown of each job.
+/// Number of future runs shown for each job.
 const NEXT_RUNS: usize = 5;
 
-/// The minute that the clock on the wall shows, as the daemon's module `cron` reads it, and the second of it.
+/// Returns the current minute in local time, in the form of the module `cron`, and the second within it.
 fn local_minute() -> (i64, i64) {
     let now = clock::wall();
     let minute = minute_of(now);
     (time_zone::read().map_or(minute, |zone| zone.local_minute(minute)), now.as_seconds().rem_euclid(60))
 }
 
-/// The jobs of the module `cron` and when they run next.
+/// Returns the table of the jobs of the module `cron` with their next runs.
 fn jobs(config: &Config) -> String {
     let jobs = config.modules.cron.as_deref().unwrap_or_default();
     if jobs.is_empty() {
@@ -313,7 +313,7 @@ fn job_as_json(job: &CronJob, now: (i64, i64)) -> Value {
     })
 }
 
-/// Columns as wide as their widest cell, two spaces apart.
+/// Formats a table whose columns are as wide as their widest cell, with two spaces in between.
 fn table<const N: usize>(head: &[String; N], rows: Vec<[String; N]>) -> String {
     let lines: Vec<&[String; N]> = std::iter::once(head).chain(&rows).collect();
     let mut widths = [0_usize; N];

@@ -1,5 +1,5 @@
-//! How long `exec` and `copy` wait for a node that shows no sign of life: they say what they wait for, and end with a
-//! sentence when nothing comes.
+//! Controls how long `exec` and `copy` wait for a node that shows no sign of life: they report what they wait for, and
+//! finally give up with a reason.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use super::remote::Remote;
 use crate::edge::clock;
 use crate::model::time::Monotonic;
 
-/// After this time without a sign of the node, what is waited for is said once.
+/// Time without a sign of the node after which a message is printed once.
 const SAY_AFTER: Duration = Duration::from_secs(2);
-/// After this time without a sign of the node, waiting ends.
+/// Time without a sign of the node after which waiting ends.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(16);
-/// Time between two questions about the node.
+/// Interval between two requests for the state of the node.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 
 /// Watches for signs of one node.
 pub(super) struct Waiting {
     node: u64,
-    /// Nothing is said on standard error, because a program reads the output.
+    /// Whether nothing is printed to standard error, because a program reads the output.
     is_quiet: bool,
     started: Monotonic,
-    /// The last moment at which the node was known to be alive.
+    /// The last time at which the node was known to be alive.
     heard: Monotonic,
     ask_at: Monotonic,
     has_rows: bool,
@@ -31,28 +31,28 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Starts the clock.
+    /// Starts to wait.
     pub(super) fn new(node: u64, is_quiet: bool) -> Self {
         let started = clock::read().monotonic;
         let ask_at = started + SAY_AFTER;
         Self { node, is_quiet, started, heard: started, ask_at, has_rows: false, has_said: false }
     }
 
-    /// A row has come: somebody works on it.
+    /// Notes a new row, which shows that the node is working.
     pub(super) fn heard(&mut self) {
         self.heard = clock::read().monotonic;
         self.has_rows = true;
     }
 
-    /// How long the waiting has lasted.
+    /// Returns the time since the start of waiting.
     pub(super) fn time(&self) -> Duration {
         clock::read().monotonic.since(self.started)
     }
 
-    /// Looks at the node when that is due.
+    /// Checks the state of the node when due.
     ///
     /// # Errors
-    /// It has shown no sign of life for [`GIVE_UP_AFTER`]: what is known about it, as a sentence.
+    /// The node has shown no sign of life for [`GIVE_UP_AFTER`]; the sentence says what is known about it.
     pub(super) fn look(&mut self, remote: &Remote) -> Result<(), String> {
         let now = clock::read();
         if now.monotonic < self.ask_at {
@@ -80,24 +80,24 @@ impl Waiting {
     }
 }
 
-/// How a node is reached, as far as that matters for its signs of life.
+/// How a node is reached, which determines its signs of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
-    /// A daemon that answers questions about its history, and so shows that it lives.
+    /// A daemon whose answers to syncs show that it is alive.
     Direct,
-    /// A host without a daemon: it shows nothing until its task has ended, but a broken session is known.
+    /// A host without a daemon: it shows nothing until its task has ended, but a broken session is noticed.
     Ssh,
-    /// A node behind another one, of which only rows are seen.
+    /// A node behind another one, of which only rows are visible.
     Behind,
 }
 
 /// What the daemon knows about a node.
 pub(super) struct NodeState {
-    /// Why the daemon that is asked cannot tell what comes: its history is not written.
+    /// Why the local daemon cannot report rows: it cannot write its history.
     history: Option<String>,
-    /// Why the way to it cannot be used, as the daemon says it.
+    /// Why the node cannot be reached, in the daemon's words.
     against: Option<String>,
-    /// When its last answer came, in seconds since the epoch.
+    /// Time of the node's last answer in seconds since the epoch.
     last_answer: Option<i64>,
     reach: Reach,
 }
@@ -105,7 +105,7 @@ pub(super) struct NodeState {
 impl NodeState {
     /// Reads the data of `internal/routes/ID` and of `internal/constatus`.
     pub(super) fn read(node: u64, routes: &Value, constatus: &Value) -> Self {
-        // It stands under its id, also where it was asked for by its uid.
+        // The key is the node's id, even if the request used its uid.
         let mut entries = routes.as_object().into_iter().flatten();
         let entry = entries.next().filter(|_| entries.next().is_none());
         let node = entry.map_or_else(|| node.to_string(), |(id, _)| id.clone());
@@ -128,7 +128,7 @@ impl NodeState {
         Self { history, against, last_answer: last.filter(|seconds| *seconds > 0), reach }
     }
 
-    /// How long the node has shown no sign of life; `None` where that is not known.
+    /// Returns how long the node has shown no sign of life; `None` if unknown.
     fn silence(&self, now_seconds: i64, has_rows: bool) -> Option<Duration> {
         match self.reach {
             Reach::Direct => {
@@ -136,13 +136,13 @@ impl NodeState {
                 Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
             }
             Reach::Ssh if self.against.is_none() => Some(Duration::ZERO),
-            // Its command runs: how long is for the command to say.
+            // The command is running, so the silence does not count.
             Reach::Behind if has_rows && self.against.is_none() => Some(Duration::ZERO),
             Reach::Ssh | Reach::Behind => None,
         }
     }
 
-    /// A sentence about why nothing comes.
+    /// Returns a sentence about the reason for the silence.
     fn why(&self, silent_seconds: u64) -> String {
         match (&self.against, self.reach, self.last_answer) {
             (Some(against), _, _) => against.clone(),

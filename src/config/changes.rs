@@ -149,6 +149,7 @@ fn proxy(old: &mut ProxySettings, new: &ProxySettings, changes: &mut Changes) {
             take!(changes, old, new, {
                 "modules[proxy].httpserver.token": token,
                 "modules[proxy].httpserver.tokens": tokens,
+                "modules[proxy].httpserver.web_api_tokens": web_api,
                 "modules[proxy].httpserver.trusted_proxies": trusted_proxies,
             });
             after_restart!(changes, old, new, {

@@ -16,6 +16,7 @@ use super::settings::{
 };
 use super::tls_section;
 use super::tree::{Node, Place, Value};
+use super::web_api::WebAccount;
 use crate::model::base64_text;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
@@ -24,13 +25,20 @@ use crate::model::text::quoted;
 
 const PORTS: &str = "a whole number from 1 to 65535";
 const TOKENS: &str = "visible ASCII characters without spaces (it travels in an HTTP header)";
+/// The account of `tpapi` for the web API.
+const WEB_API: &str = "centreonv2";
 /// The placeholder of a token in the example files.
 const EXAMPLE_TOKEN: &str = "a-long-random-word";
 /// The accepted forms of an [`HttpProxy`], for messages.
 const PROXIES: &str = "http://HOST:PORT or http://USER:PASSWORD@HOST:PORT";
 
-/// Reads the proxy's `httpserver`; `None` if it is not enabled or has no token (docs/protocol.md section 9).
-pub(super) fn read_listener(section: Section<'_>, findings: &mut Findings) -> Option<WebSocketSettings> {
+/// Reads the proxy's `httpserver`; `None` if it is not enabled or has no token (docs/protocol.md section 9). One of the
+/// `accounts` may be that of the web API, which knows further tokens.
+pub(super) fn read_listener(
+    section: Section<'_>,
+    accounts: &[WebAccount],
+    findings: &mut Findings,
+) -> Option<WebSocketSettings> {
     const ADDRESS: &str = "an IPv4 or IPv6 address to listen on, for instance 0.0.0.0 or ::1";
     if !section.boolean_unlike("enable", false, |text| text == "true", findings) {
         return None;
@@ -42,14 +50,31 @@ pub(super) fn read_listener(section: Section<'_>, findings: &mut Findings) -> Op
     let port = section.parsed("port", default_port(uses_tls), PORTS, findings, address::port_number);
     let token = token(&section, findings);
     let tokens = tokens(&section, findings);
-    if section.value("token").is_none() && tokens.is_empty() {
+    let web_api = web_api(&section, accounts, findings);
+    if section.value("token").is_none() && tokens.is_empty() && web_api.is_none() {
         let text = "is missing or empty, so the listener does not start and no pullwss node can connect; \
                     set the token that the nodes have, or 'tokens'";
         findings.warning(section.place(), &section.path("token"), text);
     }
     let trusted_proxies = http_section::subnets(&section, "trusted_proxies", findings);
-    let has_any = token.is_some() || !tokens.is_empty();
-    has_any.then_some(WebSocketSettings { address, port, token, tokens, trusted_proxies, tls })
+    let has_any = token.is_some() || !tokens.is_empty() || web_api.is_some();
+    has_any.then_some(WebSocketSettings { address, port, token, tokens, web_api, trusted_proxies, tls })
+}
+
+/// `web_api_tokens`: the account of the web API, unless it is not to be asked.
+fn web_api(section: &Section<'_>, accounts: &[WebAccount], findings: &mut Findings) -> Option<WebAccount> {
+    let account = accounts.iter().find(|account| account.name == WEB_API && account.url.is_some());
+    if !section.boolean("web_api_tokens", account.is_some(), findings) {
+        return None;
+    }
+    if account.is_none()
+        && let Some((_, place)) = section.text("web_api_tokens", findings)
+    {
+        let text = "is true, but 'tpapi' has no entry 'centreonv2' with 'base_url', 'username' and 'password', so no \
+                    token can be checked by the web API; add it";
+        findings.warning(place, &section.path("web_api_tokens"), text);
+    }
+    account.cloned()
 }
 
 /// Reads `tokens`, the tokens of single nodes.

@@ -122,9 +122,9 @@ fn read_tree(
     let waiting = waiting::take_out(&mut tree, findings);
     let raw = RawConfig::find(&tree, findings)?;
     let core = core_section::read(&raw, findings);
-    let mut modules = modules::read(&raw, &core, loader, findings);
-    ports::check(&raw, &core, &modules, findings);
     let tpapi = if cfg!(feature = "centreon") { tpapi_section::read(&raw, findings) } else { Vec::new() };
+    let mut modules = modules::read(&raw, &core, &tpapi, loader, findings);
+    ports::check(&raw, &core, &modules, findings);
     if let Some(legacycmd) = &mut modules.legacycmd {
         legacycmd.account = tpapi.iter().find(|account| account.name == legacycmd.account_name).cloned();
     }

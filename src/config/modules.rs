@@ -15,6 +15,7 @@ use super::raw::RawConfig;
 use super::section::{self, Section, Unit};
 use super::settings::{CleanerSettings, CoreSettings, EngineSettings, Modules, ProxySettings};
 use super::tree::{Node, Value};
+use super::web_api::WebAccount;
 use super::{
     action_section, copy_section, cron_section, database_section, dial_in_section, http_section, legacy_section,
     register_file, statistics_section,
@@ -46,15 +47,22 @@ const fn options_of(module: Module) -> &'static Options {
 struct Surroundings<'a> {
     raw: &'a RawConfig<'a>,
     core: &'a CoreSettings,
+    tpapi: &'a [WebAccount],
     loader: &'a mut Loader,
     /// Jobs that other modules add to `cron`.
     jobs: Vec<CronJob>,
 }
 
 /// Reads all entries; wrong values are reported and replaced by their defaults.
-pub(super) fn read(raw: &RawConfig<'_>, core: &CoreSettings, loader: &mut Loader, findings: &mut Findings) -> Modules {
+pub(super) fn read(
+    raw: &RawConfig<'_>,
+    core: &CoreSettings,
+    tpapi: &[WebAccount],
+    loader: &mut Loader,
+    findings: &mut Findings,
+) -> Modules {
     let mut modules = Modules::default();
-    let mut around = Surroundings { raw, core, loader, jobs: Vec::new() };
+    let mut around = Surroundings { raw, core, tpapi, loader, jobs: Vec::new() };
     let mut loaded: Vec<&str> = Vec::new();
     for (index, entry) in raw.modules.iter().enumerate() {
         read_entry(entry, index, &mut modules, &mut loaded, &mut around, findings);
@@ -188,7 +196,7 @@ fn read_options(
     findings: &mut Findings,
 ) {
     match module {
-        Module::Proxy => modules.proxy = Some(read_proxy(section, findings)),
+        Module::Proxy => modules.proxy = Some(read_proxy(section, around.tpapi, findings)),
         Module::Register => {
             modules.register = register_file::read(section, around.core.id, around.loader, findings);
             // The original does not load the module either.
@@ -225,12 +233,13 @@ fn read_options(
     }
 }
 
-fn read_proxy(section: Section<'_>, findings: &mut Findings) -> ProxySettings {
+fn read_proxy(section: Section<'_>, tpapi: &[WebAccount], findings: &mut Findings) -> ProxySettings {
     let default = ProxySettings::default();
     let seconds = Unit::Seconds;
     ProxySettings {
         httpserver: dial_in_section::read_listener(
             section.child("httpserver", &options::PROXY_HTTPSERVER, findings),
+            tpapi,
             findings,
         ),
         pool: section.number("pool", default.pool, 1..=64, "", findings),

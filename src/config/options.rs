@@ -64,7 +64,7 @@ options! {
     } unused {}
     PROXY_HTTPSERVER = "proxy httpserver" in "'httpserver' of the module 'proxy'" {
         "enable", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "token", "tokens", "address", "port",
-        "trusted_proxies",
+        "trusted_proxies", "web_api_tokens",
     } unused {}
     NODE_TOKEN = "proxy httpserver tokens" in "an entry of 'tokens' of 'httpserver' of the module 'proxy'" {
         "name", "hash", "node",

@@ -313,10 +313,12 @@ pub struct WebSocketSettings {
     pub address: IpAddr,
     /// `port` (443 with TLS, 80 without)
     pub port: u16,
-    /// `token`: the common token, never empty. `None` only if there are `tokens`.
+    /// `token`: the common token, never empty. `None` only if there are `tokens` or a `web_api`.
     pub token: Option<String>,
     /// `tokens`: tokens of single nodes.
     pub tokens: Vec<NodeToken>,
+    /// `web_api_tokens`: the account of the web API that knows further tokens.
+    pub web_api: Option<WebAccount>,
     /// `trusted_proxies`: addresses of proxies whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<Subnet>,
     /// `ssl` and its files.

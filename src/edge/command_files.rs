@@ -1,11 +1,11 @@
-//! The command files of Centreon Web: found, claimed, read in pieces and removed (docs/protocol.md section 16). Blocks;
-//! for worker threads.
+//! The command files of Centreon Web: finds, claims, reads (in pieces) and removes them (docs/protocol.md section 16).
+//! It blocks, so it runs on worker threads.
 //!
-//! A file is claimed by a lock and by renaming it to `…_read`, so several daemons on one directory take each file once.
-//! A file that may still be written to is read as it grows, and removed only when nobody writes to it any more; its
-//! last line counts without a newline then, too.
+//! A file is claimed by a lock and by renaming it to `…_read`, so that several daemons on one directory process each
+//! file once. A file that may still be written to is read as it grows, and removed only when nobody writes to it any
+//! more; then its last line counts even without a newline.
 //!
-//! Absent on purpose: what lines mean, and what becomes of them.
+//! Out of scope: the meaning and the execution of the lines.
 
 mod listing;
 
@@ -21,32 +21,32 @@ use crate::model::legacy::{FileMark, FileOutcome, FilePiece, FileWork};
 
 use listing::Listing;
 
-/// Bytes that are read at once, and lines of one piece.
+/// Initial size in bytes of the read buffer. A piece has at most [`LINES_MAX`] lines.
 const PIECE_BYTES: usize = 64 << 10;
 const LINES_MAX: usize = 1_000;
-/// A longer line is left out.
+/// Maximum length in bytes of a line; longer ones are left out.
 const LINE_BYTES_MAX: usize = 1 << 20;
-/// How long nothing must have been written before a file is removed where the system does not tell whether somebody
-/// still has it open: one that ends with a newline, and one that does not.
+/// Time without changes after which a file that ends with a newline is removed, if the system does not report whether a
+/// process has it open for writing; [`QUIET_IN_LINE`] applies to other files.
 const QUIET: Duration = Duration::from_secs(1);
 const QUIET_IN_LINE: Duration = Duration::from_secs(5);
-/// The same where somebody has it open.
+/// Time without changes after which a file is removed although a process has it open for writing.
 const QUIET_WHILE_OPEN: Duration = Duration::from_secs(30);
-/// Files that were removed lately and are remembered.
+/// Maximum number of recently removed files that are remembered.
 const DONE_MAX: usize = 32;
 
-/// A file that is claimed; the lock ends with it.
+/// A claimed file; dropping it releases the lock.
 #[derive(Debug)]
 struct Current {
     path: PathBuf,
     file: File,
     identity: String,
     offset: u64,
-    /// Since when nothing has come at this offset.
+    /// The offset of the end, and since when it has not grown.
     quiet_since: Option<(u64, Instant)>,
 }
 
-/// The files of one daemon.
+/// The command files of one daemon.
 #[derive(Debug)]
 pub struct CommandFiles {
     listing: Listing,
@@ -54,21 +54,21 @@ pub struct CommandFiles {
     done: VecDeque<String>,
 }
 
-/// What there is to read.
+/// The result of a read.
 enum Read {
     Piece(FilePiece),
-    /// Nothing yet.
+    /// There is nothing new yet.
     Waiting,
 }
 
 impl CommandFiles {
-    /// Reads `cmd_file` and the files of `cmd_dir`.
+    /// Creates the reader of `cmd_file` and of the files in `cmd_dir`.
     #[must_use]
     pub fn new(cmd_file: PathBuf, cmd_dir: PathBuf) -> Self {
         Self { listing: Listing::new(cmd_file, cmd_dir), current: None, done: VecDeque::new() }
     }
 
-    /// Does what is wanted.
+    /// Does the requested work.
     pub fn run(&mut self, work: FileWork) -> FileOutcome {
         match work {
             FileWork::Read(mark) => self.read(mark.as_ref()),
@@ -98,7 +98,7 @@ impl CommandFiles {
         }
     }
 
-    /// The next file that nobody else has.
+    /// Claims the next file that no other process has claimed.
     fn claim(&mut self, mark: Option<&FileMark>, complaints: &mut Vec<String>) -> Option<Current> {
         self.listing.fill(complaints);
         while let Some(path) = self.listing.next() {
@@ -113,7 +113,7 @@ impl CommandFiles {
             let Ok(metadata) = file.metadata() else { continue };
             let mut identity = identity(&metadata);
             if self.done.contains(&identity) {
-                // The same inode within one tick of the file system's clock.
+                // The inode was reused within one tick of the file system's clock.
                 identity.push_str(&format!("-{}", self.done.len()));
             }
             let is_marked = |mark: &&FileMark| mark.identity == identity && Path::new(&mark.path) == path;
@@ -142,7 +142,7 @@ impl CommandFiles {
     }
 }
 
-/// What tells a file from any other of its name: device, inode, and when it was made, since inodes are used again.
+/// Identifies a file: device, inode, and creation time, because inodes are reused.
 fn identity(metadata: &fs::Metadata) -> String {
     let made = metadata.created().or_else(|_| metadata.modified()).unwrap_or(UNIX_EPOCH);
     let made = made.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
@@ -157,7 +157,7 @@ impl Current {
         found.is_some_and(|(path, file)| same(&path, &file))
     }
 
-    /// Reads on; what a piece has counts as read.
+    /// Reads the next piece, which then counts as read.
     fn read(&mut self) -> io::Result<Read> {
         let mut piece = FilePiece {
             path: self.path.display().to_string(),
@@ -201,7 +201,7 @@ impl Current {
         Ok(Read::Piece(piece))
     }
 
-    /// Fills `bytes` from `len` on, as far as the file goes; how much is there now.
+    /// Fills `bytes` from `len` on up to the end of the file; returns the new length.
     fn fill(&self, bytes: &mut [u8], mut len: usize) -> io::Result<usize> {
         while let Some(room) = bytes.get_mut(len..).filter(|room| !room.is_empty()) {
             match self.file.read_at(room, self.offset.saturating_add(len as u64)) {
@@ -214,7 +214,7 @@ impl Current {
         Ok(len)
     }
 
-    /// A line that is too long: the next piece begins behind it.
+    /// Skips a line that is too long: the next piece begins after it.
     fn skip_line(&mut self, mut piece: FilePiece) -> io::Result<Read> {
         let mut bytes = vec![0; PIECE_BYTES];
         let start = self.offset;
@@ -243,7 +243,7 @@ impl Current {
         Ok(Read::Piece(piece))
     }
 
-    /// Whether nobody writes to the file any more, which ends at `end`.
+    /// Whether nobody writes any more to the file, whose length is `end`.
     fn is_settled(&mut self, end: u64, is_in_line: bool) -> io::Result<bool> {
         let since = match self.quiet_since {
             Some((at, since)) if at == end => since,

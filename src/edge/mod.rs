@@ -38,6 +38,8 @@ pub mod tls;
 pub mod vault;
 #[cfg(feature = "centreon")]
 pub mod web_client;
+#[cfg(feature = "centreon")]
+pub mod web_tokens;
 
 #[cfg(test)]
 pub(crate) mod temp_dir;

@@ -1,5 +1,5 @@
-//! Secrets from a HashiCorp vault (docs/protocol.md section 18): AppRole login, then the paths of its KV engine of
-//! version 2. Blocks: a job for a worker thread, or for a start.
+//! Reads secrets from a HashiCorp vault (docs/protocol.md section 18): AppRole login, then paths of the KV engine
+//! version 2. It blocks, so it runs on worker threads, or before the event loop.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,18 +18,18 @@ use crate::config::settings::ClientTls;
 use crate::config::vault::VaultReference;
 use crate::config::web_api::WebUrl;
 
-/// For each call.
+/// Time limit of each call.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Where the web interface keeps the key of encrypted credentials.
+/// The file in which the web interface keeps the key of encrypted credentials.
 const ENVIRONMENT_FILE: &str = "/usr/share/centreon/.env";
-/// Bytes before an encrypted text: its vector and its digest.
+/// Length in bytes of the initialisation vector before an encrypted text.
 const VECTOR_BYTES: usize = 16;
 const DIGEST_BYTES: usize = 64;
 
-/// Looks up secrets in the vault that a file describes.
+/// Reads secrets from the vault that `file` describes.
 ///
 /// # Errors
-/// A sentence that names the file, the server, or the path and the key; never a value.
+/// A sentence that names the file, the server, or the path and the key, but never a value.
 pub fn look_up(file: &Path, references: &BTreeSet<VaultReference>) -> Result<BTreeMap<VaultReference, Secret>, String> {
     let shown = file.display();
     let bytes = fs::read(file).map_err(|error| format!("{shown} cannot be read: {error}"))?;
@@ -83,7 +83,7 @@ fn url(text: &impl Fn(&str) -> Option<String>) -> Option<WebUrl> {
     fits.then(|| WebUrl { host, port, path: String::new(), tls: Some(tls) })
 }
 
-/// The JSON of an answer, or why there is none.
+/// Returns the JSON of an answer, or why it is invalid.
 fn answer(reply: WebReply) -> Result<Value, String> {
     match reply.status {
         200..=299 => serde_json::from_slice(&reply.body).map_err(|_| "its answer is no JSON".to_owned()),
@@ -99,7 +99,7 @@ fn app_secret() -> Option<String> {
     std::env::var("APP_SECRET").ok().filter(|key| !key.is_empty()).or_else(from_file)
 }
 
-/// AES-256-CBC behind a vector and a digest, all of it in base64; the digest is not looked at, as in the original.
+/// Decrypts AES-256-CBC data after a vector and a digest, all in base64. The digest is not checked, as in the original.
 fn decrypt(text: &str, key: &str) -> Option<String> {
     let bytes = STANDARD.decode(text.trim()).ok()?;
     let key = STANDARD.decode(key.trim()).ok()?;

@@ -1,5 +1,5 @@
-//! One call of another machine's web server, HTTP/1.1 with or without TLS. Blocks until a deadline: a job for a worker
-//! thread.
+//! Sends one request to a web server over HTTP/1.1, with or without TLS. It blocks until a deadline, so it runs on
+//! worker threads.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -9,21 +9,21 @@ use super::resolver;
 use super::tls::client::ClientContext;
 use crate::config::web_api::WebUrl;
 
-/// An answer is larger only where something is wrong.
+/// Maximum size in bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// What a server has said. May hold secrets: no `Debug`.
+/// A server's answer. It may hold secrets, so it has no `Debug`.
 pub struct WebReply {
-    /// Status of HTTP.
+    /// HTTP status.
     pub status: u16,
     /// The body.
     pub body: Vec<u8>,
 }
 
-/// Sends one request; `headers` are whole lines without their ends.
+/// Sends one request; `headers` are complete lines without line ends.
 ///
 /// # Errors
-/// What went wrong on the way, as a sentence that names the server and no header.
+/// A sentence about the fault that names the server but no header.
 pub fn call(
     url: &WebUrl,
     request: (&str, &str),
@@ -74,7 +74,7 @@ fn left(deadline: Instant) -> io::Result<Duration> {
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
-/// A socket on which nothing takes longer than until the deadline.
+/// A socket whose operations end at the deadline.
 struct Limited {
     socket: TcpStream,
     deadline: Instant,
@@ -116,14 +116,14 @@ fn exchange(mut stream: impl Read + Write, request: &str) -> io::Result<WebReply
             Ok(0) => has_ended = true,
             Ok(count) => received.extend_from_slice(buffer.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Many servers end TLS without a word.
+            // Many servers close TLS connections without a closure alert.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => has_ended = true,
             Err(error) => return Err(error),
         }
     }
 }
 
-/// The answer, once all of it is there; `has_ended` says that nothing more comes.
+/// Parses the answer once it is complete; with `has_ended` no more bytes follow.
 fn parse(received: &[u8], has_ended: bool) -> io::Result<Option<WebReply>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
@@ -148,7 +148,7 @@ fn parse(received: &[u8], has_ended: bool) -> io::Result<Option<WebReply>> {
     Ok(body.map(|body| WebReply { status, body }))
 }
 
-/// The body of a chunked answer, once all of it is there.
+/// Returns the body of a chunked answer once it is complete.
 fn chunks(mut rest: &[u8]) -> io::Result<Option<Vec<u8>>> {
     let mut body = Vec::new();
     loop {

@@ -8,6 +8,7 @@ pub mod login_brake;
 mod not_sent;
 pub mod same_site;
 pub mod ssh_steps;
+pub mod web_tokens;
 pub mod websocket_dialer;
 pub mod websocket_server;
 pub mod zmq_dialer;

@@ -1,6 +1,7 @@
-//! Our WebSocket to a central (module `pullwss`; docs/protocol.md section 9, the node's end), with its reconnecting.
+//! The WebSocket that we open to a central (module `pullwss`; docs/protocol.md section 9, the node's side), with
+//! reconnection.
 //!
-//! Out of scope: sockets, TLS (asked for with `StartTls`), clocks, what is said when (`node` registers, answers
+//! Out of scope: sockets, TLS (requested with `StartTls`), clocks, and the conversation (`node` registers, answers
 //! pings and sends its history).
 
 mod refusals;
@@ -31,81 +32,81 @@ use crate::wire::websocket::entities::{self, Extent};
 use crate::wire::websocket::upgrade::{self, UpgradeCall};
 
 const MODULE: &str = "pullwss";
-/// Time after which a connection counts as a success, whatever ends it.
+/// Time after which a connection counts as successful, however it ends.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
-/// After [`WebSocketDialer::stop`] the central has this long to take the last messages and to answer our close.
+/// Time that the central has after [`WebSocketDialer::stop`] to take the last messages and to answer our close.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One side effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WebSocketDialerOutput {
-    /// Connect; tell `handle_connected` or `handle_disconnected`.
+    /// Connect; answered by `handle_connected` or `handle_disconnected`.
     Connect {
         /// The central, or the proxy in front of it.
         endpoint: Endpoint,
     },
-    /// Begin TLS on the connection: what is in the send queue from now on goes through it, and what comes is decrypted.
+    /// Begin TLS on the connection: the send queue is encrypted from now on, and received bytes are decrypted.
     StartTls {
-        /// Whose certificate is expected.
+        /// Host name or address that the certificate must be valid for.
         server_name: String,
     },
-    /// Drop the connection, or the attempt to make one. Nothing more is told about it.
+    /// Drop the connection or the attempt to open one. Nothing more is reported about it.
     Disconnect,
-    /// The WebSocket is there.
+    /// The WebSocket is open.
     Up,
-    /// It broke, or an attempt failed; another follows by itself.
+    /// The connection broke, or an attempt failed. The next attempt follows automatically.
     Down {
         /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
-    /// A message of the central.
+    /// A message from the central.
     Message(Message),
-    /// The central sent what is no message.
+    /// The central sent an invalid message.
     Malformed {
-        /// The token, where one could be read.
+        /// The token, if it could be read.
         token: Option<Token>,
         /// What is wrong.
         reason: String,
     },
-    /// Write to the log.
+    /// Write a line to the log.
     Log(LogLine),
 }
 
 enum State {
     /// Not started, or stopped.
     Stopped,
-    /// Between two attempts.
+    /// Waiting for the next attempt.
     Waiting { until: Monotonic },
-    /// TCP is being set up.
+    /// The TCP connection is being opened.
     Connecting { deadline: Monotonic },
-    /// The proxy was asked for the connection.
+    /// The proxy's answer to CONNECT is awaited.
     Tunnelling { deadline: Monotonic, received: ReceiveBuffer },
-    /// TLS is being set up and the WebSocket is asked for.
+    /// The TLS handshake and the upgrade to a WebSocket are in progress.
     Upgrading { deadline: Monotonic, call: UpgradeCall, received: ReceiveBuffer },
-    /// Connected. `is_probed`: a ping was sent since the central was heard last.
+    /// Connected. `is_probed`: whether a ping was sent since the last bytes from the central.
     Up { socket: Box<Connection>, since: Monotonic, heard_at: Monotonic, is_probed: bool },
     /// Our close is queued.
     Leaving { socket: Box<Connection>, deadline: Monotonic },
 }
 
-/// The state machine. After every `handle_*`, `receive`, `send`, `reset` and `stop` drain
+/// The state machine. After every `handle_*`, `receive`, `send`, `reset` and `stop` take all outputs of
 /// [`WebSocketDialer::poll_output`], then write the [`Self::send_queue`].
 pub struct WebSocketDialer {
     settings: WebSocketDialerSettings,
     state: State,
-    /// What goes out before there is a WebSocket.
+    /// Bytes to send before the WebSocket is open.
     requests: SendQueue,
     back_off: BackOff,
     log: LogThrottle,
-    /// Whether the log's last word above `debug` is not that it is up.
+    /// Whether the last log line above `debug` was about a failure, not about an open WebSocket.
     failure_shown: bool,
-    /// Whether the central is a Perl one.
+    /// Whether the central is an original Gorgone.
     is_perl: bool,
     outputs: VecDeque<WebSocketDialerOutput>,
 }
 
 impl WebSocketDialer {
-    /// A connection that does nothing before [`WebSocketDialer::handle_start`].
+    /// Creates a connection that does nothing until [`WebSocketDialer::handle_start`].
     #[must_use]
     pub fn new(settings: WebSocketDialerSettings) -> Self {
         Self {
@@ -120,14 +121,14 @@ impl WebSocketDialer {
         }
     }
 
-    /// Connects now.
+    /// Starts to connect.
     pub fn handle_start(&mut self, now: Now) {
         if matches!(self.state, State::Stopped) {
             self.connect(now);
         }
     }
 
-    /// TCP is connected.
+    /// Notes that the TCP connection is open.
     pub fn handle_connected(&mut self, now: Now, random: &mut dyn Random) {
         if !matches!(self.state, State::Connecting { .. }) {
             return;
@@ -142,7 +143,7 @@ impl WebSocketDialer {
         }
     }
 
-    /// The connection broke or could not be made, or TLS failed.
+    /// Handles a connection that broke or could not be opened, or whose TLS handshake failed.
     pub fn handle_disconnected(&mut self, reason: &str, now: Now, random: &mut dyn Random) {
         match self.state {
             State::Stopped | State::Waiting { .. } => {}
@@ -154,7 +155,7 @@ impl WebSocketDialer {
         }
     }
 
-    /// Takes bytes that came, decrypted where TLS was started.
+    /// Takes received bytes, decrypted if TLS was started.
     pub fn receive(&mut self, bytes: &[u8], now: Now, random: &mut dyn Random) {
         match &mut self.state {
             State::Tunnelling { received, .. } | State::Upgrading { received, .. } => received.extend_from_slice(bytes),
@@ -166,12 +167,12 @@ impl WebSocketDialer {
         self.read_events(now, random);
     }
 
-    /// Queues the plain text of a message. It is written as HTML, but for REGISTERNODES and UNREGISTERNODES.
+    /// Queues the plain text of a message. It is HTML-escaped, except for REGISTERNODES and UNREGISTERNODES.
     ///
     /// # Errors
-    /// [`NotSent`]; the connection goes on.
+    /// [`NotSent`]; the connection stays open.
     pub fn send(&mut self, text: Vec<u8>) -> Result<(), NotSent> {
-        // A row of the history may be larger than a Perl central takes; who sends it finds out (`node::dial_out`).
+        // A row of the history may be larger than an original central accepts; the sender finds out (`node::dial_out`).
         let is_history = text.starts_with(b"[SETLOGS]");
         let WebSocketDialerSettings { max_message_bytes, max_waiting_bytes, .. } = self.settings;
         let limit_bytes = if is_history { max_waiting_bytes } else { max_message_bytes };
@@ -193,7 +194,7 @@ impl WebSocketDialer {
         Ok(())
     }
 
-    /// Acts on deadlines that have passed.
+    /// Handles deadlines that have passed.
     pub fn handle_timeout(&mut self, now: Now, random: &mut dyn Random) {
         if self.poll_timeout().is_none_or(|deadline| now.monotonic < deadline) {
             return;
@@ -220,7 +221,7 @@ impl WebSocketDialer {
         self.fail(text, Severity::Transient, true, now, random);
     }
 
-    /// When [`WebSocketDialer::handle_timeout`] is wanted next.
+    /// When to call [`WebSocketDialer::handle_timeout`] next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         match &self.state {
@@ -240,7 +241,7 @@ impl WebSocketDialer {
         self.outputs.pop_front()
     }
 
-    /// The bytes to write to the connection, through TLS after `StartTls`.
+    /// The bytes to send over the connection, through TLS after `StartTls`.
     pub const fn send_queue(&mut self) -> &mut SendQueue {
         match &mut self.state {
             State::Up { socket, .. } | State::Leaving { socket, .. } => socket.send_queue(),
@@ -248,7 +249,7 @@ impl WebSocketDialer {
         }
     }
 
-    /// Whether to read from the socket: not while the central does not read what we send.
+    /// Whether to read from the socket: not while the central does not take what we send.
     #[must_use]
     pub const fn wants_read(&self) -> bool {
         match &self.state {
@@ -257,26 +258,26 @@ impl WebSocketDialer {
         }
     }
 
-    /// Whether there is a WebSocket.
+    /// Whether the WebSocket is open.
     #[must_use]
     pub const fn is_up(&self) -> bool {
         matches!(self.state, State::Up { .. })
     }
 
-    /// Whether the central that it was connected to last is a Perl one.
+    /// Whether the central of the last connection is an original Gorgone.
     #[must_use]
     pub const fn is_perl(&self) -> bool {
         self.is_perl
     }
 
-    /// Whether it was never started, or nothing is left to do after [`WebSocketDialer::stop`].
+    /// Whether the connection was never started, or has ended after [`WebSocketDialer::stop`].
     #[must_use]
     #[cfg(test)]
     pub const fn is_stopped(&self) -> bool {
         matches!(self.state, State::Stopped)
     }
 
-    /// Drops the connection and builds it again at once; one that was not started stays as it is.
+    /// Drops the connection and reconnects at once. A connection that was not started stays so.
     pub fn reset(&mut self, now: Now) {
         match self.state {
             State::Stopped | State::Leaving { .. } => return,
@@ -290,7 +291,8 @@ impl WebSocketDialer {
         self.connect(now);
     }
 
-    /// Ends the connection for good: what waits is still sent, then a close; `Disconnect` follows within two seconds.
+    /// Ends the connection permanently: sends the waiting messages, then a close; `Disconnect` follows within two
+    /// seconds.
     pub fn stop(&mut self, now: Now) {
         match std::mem::replace(&mut self.state, State::Stopped) {
             State::Stopped | State::Waiting { .. } => {}
@@ -313,7 +315,7 @@ impl WebSocketDialer {
         self.outputs.push_back(WebSocketDialerOutput::Connect { endpoint: Endpoint::Tcp { host, port } });
     }
 
-    /// Starts TLS where it is wanted, and asks for the WebSocket.
+    /// Starts TLS if configured, and requests the upgrade to a WebSocket.
     fn ask(&mut self, now: Now, random: &mut dyn Random) {
         let settings = &self.settings;
         if settings.is_tls {
@@ -335,7 +337,8 @@ impl WebSocketDialer {
         let has_surplus = |received: &ReceiveBuffer| !received.is_empty();
         match upgrade::read_connect_response(received) {
             Ok(false) => {}
-            // The central speaks second, with TLS or without; and our request was sent before its answer.
+            // With or without TLS the central must not send anything before our request, and our request is sent before
+            // the answer of the proxy is complete.
             Ok(true) if has_surplus(received) || !self.requests.is_empty() => {
                 let text = format!("{} sent bytes that nobody asked for", self.settings.shown_proxy());
                 self.fail(text, Severity::Transient, true, now, random);
@@ -356,7 +359,7 @@ impl WebSocketDialer {
                 self.is_perl = call.is_perl();
                 let limits = Settings { max_message_bytes: self.settings.max_message_bytes };
                 let mut socket = Box::new(Connection::client(limits, std::mem::take(received), random));
-                // Nothing is left of the request, since the answer depends on it.
+                // The request has been sent completely, because the answer depends on it.
                 *socket.send_queue() = std::mem::take(&mut self.requests);
                 let at = now.monotonic;
                 self.state = State::Up { socket, since: at, heard_at: at, is_probed: false };
@@ -418,7 +421,7 @@ impl WebSocketDialer {
         });
     }
 
-    /// Ends the attempt or the connection; the next attempt follows after the back-off.
+    /// Ends the attempt or the connection. The next attempt follows after the back-off.
     fn fail(&mut self, reason: String, severity: Severity, disconnect: bool, now: Now, random: &mut dyn Random) {
         if matches!(self.state, State::Leaving { .. }) {
             return self.leave();
@@ -450,8 +453,8 @@ impl WebSocketDialer {
     }
 }
 
-/// As the original writes it; where that would be too large for the central, with no more references than a reader
-/// needs.
+/// Escapes a text as the original does; if the result is too large for the central, only with the references that are
+/// necessary.
 fn as_html(text: Vec<u8>, limit_bytes: usize) -> Vec<u8> {
     let html = {
         let text = text::from_bytes(&text);

@@ -1,13 +1,14 @@
-//! One node that dialled our WebSocket (docs/protocol.md section 9, the central's end): upgrade, token, first message,
-//! then messages both ways.
+//! The WebSocket of one node that dialled us (docs/protocol.md section 9, the central's side): upgrade, token, first
+//! message, then messages in both directions.
 //!
-//! Out of scope: sockets, TLS, clocks, who may speak for which node, and which connection of a node is the newest.
+//! Out of scope: sockets, TLS, clocks, the permission to register a node, and which connection of a node is the newest.
 
 mod access;
 mod registration;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod verifying;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub use self::access::{WebSocketAccess, WebSocketServerSettings};
 use self::tokens::Admission;
 pub use self::tokens::NamedToken;
+use self::verifying::Proof;
 use super::NotSent;
 use crate::model::connection::PeerAddress;
 use crate::model::log::LogLine;
@@ -40,30 +42,33 @@ const BRAKED: &str = "too many wrong tokens from this address, try again later";
 const NOT_REGISTERED: &str = "please registernodes";
 const UNREADABLE: &str = "decode error: unsupported format";
 const SILENT: &str = "timeout reached";
-/// What a Perl node calls itself.
+/// How an original node names itself in the upgrade request.
 const PERL_NODE: &[u8] = b"gorgone mojo";
 
-/// The peer has this long to answer our close.
+/// Time that the peer has to answer our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// After the last byte the peer has this long to close, so that it can read that byte before unread ones reset the
+/// Time that the peer has to close after our last byte, so that it can read that byte before unread bytes reset the
 /// connection.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// What the owner of the connection has to do.
+/// Side effects for the owner of the connection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum WebSocketServerOutput {
-    /// The node sent a message of a kind that it may send. The first one is the REGISTERNODES that says who it is.
+    /// The node sent a message of an allowed kind. The first one is the REGISTERNODES that identifies the node.
     Message(Message),
-    /// The node sent what is no message.
+    /// The node sent an invalid message.
     Malformed {
-        /// The token, where one could be read.
+        /// The token, if it could be read.
         token: Option<Token>,
         /// What is wrong.
         reason: String,
     },
-    /// Everything is sent: end the sending direction, and go on reading until [`WebSocketServerOutput::Close`].
+    /// The web API must check the token ([`WebSocketServer::claim`]); answered by
+    /// [`WebSocketServer::handle_verdict`].
+    CheckToken,
+    /// Everything is sent: shut down the sending direction, but keep reading until [`WebSocketServerOutput::Close`].
     Shutdown,
-    /// Close the connection now. The last output.
+    /// Close the connection now. This is the last output.
     Close,
     /// Write a line to the log.
     Log(LogLine),
@@ -72,35 +77,38 @@ pub enum WebSocketServerOutput {
 enum Phase {
     /// The HTTP request is awaited.
     AwaitingUpgrade { parser: Box<RequestParser>, queue: SendQueue },
-    /// It is a WebSocket. `node`: who it is, once it has registered.
+    /// The WebSocket is open. `node`: the id of the node once it has registered.
     Open { socket: Box<Connection>, node: Option<NodeId> },
-    /// Our close is queued, the peer's is awaited.
+    /// Our close is queued, and the peer's is awaited.
     Closing { socket: Box<Connection> },
-    /// The last bytes go out; nothing is read any more. `is_agreed`: the peer knows that it is over.
+    /// The last bytes are being sent; received bytes are ignored. `is_agreed`: whether the peer knows that the
+    /// connection ends.
     Ending { queue: SendQueue, is_agreed: bool, is_shut_down: bool },
-    /// [`WebSocketServerOutput::Close`] was given.
+    /// [`WebSocketServerOutput::Close`] was output.
     Closed { queue: SendQueue },
 }
 
-/// The state of one connection. After every `receive`, `send`, `close` and `handle_*` take all outputs and write the
-/// [`Self::send_queue`].
+/// The state of one connection. After every `receive`, `send`, `close` and `handle_*` call take all outputs and write
+/// the [`Self::send_queue`].
 pub struct WebSocketServer {
     access: Rc<WebSocketAccess>,
     peer: PeerAddress,
     phase: Phase,
-    /// When the phase takes too long.
+    /// Deadline of the current phase.
     deadline: Monotonic,
     outputs: VecDeque<WebSocketServerOutput>,
-    /// The length of the send queue when it was last looked at, and when it last became shorter or was empty.
+    /// The length of the send queue at the last check, and when it last became shorter or was empty.
     waiting_bytes: usize,
     taken_at: Monotonic,
-    /// Bytes of a large message under way, as far as they were accounted for.
+    /// Counted bytes of a large message that is being received.
     backlog_bytes: usize,
-    /// Whether it is a Perl node. It takes each character for a byte, and dies of one above U+00FF, so it gets each byte of
-    /// our UTF-8 as a character.
+    /// Whether the peer is an original node. It treats each character as a byte and crashes at one above U+00FF, so
+    /// each byte of our UTF-8 is sent to it as a character.
     wants_bytes: bool,
-    /// The token of its own that it showed.
+    /// The named token that the node presented.
     token: Option<Rc<NamedToken>>,
+    /// Where the web API knows it.
+    proof: Option<Proof>,
 }
 
 impl Drop for WebSocketServer {
@@ -110,7 +118,7 @@ impl Drop for WebSocketServer {
 }
 
 impl WebSocketServer {
-    /// A connection that was accepted just now.
+    /// Creates the state of a newly accepted connection.
     #[must_use]
     pub fn new(access: Rc<WebSocketAccess>, peer: PeerAddress, now: Now) -> Self {
         let limits = Limits { body_bytes: 0, ..Limits::default() };
@@ -127,16 +135,17 @@ impl WebSocketServer {
             backlog_bytes: 0,
             wants_bytes: false,
             token: None,
+            proof: None,
         }
     }
 
-    /// Who connects: the peer itself, or the client that a trusted proxy names.
+    /// The address of the client: the peer itself, or the client that a trusted proxy names.
     #[must_use]
     pub const fn client(&self) -> PeerAddress {
         self.peer
     }
 
-    /// Takes bytes that came.
+    /// Takes received bytes.
     pub fn receive(&mut self, bytes: &[u8], now: Now) {
         match &mut self.phase {
             Phase::AwaitingUpgrade { parser, .. } => parser.receive(bytes),
@@ -146,7 +155,7 @@ impl WebSocketServer {
         self.advance(now);
     }
 
-    /// The peer will send no more. A last word to it is still sent.
+    /// Notes that the peer will send nothing more. A last message to it is still sent.
     pub fn handle_end(&mut self, now: Now) {
         match &mut self.phase {
             Phase::Closing { .. } => self.take_queue(true, now),
@@ -156,16 +165,15 @@ impl WebSocketServer {
         self.advance(now);
     }
 
-    /// Bytes were taken from the [`Self::send_queue`].
+    /// Notes that bytes were taken from the [`Self::send_queue`].
     pub fn handle_sent(&mut self, now: Now) {
         self.advance(now);
     }
 
-    /// Queues the plain text of a message for the node; it goes out as it is, never as HTML (docs/protocol.md section
-    /// 9).
+    /// Queues the plain text of a message for the node, without HTML escapes (docs/protocol.md section 9).
     ///
     /// # Errors
-    /// [`NotSent`]; the connection goes on.
+    /// [`NotSent`]; the connection stays open.
     pub fn send(&mut self, text: Vec<u8>, now: Now) -> Result<(), NotSent> {
         let settings = self.access.settings();
         let Phase::Open { socket, node: Some(_) } = &mut self.phase else { return Err(NotSent::NotConnected) };
@@ -183,7 +191,7 @@ impl WebSocketServer {
         Ok(())
     }
 
-    /// Closes, with a last JSON text where there is one. Nothing that comes from the peer is given out any more.
+    /// Closes the connection, after a last JSON text if one is given. Messages of the peer are ignored from now on.
     pub fn close(&mut self, refusal: Option<&str>, now: Now) {
         match std::mem::replace(&mut self.phase, Phase::Closed { queue: SendQueue::default() }) {
             Phase::AwaitingUpgrade { .. } => self.outputs.push_back(WebSocketServerOutput::Close),
@@ -200,7 +208,7 @@ impl WebSocketServer {
         self.advance(now);
     }
 
-    /// The bytes to write; call [`Self::handle_sent`] after some were taken.
+    /// The bytes to send; call [`Self::handle_sent`] after some were taken.
     pub const fn send_queue(&mut self) -> &mut SendQueue {
         match &mut self.phase {
             Phase::Open { socket, .. } | Phase::Closing { socket } => socket.send_queue(),
@@ -208,7 +216,7 @@ impl WebSocketServer {
         }
     }
 
-    /// Bytes of a message that has not come whole.
+    /// Number of bytes of an incomplete message.
     #[must_use]
     pub fn incoming_bytes(&self) -> usize {
         match &self.phase {
@@ -217,17 +225,17 @@ impl WebSocketServer {
         }
     }
 
-    /// Whether to read from the socket: not while the peer does not read what we send.
+    /// Whether to read from the socket: not while the peer does not take what we send.
     #[must_use]
     pub const fn wants_read(&self) -> bool {
         match &self.phase {
-            Phase::Open { socket, .. } => !socket.is_congested(),
+            Phase::Open { socket, .. } => !socket.is_congested() && !self.is_verifying(),
             Phase::AwaitingUpgrade { .. } | Phase::Closing { .. } | Phase::Ending { .. } => true,
             Phase::Closed { .. } => false,
         }
     }
 
-    /// Which node this is, once it has registered and as long as it is connected.
+    /// The id of the node, once it has registered and while it is connected.
     #[must_use]
     pub const fn node(&self) -> Option<NodeId> {
         match &self.phase {
@@ -241,18 +249,19 @@ impl WebSocketServer {
         self.outputs.pop_front()
     }
 
-    /// When [`Self::handle_timeout`] has to be called.
+    /// When to call [`Self::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         if matches!(self.phase, Phase::Closed { .. }) {
             return None;
         }
         let write = (self.waiting_bytes > 0).then(|| self.taken_at + self.access.settings().write_timeout);
-        write.into_iter().chain([self.deadline]).min()
+        write.into_iter().chain(self.check_at()).chain([self.deadline]).min()
     }
 
-    /// Acts on deadlines that have passed.
+    /// Handles deadlines that have passed.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.check_again(now);
         self.advance(now);
         if self.poll_timeout().is_none_or(|deadline| now.monotonic < deadline) {
             return;
@@ -267,14 +276,14 @@ impl WebSocketServer {
                 self.end();
             }
             Phase::Open { .. } => {
-                self.refuse(SILENT, now);
+                self.refuse(self.silence(), now);
                 self.advance(now);
             }
             Phase::Closing { .. } | Phase::Ending { .. } | Phase::Closed { .. } => self.end(),
         }
     }
 
-    /// Nothing more can be done.
+    /// Ends the connection at once.
     fn end(&mut self) {
         if !matches!(self.phase, Phase::Closed { .. }) {
             self.phase = Phase::Closed { queue: SendQueue::default() };
@@ -283,7 +292,7 @@ impl WebSocketServer {
         }
     }
 
-    /// Sends what is left in `queue`, then closes.
+    /// Sends the rest of `queue`, then closes.
     fn wind_up(&mut self, queue: SendQueue, is_agreed: bool, now: Now) {
         self.phase = Phase::Ending { queue, is_agreed, is_shut_down: false };
         self.deadline = now.monotonic + CLOSE_TIMEOUT;
@@ -320,7 +329,7 @@ impl WebSocketServer {
         }
     }
 
-    /// A message that is larger than usual takes its part of what all nodes may have under way.
+    /// Counts an incomplete message that is larger than usual towards the limit of all nodes.
     fn account_backlog(&mut self, now: Now) {
         let bytes = match &self.phase {
             Phase::Open { socket, .. } => socket.incoming_bytes(),
@@ -389,15 +398,20 @@ impl WebSocketServer {
         socket.send_queue().push(response);
         self.deadline = now.monotonic + settings.registration_timeout;
         self.phase = Phase::Open { socket, node: None };
-        // The original says so at the first message; a peer without the token has no use for the time until then.
+        // The original refuses a wrong token only at the first message. Here it is refused at once, because nothing
+        // else can follow.
         match self.access.admit(head.authorization.as_deref(), self.peer, now.monotonic) {
             Admission::Granted(token) => self.token = token,
+            Admission::Ask(claim) => self.verify(claim),
             Admission::Wrong => self.refuse(WRONG_TOKEN, now),
             Admission::Braked => self.refuse(BRAKED, now),
         }
     }
 
     fn read_events(&mut self, now: Now) {
+        if self.is_verifying() {
+            return;
+        }
         while let Phase::Open { socket, .. } | Phase::Closing { socket } = &mut self.phase {
             let event = match socket.poll_event() {
                 Ok(Some(event)) => event,
@@ -424,7 +438,7 @@ impl WebSocketServer {
         }
     }
 
-    /// The WebSocket is over; its last bytes go out.
+    /// Takes the send queue of the WebSocket that has ended, to send its last bytes.
     fn take_queue(&mut self, is_agreed: bool, now: Now) {
         match std::mem::replace(&mut self.phase, Phase::Closed { queue: SendQueue::default() }) {
             Phase::Open { socket, .. } | Phase::Closing { socket } => {
@@ -435,7 +449,7 @@ impl WebSocketServer {
     }
 }
 
-/// Each byte as the character of that number.
+/// Converts each byte to the character with its number.
 fn bytes_as_characters(text: Vec<u8>) -> Vec<u8> {
     if text.is_ascii() {
         return text;

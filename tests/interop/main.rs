@@ -18,4 +18,5 @@ mod statistics;
 mod tls;
 #[cfg(feature = "centreon")]
 mod vault;
+mod web_tokens;
 mod websocket;

@@ -41,8 +41,8 @@ pub struct Plan {
     pub modules: Vec<(String, Vec<String>)>,
     /// Lines of `centreon.database.db_configuration`; none without them.
     pub centreon: Vec<String>,
-    /// Accounts of the web interface: name, user and password.
-    pub tpapi: Vec<[String; 3]>,
+    /// Accounts of the web interface: name, user, password and further options.
+    pub tpapi: Vec<[String; 4]>,
     /// Owners of further keys that may use the external socket.
     pub authorized: Vec<String>,
     /// `--severity`
@@ -112,7 +112,13 @@ impl Plan {
 
     /// Adds an account of the web interface.
     pub fn with_tpapi(mut self, name: &str, username: &str, password: &str) -> Self {
-        self.tpapi.push([name.to_owned(), username.to_owned(), password.to_owned()]);
+        self.tpapi.push([name, username, password, ""].map(str::to_owned));
+        self
+    }
+
+    /// Adds the account of the web API at `url`.
+    pub fn with_web_api(mut self, url: &str, username: &str, password: &str) -> Self {
+        self.tpapi.push(["centreonv2", username, password, &format!("base_url: '{url}'")].map(str::to_owned));
         self
     }
 
@@ -225,9 +231,12 @@ impl Plan {
         if !self.tpapi.is_empty() {
             text.push_str("    tpapi:\n");
         }
-        for [name, username, password] in &self.tpapi {
-            writeln!(text, "      - name: {name}\n        username: '{username}'\n        password: '{password}'")
-                .unwrap();
+        for [name, username, password, more] in &self.tpapi {
+            writeln!(
+                text,
+                "      - name: {name}\n        username: '{username}'\n        password: '{password}'\n        {more}"
+            )
+            .unwrap();
         }
         if !self.centreon.is_empty() {
             text.push_str("  centreon:\n    database:\n      db_configuration:\n");

@@ -232,5 +232,6 @@ impl Machine {
 
 fn listener() -> WebSocketSettings {
     let (address, token) = ("127.0.0.1".parse().unwrap(), Some(TOKEN.to_owned()));
-    WebSocketSettings { address, port: 81, token, tokens: Vec::new(), trusted_proxies: Vec::new(), tls: None }
+    let (tokens, trusted_proxies) = (Vec::new(), Vec::new());
+    WebSocketSettings { address, port: 81, token, tokens, web_api: None, trusted_proxies, tls: None }
 }

@@ -250,17 +250,17 @@ impl World {
                 let done = steps.into_iter().map(|step| self.files.write(machine, sink, step)).collect();
                 self.later(machine, 1, 50, Pending::Host(HostDone::SinkDone { sink, done }));
             }
+            Effect::Log(line) if self.traced => {
+                eprintln!("{} {}: {line:?}", self.millis, self.machines[machine].id);
+            }
             // The modules that want such work are not configured here.
             Effect::Shutdown(_)
+            | Effect::Log(_)
             | Effect::StartTls { .. }
             | Effect::Host(HostWork::ReadPollers | HostWork::Work { .. } | HostWork::KillCommand(_))
             | Effect::Ssh { .. }
+            | Effect::AskWebApi { .. }
             | Effect::SetLogLevel(_) => {}
-            Effect::Log(line) => {
-                if self.traced {
-                    eprintln!("{} {}: {line:?}", self.millis, self.machines[machine].id);
-                }
-            }
             // Its last words still arrive.
             Effect::Stopped => {
                 self.flush(machine);

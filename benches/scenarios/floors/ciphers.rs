@@ -1,4 +1,4 @@
-//! What OpenSSL takes for the arithmetic, by its own command.
+//! The time that OpenSSL needs for cryptographic operations, measured with its command.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -12,10 +12,10 @@ use crate::{Outcome, certificate};
 const SECONDS: &str = "2";
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Seconds for so many RSA-2048 operations with a private key, on all processors.
+/// Seconds for `count` RSA-2048 operations with a private key, on all processors.
 ///
 /// # Errors
-/// There is no `openssl`, or what it said.
+/// `openssl` is not installed, or its output.
 pub fn decryptions_s(count: usize) -> Outcome<f64> {
     static MEMORY: Memory<f64> = Memory::new(None);
     let rate = once(&MEMORY, || {
@@ -25,10 +25,10 @@ pub fn decryptions_s(count: usize) -> Outcome<f64> {
     Ok(crate::load::float(count) / rate)
 }
 
-/// Seconds for one of them, and after it another: at both ends of a handshake.
+/// Seconds for two such operations in sequence, as at the two ends of a handshake.
 ///
 /// # Errors
-/// There is no `openssl`, or what it said.
+/// `openssl` is not installed, or its output.
 pub fn handshake_s() -> Outcome<f64> {
     static MEMORY: Memory<f64> = Memory::new(None);
     Ok(2.0 / once(&MEMORY, || decryptions_per_second(&[]))?)
@@ -37,15 +37,15 @@ pub fn handshake_s() -> Outcome<f64> {
 fn decryptions_per_second(more_words: &[&str]) -> Outcome<f64> {
     let words = [&["speed", "-mr", "-elapsed", "-seconds", SECONDS], more_words, &["rsa2048"]].concat();
     let text = openssl(&words)?;
-    // `+F2:2:2048:SIGNATURES A SECOND:VERIFICATIONS A SECOND`, of all processors together.
+    // Format: `+F2:2:2048:SIGNATURES PER SECOND:VERIFICATIONS PER SECOND`, of all processors together.
     let line = text.lines().find(|line| line.starts_with("+F2:")).ok_or("openssl speed said no figure")?;
     Ok(line.split(':').nth(3).ok_or("openssl speed said no rate")?.parse::<f64>()?)
 }
 
-/// Seconds for so many full TLS handshakes over loopback, by `openssl s_time` against `openssl s_server`.
+/// Seconds for `count` full TLS handshakes over loopback between `openssl s_time` and `openssl s_server`.
 ///
 /// # Errors
-/// There is no `openssl`, or what it said.
+/// `openssl` is not installed, or its output.
 pub fn tls_handshakes_s(count: usize) -> Outcome<f64> {
     static MEMORY: Memory<f64> = Memory::new(None);
     let rate = once(&MEMORY, || {
@@ -72,7 +72,7 @@ fn handshakes_per_second(directory: &Path) -> Outcome<f64> {
         .and_then(|()| openssl(&["s_time", "-connect", &format!("127.0.0.1:{port}"), "-new", "-time", SECONDS]));
     stop(&mut server)?;
     let text = result?;
-    // `N connections in S real seconds, …`
+    // Format: `N connections in S real seconds, …`.
     let line = text.lines().find(|line| line.contains("real seconds")).ok_or("openssl s_time said no figure")?;
     let numbers: Vec<f64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     match *numbers.as_slice() {

@@ -1,4 +1,4 @@
-//! What the digest and the text form of a copy take, by the crates that do nothing else.
+//! The time for the digest and the base64 text of a copy, with only the crates that compute them.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -12,10 +12,10 @@ use crate::load::float;
 const CHUNK_BYTES: usize = 150_000;
 const CHUNKS: usize = 2_000;
 
-/// MB/s of MD5 and base64 of the same chunks, one after the other on one processor.
+/// MB/s of MD5 followed by base64 of the same chunks on one processor.
 ///
 /// # Errors
-/// None; as all floors.
+/// None; the type is that of all floors.
 pub fn megabytes_per_second() -> Outcome<f64> {
     let chunk: Vec<u8> = (0..CHUNK_BYTES).map(|place| (place % 251) as u8).collect();
     let mut text = String::new();

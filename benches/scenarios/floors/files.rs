@@ -1,4 +1,4 @@
-//! What the same files take by `cp`, until they are on the disk as a copy of ours is.
+//! The time that `cp` needs for the same files, until they are on the disk like a copy of ours.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use crate::copies::{write_large, write_many};
 use crate::footprint::megabytes;
 use crate::process::pss_bytes;
 
-/// MB/s of `cp` of one large file.
+/// MB/s of `cp` with one large file.
 ///
 /// # Errors
-/// What `cp` said.
+/// The output of `cp`.
 pub fn large_megabytes_per_second(bytes: usize) -> Outcome<f64> {
     let folder = Folder::new()?;
     let source = folder.0.join("large");
@@ -22,10 +22,10 @@ pub fn large_megabytes_per_second(bytes: usize) -> Outcome<f64> {
     Ok(megabytes(u64::try_from(bytes)?) / took.as_secs_f64())
 }
 
-/// PSS of `cp` at most, while it copies one large file.
+/// Maximum PSS in MB of `cp` while it copies one large file.
 ///
 /// # Errors
-/// What `cp` said.
+/// The output of `cp`.
 pub fn cp_megabytes(bytes: usize) -> Outcome<f64> {
     let folder = Folder::new()?;
     write_large(&folder.0.join("large"), bytes)?;
@@ -33,33 +33,33 @@ pub fn cp_megabytes(bytes: usize) -> Outcome<f64> {
     Ok(megabytes(largest_pss(child)?))
 }
 
-/// PSS at most of a process that leads a group, and of all others of it, until it ends well.
+/// Maximum PSS in bytes of a process group until its leader ends successfully.
 ///
 /// # Errors
-/// When it does not.
+/// The leader fails.
 pub fn largest_pss(mut child: Child) -> Outcome<u64> {
     let mut largest = 0;
     loop {
         if let Some(status) = child.try_wait()? {
             return if status.success() { Ok(largest) } else { Err(format!("a copy ended with {status}").into()) };
         }
-        // It may end while it is looked at.
+        // The process may end during the measurement.
         largest = pss_bytes(child.id()).unwrap_or_default().max(largest);
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Seconds of `cp` of a directory of so many small files.
+/// Seconds that `cp` needs for a directory of `count` small files.
 ///
 /// # Errors
-/// What `cp` said.
+/// The output of `cp`.
 pub fn many_s(count: usize) -> Outcome<f64> {
     let folder = Folder::new()?;
     write_many(&folder.0.join("many"), count)?;
     Ok(copy(&["--recursive", "--", "many", "copy"], &["--file-system", "--", "copy"], &folder.0)?.as_secs_f64())
 }
 
-/// With `sync` in the way in which a copy of ours gets to the disk: one file alone, many with their file system.
+/// Runs `cp` and then `sync` like a copy of ours: for a single file, or for the whole file system with many files.
 fn copy(words: &[&str], sync_words: &[&str], directory: &Path) -> Outcome<Duration> {
     let begun = Instant::now();
     run("cp", words, directory)?;
@@ -75,7 +75,7 @@ fn run(program: &str, words: &[&str], directory: &Path) -> Outcome<()> {
     }
 }
 
-/// A directory on the file system of the daemons; removed when dropped.
+/// A directory on the file system of the daemons, removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {

@@ -1,4 +1,4 @@
-//! The least that an HTTP answer costs: a thread that reads a request with httparse and writes a fixed answer.
+//! The minimum cost of an HTTP answer: a thread that parses a request with httparse and writes a fixed answer.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -21,26 +21,26 @@ use crate::{Outcome, Scale, certificate};
 const PIPELINED: usize = 300_000;
 const SINGLE: usize = 20_000;
 
-/// Answers over TCP on loopback.
+/// Figures of answers over TCP on loopback.
 #[derive(Clone, Copy)]
 pub struct Answers {
-    /// In a second, pipelined over one connection.
+    /// Answers per second, pipelined over one connection.
     pub rate: f64,
-    /// One at a time.
+    /// 99th percentile in ms of single requests.
     pub p99_ms: f64,
 }
 
-/// Measures the loop.
+/// Measures single and pipelined answers.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub fn answers() -> Outcome<Answers> {
     static MEMORY: Memory<Answers> = Memory::new(None);
     once(&MEMORY, || {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
         std::thread::scope(|scope| {
-            // It ends when the client goes.
+            // The thread ends when the client disconnects.
             scope.spawn(move || -> Outcome<()> {
                 let (stream, _) = listener.accept()?;
                 stream.set_nodelay(true)?;
@@ -60,11 +60,10 @@ pub fn answers() -> Outcome<Answers> {
     })
 }
 
-/// Answers in a second to `wrk`, each of its connections served by a thread, each answer as long as that of the
-/// scenario.
+/// Answers per second to `wrk`. Each connection is served by a thread, and each answer is as long as in the scenario.
 ///
 /// # Errors
-/// What `wrk`, `openssl` or the system says.
+/// The error of `wrk`, `openssl` or the system.
 pub fn many_clients(scale: Scale, with_tls: bool) -> Outcome<f64> {
     let tls = if with_tls { Some(tls_settings()?) } else { None };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -75,7 +74,7 @@ pub fn many_clients(scale: Scale, with_tls: bool) -> Outcome<f64> {
             while let (stream, false) = (listener.accept()?.0, is_over.load(Ordering::Relaxed)) {
                 let (tls, text) = (tls.clone(), answer(&"x".repeat(ANSWER_BYTES)));
                 stream.set_nodelay(true)?;
-                // They end when the clients go.
+                // The threads end when the clients disconnect.
                 scope.spawn(move || match tls {
                     Some(tls) => serve(StreamOwned::new(ServerConnection::new(tls)?, stream), &text),
                     None => serve(stream, &text),

@@ -1,4 +1,4 @@
-//! A look-up and nothing else.
+//! The time of a map look-up.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -10,10 +10,10 @@ use crate::load::float;
 const IDS: usize = 55_000;
 const LOOK_UPS: usize = 1_000_000;
 
-/// Microseconds to find an id, given as text, among as many as `pathway_choice` has.
+/// Microseconds to find an id, given as text, among as many ids as in `pathway_choice`.
 ///
 /// # Errors
-/// None; as all floors.
+/// None; the type is that of all floors.
 pub fn look_up_microseconds() -> Outcome<f64> {
     let places: HashMap<String, usize> = (0..IDS).map(|id| (id.to_string(), id)).collect();
     let ids: Vec<String> = (0..IDS).map(|number| (number * 7_919 % IDS).to_string()).collect();

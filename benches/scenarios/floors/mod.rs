@@ -1,8 +1,7 @@
-//! What figures are compared to: the least that the work behind them costs on this machine, by a tool that does nothing
-//! else.
+//! Floors of figures: the minimum cost of the same work on this machine, measured with a tool that does nothing else.
 //!
-//! A floor is measured in the same run as its figure, once, and only when a figure asks for it. A figure may have
-//! several floors; for one that has none in [`FLOORS`], [`WITHOUT`] says why.
+//! A floor is measured in the same run as its figure, once, and only if a figure needs it. A figure may have several
+//! floors; for a figure without a floor in [`FLOORS`], [`WITHOUT`] gives the reason.
 
 mod ciphers;
 mod digests;
@@ -24,10 +23,10 @@ use crate::{Outcome, Scale, cleaning, copies, storm};
 pub use files::largest_pss;
 pub use tls::{HOLD as HOLD_TLS, hold as hold_tls};
 
-/// The least that something costs.
+/// The minimum cost of some work.
 #[derive(Clone, Copy)]
 pub struct Floor {
-    /// What was measured.
+    /// Description of the measurement.
     pub about: &'static str,
     measure: fn(Scale) -> Outcome<f64>,
 }
@@ -37,10 +36,10 @@ impl Floor {
         Self { about, measure }
     }
 
-    /// The value, in the unit of the figure.
+    /// Measures the value, in the unit of the figure.
     ///
     /// # Errors
-    /// Why it could not be measured.
+    /// The reason why it could not be measured.
     pub fn measure(&self, scale: Scale) -> Outcome<f64> {
         (self.measure)(scale)
     }
@@ -68,12 +67,12 @@ const START_AND_HANDSHAKE: Floor =
     });
 const TLS_HANDSHAKES: Floor =
     Floor::new("OpenSSL: as many TLS handshakes", |scale| ciphers::tls_handshakes_s(scale.of(1_000)));
-/// A row, and the question for it: what is done at the end of a chain.
+/// A commit of a row and a query for it, as at the end of a chain.
 const ROW_AND_LOOK: Floor = Floor::new("SQLite: a commit of one row, a question; libzmq: two echoes", |_| {
     Ok(sqlite::commits()?.p50_ms + sqlite::questions()?.p50_ms + 2.0 * zmq::echo()?.p50_ms)
 });
 
-/// Figures without a floor, and why: scenario, beginning of the part, reason.
+/// Figures without a floor: scenario, prefix of the part, reason.
 const WITHOUT: &[(&str, &str, &str)] = &[
     ("purge_100000", "step", "none: a step ends by the clock"),
     ("purge_100000", "longest", "none: a step ends by the clock, perhaps with a row of 1 MB"),
@@ -92,13 +91,13 @@ const WITHOUT: &[(&str, &str, &str)] = &[
     ("ssh_loop_hold", "longest turn", "none: it is our own loop that is looked at"),
 ];
 
-/// Why a figure has no floor.
+/// Returns the reason why a figure has no floor.
 pub fn reason(scenario: &str, part: &str) -> Option<&'static str> {
     let found = WITHOUT.iter().find(|(name, beginning, _)| *name == scenario && part.starts_with(beginning));
     found.map(|(_, _, reason)| *reason)
 }
 
-/// Scenario and part of a figure, and its floor.
+/// Scenario and part of a figure, with its floor.
 const FLOORS: &[(&str, &str, Floor)] = &[
     ("ping_pipelined", "", ECHO_RATE),
     ("ping_latency", "p50", Floor::new(ECHO, |_| Ok(zmq::echo()?.p50_ms))),
@@ -208,12 +207,12 @@ const FLOORS: &[(&str, &str, Floor)] = &[
     ("wss_1000_restart", "", TLS_HANDSHAKES),
 ];
 
-/// The floors of a figure.
+/// Returns the floors of a figure.
 pub fn of(scenario: &str, part: &str) -> impl Iterator<Item = Floor> {
     FLOORS.iter().filter(move |(name, its_part, _)| *name == scenario && *its_part == part).map(|(_, _, floor)| *floor)
 }
 
-/// A measurement that is made once and remembered; so is its failure.
+/// The remembered result or error of a measurement that is made once.
 type Memory<T> = Mutex<Option<Result<T, String>>>;
 
 fn once<T: Clone>(memory: &Memory<T>, measure: impl FnOnce() -> Outcome<T>) -> Outcome<T> {

@@ -1,4 +1,4 @@
-//! What the operating system takes for a process.
+//! The cost of processes in the operating system.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -14,11 +14,10 @@ const COMMANDS: usize = 200;
 const STARTS: usize = 20;
 const STARTED_A_MINUTE: usize = 1_000;
 
-/// Shell commands in a second, each started, read to its end and waited for, on as many threads as there are
-/// processors.
+/// Shell commands per second, each started, read to its end and waited for, with one thread per processor.
 ///
 /// # Errors
-/// A command that cannot be started.
+/// A command cannot be started.
 pub fn commands_per_second() -> Outcome<f64> {
     let threads = std::thread::available_parallelism()?.get();
     let each = COMMANDS.div_ceil(threads);
@@ -36,11 +35,11 @@ pub fn commands_per_second() -> Outcome<f64> {
     Ok(per_second(each.saturating_mul(threads), begun.elapsed()))
 }
 
-/// Share of a processor, in percent, that nothing but starting 1,000 shell commands a minute takes, and two commits for
-/// each: of its beginning and of its end. The commands are not counted.
+/// Share of a processor in percent for starting 1,000 shell commands per minute, with two commits for each: for its
+/// start and its end. The commands themselves are not counted.
 ///
 /// # Errors
-/// A command that cannot be started, or what SQLite says.
+/// A command cannot be started, or the error of SQLite.
 pub fn starting_percent() -> Outcome<f64> {
     let before = own_cpu_seconds(std::process::id())?;
     for _ in 0..STARTED_A_MINUTE {
@@ -50,10 +49,10 @@ pub fn starting_percent() -> Outcome<f64> {
     Ok(100.0 * (own_cpu_seconds(std::process::id())? - before) / 60.0)
 }
 
-/// Seconds from TERM to the end of a process that does nothing: the median.
+/// Median of the seconds from SIGTERM to the end of a process that does nothing.
 ///
 /// # Errors
-/// When there is no `sleep`.
+/// `sleep` is missing.
 pub fn stop_s() -> Outcome<f64> {
     let mut measurements: Vec<Duration> = Vec::new();
     for _ in 0..STARTS {
@@ -67,10 +66,10 @@ pub fn stop_s() -> Outcome<f64> {
     Ok(percentile_ms(&mut measurements, 50) / 1_000.0)
 }
 
-/// Seconds that the program itself takes to start and to end: the median.
+/// Median of the seconds for start and end of the program itself.
 ///
 /// # Errors
-/// When it cannot be started.
+/// The program cannot be started.
 pub fn version_s() -> Outcome<f64> {
     let mut measurements: Vec<Duration> = Vec::new();
     for _ in 0..STARTS {
@@ -81,10 +80,10 @@ pub fn version_s() -> Outcome<f64> {
     Ok(percentile_ms(&mut measurements, 50) / 1_000.0)
 }
 
-/// PSS of a process that does nothing.
+/// PSS in MB of a process that does nothing.
 ///
 /// # Errors
-/// When there is no `sleep`.
+/// `sleep` is missing.
 pub fn sleep_megabytes() -> Outcome<f64> {
     let mut child = Command::new("sleep").arg("60").spawn()?;
     std::thread::sleep(Duration::from_millis(200));

@@ -1,4 +1,4 @@
-//! SQLite as this daemon sets it up, with nothing around it.
+//! SQLite with the settings of this daemon, without the daemon.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -17,27 +17,27 @@ const DELETED_A_COMMIT: usize = 1_000;
 const INSERT: &str =
     "INSERT INTO gorgone_history (token, code, etime, ctime, instant, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
-/// Commits of one row each.
+/// Figures of commits of one row each.
 #[derive(Clone, Copy)]
 pub struct Commits {
-    /// One at a time.
+    /// Percentile in ms, one operation at a time.
     pub p50_ms: f64,
-    /// One at a time.
+    /// Percentile in ms, one operation at a time.
     pub p99_ms: f64,
 }
 
-/// Questions for the rows of a token that has none, on one connection.
+/// Figures of queries for the rows of a token without rows, on one connection.
 #[derive(Clone, Copy)]
 pub struct Questions {
-    /// In a second.
+    /// Queries per second.
     pub rate: f64,
-    /// One at a time.
+    /// Percentile in ms, one operation at a time.
     pub p50_ms: f64,
-    /// One at a time.
+    /// Percentile in ms, one operation at a time.
     pub p99_ms: f64,
 }
 
-/// A database with the table and the indexes of the history; removed when dropped.
+/// A database with the table and the indexes of the history, removed when dropped.
 struct Database {
     connection: Connection,
     path: PathBuf,
@@ -82,10 +82,10 @@ impl Drop for Database {
     }
 }
 
-/// Rows inserted in a second, 1,000 in a commit.
+/// Inserted rows per second, with 1,000 rows per commit.
 ///
 /// # Errors
-/// What SQLite says.
+/// The error of SQLite.
 pub fn rows_per_second() -> Outcome<f64> {
     static MEMORY: Memory<f64> = Memory::new(None);
     once(&MEMORY, || {
@@ -98,10 +98,10 @@ pub fn rows_per_second() -> Outcome<f64> {
     })
 }
 
-/// Commits of one row, one at a time.
+/// Measures commits of one row, one at a time.
 ///
 /// # Errors
-/// What SQLite says.
+/// The error of SQLite.
 pub fn commits() -> Outcome<Commits> {
     static MEMORY: Memory<Commits> = Memory::new(None);
     once(&MEMORY, || {
@@ -117,10 +117,10 @@ pub fn commits() -> Outcome<Commits> {
     })
 }
 
-/// Seconds for `count` rows to be read from one database and inserted into another, 1,000 in a commit.
+/// Seconds for reading `count` rows from one database and inserting them into another, with 1,000 rows per commit.
 ///
 /// # Errors
-/// What SQLite says.
+/// The error of SQLite.
 pub fn copy_s(count: usize) -> Outcome<f64> {
     let (mut source, mut destination) = (Database::new("source")?, Database::new("destination")?);
     source.insert(0, count)?;
@@ -148,15 +148,15 @@ pub fn copy_s(count: usize) -> Outcome<f64> {
     Ok(begun.elapsed().as_secs_f64())
 }
 
-/// The question of `rest_log`, answered by a statement that is prepared once.
+/// Measures the query of `rest_log` with a statement that is prepared once.
 ///
 /// # Errors
-/// What SQLite says.
+/// The error of SQLite.
 pub fn questions() -> Outcome<Questions> {
     static MEMORY: Memory<Questions> = Memory::new(None);
     once(&MEMORY, || {
         let database = Database::new("questions")?;
-        // Else it plans the statement anew for each value.
+        // Otherwise SQLite plans the statement again for each value.
         database.connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         let mut statement = database.connection.prepare(
             "SELECT id, token, code, etime, ctime, instant, data FROM gorgone_history WHERE token = ?1 ORDER BY id",
@@ -176,10 +176,10 @@ pub fn questions() -> Outcome<Questions> {
     })
 }
 
-/// Seconds for rows of these sizes to be deleted, 1,000 in a commit, what moves the log into the database aside.
+/// Seconds for deleting rows of these sizes, with 1,000 rows per commit, without the checkpoints of the log.
 ///
 /// # Errors
-/// What SQLite says.
+/// The error of SQLite.
 pub fn deleted_s(rows: usize, len_bytes: impl Fn(usize) -> usize) -> Outcome<f64> {
     let mut database = Database::new("deleted")?;
     database.connection.execute_batch("PRAGMA wal_autocheckpoint = 0")?;
@@ -213,10 +213,10 @@ pub fn deleted_s(rows: usize, len_bytes: impl Fn(usize) -> usize) -> Outcome<f64
     Ok(took.as_secs_f64())
 }
 
-/// Stores one row in a commit of its own, so many times.
+/// Stores `rows` rows, each in a separate commit.
 ///
 /// # Errors
-/// What SQLite says.
+/// The error of SQLite.
 pub fn commit_each(rows: usize) -> Outcome<()> {
     let mut database = Database::new("each")?;
     (0..rows).try_for_each(|number| database.insert(number, 1))

@@ -1,5 +1,5 @@
-//! What the TLS library itself keeps for each connection: a process of its own that holds as many after their
-//! handshakes.
+//! The memory that the TLS library needs per connection, measured in a separate process that holds connections after
+//! their handshakes.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -15,13 +15,13 @@ use crate::footprint::megabytes;
 use crate::process::anonymous_bytes;
 use crate::{Outcome, certificate};
 
-/// The word on the command line that makes this program that process.
+/// The option that turns this program into that process.
 pub const HOLD: &str = "--hold-tls";
 
-/// Heap of so many connections.
+/// Heap in MB of `count` connections.
 ///
 /// # Errors
-/// What `openssl` or the system says.
+/// The error of `openssl` or the system.
 pub fn held_megabytes(count: usize) -> Outcome<f64> {
     let mut child = Command::new(std::env::current_exe()?)
         .args([HOLD, &count.to_string()])
@@ -34,10 +34,10 @@ pub fn held_megabytes(count: usize) -> Outcome<f64> {
     text.trim().parse().map_err(|_| format!("{HOLD} said: {text}").into())
 }
 
-/// The part of that process: prints what the connections take.
+/// Runs that process: prints the memory of the connections.
 ///
 /// # Errors
-/// What `openssl` or the system says.
+/// The error of `openssl` or the system.
 pub fn hold(count: usize) -> Outcome<()> {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("floor-held-{}", std::process::id()));
     std::fs::create_dir_all(&directory)?;
@@ -65,7 +65,7 @@ fn settings(directory: &Path) -> Outcome<(Arc<ServerConfig>, Arc<ClientConfig>)>
     Ok((Arc::new(server), Arc::new(builder.with_root_certificates(roots).with_no_client_auth())))
 }
 
-/// The server's end after a handshake in memory; the client's is dropped.
+/// Returns the server's end after a handshake in memory; the client's end is dropped.
 fn connect(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> Outcome<ServerConnection> {
     let mut server = ServerConnection::new(Arc::clone(server))?;
     let mut client = ClientConnection::new(Arc::clone(client), ServerName::try_from("127.0.0.1")?.to_owned())?;
@@ -89,7 +89,7 @@ fn connect(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> Outcome<Se
             client.process_new_packets()?;
         }
     }
-    // As a connection that is used has done.
+    // Transfers a byte, as used connections have done.
     client.writer().write_all(b"x")?;
     let mut bytes = Vec::new();
     client.write_tls(&mut bytes)?;

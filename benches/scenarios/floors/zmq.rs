@@ -1,4 +1,4 @@
-//! libzmq's own ROUTER and DEALER. A small C program, because libzmq is no dependency of ours.
+//! ROUTER and DEALER of libzmq in a small C program, because libzmq is not a dependency of ours.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,24 +8,24 @@ use crate::Outcome;
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/scenarios/floors/zmq_echo.c");
 
-/// What a sealed PING takes on the wire.
+/// Size in bytes of a sealed PING on the wire.
 const MESSAGE_BYTES: &str = "64";
 
-/// Echoes over TCP on loopback.
+/// Figures of echoes over TCP on loopback.
 #[derive(Clone, Copy)]
 pub struct Echo {
-    /// In a second, pipelined.
+    /// Echoes per second, pipelined.
     pub rate: f64,
-    /// One at a time.
+    /// Percentile in ms, one echo at a time.
     pub p50_ms: f64,
-    /// One at a time.
+    /// Percentile in ms, one echo at a time.
     pub p99_ms: f64,
 }
 
 /// Measures libzmq.
 ///
 /// # Errors
-/// There is no C compiler or no libzmq.
+/// There is no C compiler or libzmq.
 pub fn echo() -> Outcome<Echo> {
     static MEMORY: Memory<Echo> = Memory::new(None);
     once(&MEMORY, || {
@@ -53,7 +53,7 @@ pub fn echo() -> Outcome<Echo> {
     })
 }
 
-/// The libzmq inside the Python package of the interop tests: the same that they talk to.
+/// Returns the libzmq in the Python package of the interop tests, which is the one that they use.
 fn bundled_library() -> Option<PathBuf> {
     let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join(".test-env/lib").canonicalize().ok()?;
     let pythons = std::fs::read_dir(lib).ok()?.flatten();

@@ -1,4 +1,4 @@
-//! A tiny HTTP client for the demo's own REST API: one connection a call, answers read to their end.
+//! A minimal HTTP client for the REST API of the demo: one connection per call, answers are read to the end.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
@@ -14,13 +14,13 @@ pub(super) struct Api {
     port: u16,
 }
 
-/// One history row, for people.
+/// A history row, for display.
 pub(super) struct Row {
-    /// Its code (docs/protocol.md section 1).
+    /// The code of the row (docs/protocol.md section 1).
     pub(super) code: i64,
-    /// Its message, and the output where it has one.
+    /// The message, followed by the output, if any.
     pub(super) text: String,
-    /// Whether it is the last of its token.
+    /// Whether it is the last row of its token.
     pub(super) is_last: bool,
 }
 
@@ -39,17 +39,17 @@ impl Row {
 }
 
 impl Api {
-    /// The API on this machine's `port`.
+    /// Returns the API on `port` of this machine.
     pub(super) const fn new(port: u16) -> Self {
         Self { port }
     }
 
-    /// Its address for a browser.
+    /// Returns the address of the API for a browser.
     pub(super) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The ids of the nodes that have answered a ping; `None` while the API does not answer.
+    /// Returns the ids of the nodes that have answered a ping; `None` while the API does not answer.
     pub(super) fn alive_nodes(&self) -> Option<Vec<u64>> {
         let answer = self.call("GET", "/api/internal/constatus", "").ok()?;
         let map = answer.get("data").unwrap_or(&answer).as_object()?;
@@ -64,7 +64,7 @@ impl Api {
         answer.get("token")?.as_str().map(str::to_owned)
     }
 
-    /// The rows that the central holds of a token, after asking the node for news.
+    /// Returns the rows of a token in the central's history, after requesting new ones from the node.
     pub(super) fn rows(&self, node: u64, token: &str) -> Option<Vec<Row>> {
         let answer = self.call("GET", &format!("/api/nodes/{node}/log/{token}"), "").ok()?;
         answer.get("data")?.as_array()?.iter().map(Row::read).collect()
@@ -79,14 +79,14 @@ impl Api {
             format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {length}");
         stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes())?;
         let mut answer = String::new();
-        // The daemon is ours; the bound is for whoever took its port.
+        // The limit protects against another program that has taken the daemon's port.
         stream.take(16 << 20).read_to_string(&mut answer)?;
         let (_, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::InvalidData)?;
         Ok(serde_json::from_str(body)?)
     }
 }
 
-/// A number that may come as text.
+/// Returns a number that may be written as text.
 fn number(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }

@@ -1,6 +1,6 @@
-//! `stheno demo --central`: a whole central on one machine. MariaDB with the tables of Centreon, two pollers, an engine
-//! for each that only reads its pipe, and a web interface that only writes command files. Shows an export, a reload, an
-//! acknowledgement and a downtime going through, each with its rows.
+//! `stheno demo --central`: a complete central on one machine. It has MariaDB with the tables of Centreon, two pollers,
+//! for each an engine that only reads its pipe, and a web interface that only writes command files. It shows the path
+//! of an export, a reload, an acknowledgement and a downtime, each with its rows.
 //!
 //! Out of scope: Centreon itself.
 
@@ -17,7 +17,7 @@ use super::api::Api;
 use super::{Demo, print, progress, table_line};
 use files::Platform;
 
-/// What the web interface writes, in its order, and for whom.
+/// The orders that the web interface writes: description, poller and line.
 const ORDERS: [(&str, u64, &str); 5] = [
     ("an export of the configuration", 2, "SENDCFGFILE:2"),
     ("a reload of the engine", 2, "RELOAD:2"),
@@ -26,10 +26,10 @@ const ORDERS: [(&str, u64, &str); 5] = [
     ("a reload of the other engine", 3, "RELOAD:3"),
 ];
 
-/// Makes everything, starts it and shows the orders.
+/// Creates and starts the platform, and shows the orders.
 ///
 /// # Errors
-/// A sentence.
+/// Says what failed.
 pub(super) fn play(demo: &mut Demo, signals: &mut Signals) -> Result<Platform, String> {
     let program = mariadb::find()?;
     progress(&format!("making a database in {}", demo.folder.display()));
@@ -64,7 +64,7 @@ pub(super) fn play(demo: &mut Demo, signals: &mut Signals) -> Result<Platform, S
     Ok(platform)
 }
 
-/// Writes one command file and prints the rows of the messages that it becomes.
+/// Writes one command file and prints the rows of the messages that result from it.
 fn show(
     demo: &mut Demo,
     signals: &mut Signals,
@@ -97,7 +97,7 @@ fn show(
     Ok(())
 }
 
-/// The tokens that the central's log names, in their order.
+/// Returns the tokens in the central's log, in order.
 fn tokens(log: &Path) -> Vec<String> {
     let text = fs::read_to_string(log).unwrap_or_default();
     let orders = text.lines().filter(|line| line.contains("[legacycmd]") && line.contains(" for "));
@@ -105,7 +105,7 @@ fn tokens(log: &Path) -> Vec<String> {
     orders.filter_map(token).collect()
 }
 
-/// What a curious user can do next.
+/// Prints what the user can try next.
 pub(super) fn describe(platform: &Platform, folder: &Path) {
     let url = Api::new(platform.api_port).url();
     print(&format!(
@@ -118,10 +118,10 @@ pub(super) fn describe(platform: &Platform, folder: &Path) {
     ));
 }
 
-/// Runs a program to its end.
+/// Runs a program until it ends.
 ///
 /// # Errors
-/// A sentence with what it said.
+/// A sentence with the output of the program.
 fn run(mut command: Command, what: &str) -> Result<(), String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{what}: {error}"))?;
     if output.status.success() {

@@ -1,5 +1,5 @@
-//! A throw-away certificate authority and a server certificate from it, made by the command `openssl`. Without that
-//! command there is no TLS in the demo; everything else works.
+//! A temporary certificate authority with a server certificate, created by the command `openssl`. Without that command
+//! the demo uses no TLS; everything else works.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub(super) struct Certificate {
     pub(super) key: PathBuf,
 }
 
-/// What both certificates say. A file of our own, because the system's may be absent or changed.
+/// Settings of both certificates. A separate file is used because the system's may be missing or changed.
 pub(super) const SETTINGS: &str = "\
 [req]
 distinguished_name = name
@@ -34,11 +34,11 @@ subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 ";
 
-/// Makes both certificates, valid for two days; `None` where `openssl` is not installed. `settings` is a file with
+/// Creates both certificates, valid for two days; `None` if `openssl` is not installed. `settings` is a file with
 /// [`SETTINGS`].
 ///
 /// # Errors
-/// What `openssl` said.
+/// The output of `openssl`.
 pub(super) fn make(folder: &Path, settings: &Path) -> Result<Option<Certificate>, String> {
     const NEW_KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     let steps = [

@@ -15,28 +15,28 @@ use crate::model::token::Token;
 /// Id of the central.
 pub(super) const CENTRAL: u64 = 1;
 
-/// How a daemon of the demo and the central find each other.
+/// How a daemon of the demo is connected to the central.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The central itself.
     Central,
-    /// The central connects to it over ZeroMQ.
+    /// The central connects to the node over ZeroMQ.
     Push,
-    /// It connects to the central over ZeroMQ.
+    /// The node connects to the central over ZeroMQ.
     Pull,
-    /// It connects to the central over a WebSocket.
+    /// The node connects to the central over a WebSocket.
     PullWss,
 }
 
 /// One daemon and its files.
 pub(super) struct DaemonFiles {
-    /// Its id.
+    /// Id of the daemon.
     pub(super) id: u64,
-    /// Its name, also that of its files.
+    /// Name of the daemon and of its files.
     pub(super) name: String,
-    /// What it is.
+    /// Kind of the daemon.
     pub(super) kind: Kind,
-    /// Where it listens, or where it connects to.
+    /// Address on which it listens or to which it connects.
     pub(super) place: String,
     /// Its configuration file.
     pub(super) config: PathBuf,
@@ -46,7 +46,7 @@ pub(super) struct DaemonFiles {
 
 /// The whole platform of the demo.
 pub(super) struct Plan {
-    /// The central first.
+    /// The daemons, the central first.
     pub(super) daemons: Vec<DaemonFiles>,
     /// TCP port of the central's REST API.
     pub(super) api_port: u16,
@@ -57,16 +57,16 @@ pub(super) struct Plan {
     websocket_port: u16,
     websocket_token: String,
     certificate: Option<Certificate>,
-    /// The host of the node that is reached by SSH.
+    /// The host of the node reached by SSH, if any.
     pub(super) ssh: Option<SshHost>,
     folder: PathBuf,
 }
 
-/// Makes the keys with `program`, a certificate, and writes the files of a central and of one node of each kind; those
-/// of a host that is reached by SSH only `with_ssh`.
+/// Creates the keys with `program`, a certificate, and the files of a central and of one node of each kind; those of a
+/// host reached by SSH only if `with_ssh`.
 ///
 /// # Errors
-/// A file cannot be written, or `program` makes no keys.
+/// A file cannot be written, or `program` cannot create keys.
 pub(super) fn write(program: &Path, folder: &Path, with_ssh: bool) -> Result<Plan, String> {
     let mut ports = free_ports(5)?.into_iter();
     let mut port = || ports.next().unwrap_or_default();
@@ -110,7 +110,7 @@ pub(super) fn write(program: &Path, folder: &Path, with_ssh: bool) -> Result<Pla
     };
     let (central, pull) = (thumbprint("central")?, thumbprint("pull")?);
     for daemon in &plan.daemons {
-        // Each lets in those that connect to it.
+        // Each daemon accepts the key of the one that connects to it.
         let trusted = match (daemon.kind, plan.daemons.iter().find(|daemon| daemon.kind == Kind::Pull)) {
             (Kind::Central, Some(node)) => format!("key: {pull}, node: {}", node.id),
             _ => format!("key: {central}, name: central, may: central"),
@@ -121,7 +121,7 @@ pub(super) fn write(program: &Path, folder: &Path, with_ssh: bool) -> Result<Pla
     Ok(plan)
 }
 
-/// Runs this program with a path as last argument and returns what it printed.
+/// Runs this program with a path as last argument and returns its output.
 pub(super) fn own(program: &Path, arguments: &[&str], path: &Path) -> Result<String, String> {
     let call = format!("stheno {} {}", arguments.join(" "), path.display());
     let output =
@@ -133,14 +133,14 @@ pub(super) fn own(program: &Path, arguments: &[&str], path: &Path) -> Result<Str
     }
 }
 
-/// Writes a file for its owner alone, because a token may be in it.
+/// Writes a file that only its owner can read, because it may contain a token.
 pub(super) fn put(path: &Path, text: &str) -> Result<(), String> {
     let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(|error| format!("{} cannot be written: {error}", path.display()))
 }
 
-/// Ports that are free now. All are held until the last is found, so no port comes twice.
+/// Returns ports that are free now. All are held until the last is found, so that they differ.
 pub(super) fn free_ports(count: usize) -> Result<Vec<u16>, String> {
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let held: Vec<TcpListener> =
@@ -161,7 +161,7 @@ impl Plan {
         }
     }
 
-    /// The modules beside `action`.
+    /// Returns the entries of all modules except `action`.
     fn modules(&self, kind: Kind) -> String {
         match kind {
             Kind::Central => self.central_modules(),
@@ -194,7 +194,7 @@ impl Plan {
                 yaml_path(&certificate.key)
             )
         });
-        // The first ping of a node comes at a random moment of its period; nobody wants to wait a minute here.
+        // The first ping of a node is sent at a random moment of the period, so a short period avoids a long wait.
         format!(
             "{}        ping: 5
         httpserver:
@@ -218,18 +218,18 @@ impl Plan {
     }
 }
 
-/// The head of a module's entry.
+/// Returns the first lines of a module's entry.
 pub(super) fn module(name: &str) -> String {
     let group = if matches!(name, "nodes" | "engine" | "legacycmd") { "centreon" } else { "core" };
     format!("      - name: {name}\n        package: gorgone::modules::{group}::{name}::hooks\n        enable: true\n")
 }
 
-/// A path in quotes, because a temporary folder may have any name.
+/// Quotes a path, because a temporary folder may have any name.
 pub(super) fn yaml_path(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "''"))
 }
 
-/// The configuration of one daemon, which lets in the owner of the key with the thumbprint `trusted`.
+/// Returns the configuration of one daemon, which accepts the key with the thumbprint `trusted`.
 fn config(plan: &Plan, daemon: &DaemonFiles, trusted: &str) -> String {
     let (id, name) = (daemon.id, &daemon.name);
     let keys = plan.folder.join("keys").join(name);
@@ -266,7 +266,7 @@ configuration:
     format!("{text}    modules:\n{}{roots}{}", module("action"), plan.modules(daemon.kind))
 }
 
-/// The central's list of its nodes.
+/// Returns the central's register file.
 fn register_file(plan: &Plan) -> String {
     let mut text = "nodes:\n".to_owned();
     for daemon in &plan.daemons {

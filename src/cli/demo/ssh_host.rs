@@ -1,6 +1,6 @@
-//! A throw-away sshd for `demo --ssh`: the machine's own program with a configuration, keys and a port of the demo's.
-//! Without that program there is no such node in the demo; everything else works. Out of scope: PAM, passwords,
-//! any file of the system's sshd or of the user's `~/.ssh`.
+//! A temporary sshd for `demo --ssh`: the installed program with a separate configuration, keys and port. Without that
+//! program the demo has no such node; everything else works. It uses no PAM, no passwords, and no files of the system's
+//! sshd or of the user's `~/.ssh`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,27 +8,27 @@ use std::process::{Command, Stdio};
 
 /// Id of the node.
 pub(super) const NODE: u64 = 5;
-/// Where systems keep the program, which is in nobody's `PATH` but root's.
+/// Paths of the program, whose directory is usually only in root's `PATH`.
 const PLACES: [&str; 5] =
     ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/sbin/sshd", "/usr/local/bin/sshd", "/usr/bin/sshd"];
-/// Started as root, sshd wants this directory, which the system makes only for its service.
+/// Directory that sshd needs if started by root; the system creates it only for its service.
 const PRIVILEGE_SEPARATION: &str = "/run/sshd";
 
 /// The host and its files, all in the demo's folder.
 pub(super) struct SshHost {
-    /// Where it listens.
+    /// TCP port of sshd.
     pub(super) port: u16,
-    /// The program.
+    /// Path of the program.
     program: PathBuf,
     folder: PathBuf,
-    /// A directory of the system that was made for it.
+    /// A system directory that was created for sshd and must be removed.
     made: Option<PathBuf>,
 }
 
-/// Makes the keys and the configuration; `None` where sshd or `ssh-keygen` is not installed.
+/// Creates the keys and the configuration; `None` if sshd or `ssh-keygen` is not installed.
 ///
 /// # Errors
-/// A file cannot be made.
+/// A file cannot be created.
 pub(super) fn make(folder: &Path, port: u16) -> Result<Option<SshHost>, String> {
     let Some(program) = PLACES.iter().map(PathBuf::from).find(|path| path.is_file()) else { return Ok(None) };
     let folder = folder.join("ssh");
@@ -84,7 +84,7 @@ impl SshHost {
         )
     }
 
-    /// Its lines of the central's list of nodes; `path` writes a path for YAML.
+    /// Returns its entry in the central's register file; `path` writes a path for YAML.
     pub(super) fn entry(&self, path: impl Fn(&Path) -> String) -> String {
         format!(
             "  - id: {NODE}\n    type: push_ssh\n    address: 127.0.0.1\n    ssh_port: {}\n    ssh_identity: {}\n    \
@@ -96,15 +96,15 @@ impl SshHost {
         )
     }
 
-    /// Where it is, for people.
+    /// Returns the address for display.
     pub(super) fn place(&self) -> String {
         format!("listens on ssh://127.0.0.1:{}", self.port)
     }
 
-    /// How it is started.
+    /// Returns the command that starts sshd.
     pub(super) fn command(&mut self) -> Command {
         let directory = Path::new(PRIVILEGE_SEPARATION);
-        // Only root can, and only root needs it.
+        // Only root needs the directory, and only root can create it.
         if !directory.exists() && fs::create_dir(directory).is_ok() {
             self.made = Some(directory.to_owned());
         }

@@ -294,3 +294,27 @@ fn the_websocket_listener_cannot_have_the_port_of_the_external_socket() {
         problems[0].starts_with("c.yaml: modules[proxy].httpserver.port: is 5556, the port of the external socket")
     );
 }
+
+#[cfg(feature = "centreon")]
+#[test]
+fn tokens_may_all_be_those_of_the_web_api() {
+    let with = |account: &str, lines: &str| {
+        let text = module("proxy", &format!("httpserver: {{enable: true, {lines}}}"));
+        config_of(&text.replacen("  modules:", &format!("  tpapi: [{account}]\n  modules:"), 1))
+    };
+    let listener = |account, lines| with(account, lines).modules.proxy.unwrap().httpserver;
+    let account = "{name: centreonv2, base_url: 'https://web/api', username: u, password: p}";
+    for (account, lines, is_asked) in [
+        (account, "port: 80", Some(true)),
+        (account, "token: t", Some(true)),
+        (account, "token: t, web_api_tokens: false", Some(false)),
+        (account, "web_api_tokens: false", None),
+        ("{name: clapi, username: u, password: p}", "token: t", Some(false)),
+        ("{name: centreonv2, username: u, password: p}", "token: t, web_api_tokens: true", Some(false)),
+    ] {
+        let found = listener(account, lines).map(|listener| listener.web_api.is_some());
+        assert_eq!(found, is_asked, "{account} {lines}");
+    }
+    let warnings = with("", "token: t, web_api_tokens: true").warnings;
+    assert!(warnings.iter().any(|warning| warning.to_string().contains("'tpapi' has no entry 'centreonv2'")));
+}

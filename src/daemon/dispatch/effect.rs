@@ -1,5 +1,6 @@
 //! The tasks that [`super::Dispatch`] gives to its driver: the event loop performs them, the simulator imitates them.
 
+use crate::config::web_api::WebAccount;
 use crate::model::connection::{ConnectionId, Endpoint};
 use crate::model::host_work::HostWork;
 use crate::model::log::{Level, LogLine};
@@ -42,6 +43,13 @@ pub enum Effect {
     Crypto(CryptoJob),
     /// Do some work on this machine; answered by `host_done`.
     Host(HostWork),
+    /// Ask the web API, by an account, for the token of a name; answered by `web_api_answered`.
+    AskWebApi {
+        /// Who asks where; `None` where the configuration has none any more.
+        account: Option<WebAccount>,
+        /// The token's name.
+        name: String,
+    },
     /// Work on the SSH connection to a node; `attempt` identifies the connection and is passed back with every report
     /// about it. Answered by `ssh_connected`, `ssh_closed` and `ssh_news`.
     Ssh {

@@ -24,6 +24,7 @@ mod storing;
 mod strangers;
 mod traffic;
 mod unsent;
+mod web_tokens;
 mod websocket;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -47,6 +48,7 @@ use crate::model::token::Token;
 use crate::node::input::Input;
 use crate::node::{self, CoreOptions, core::Core};
 use crate::session::api_client::access::ApiAccess;
+use crate::session::web_tokens::WebTokens;
 use crate::session::websocket_server::WebSocketAccess;
 use crate::session::zmq_listener::ZmqListener;
 
@@ -158,6 +160,7 @@ pub struct Dispatch {
     config: Rc<Config>,
     api_access: Option<Rc<ApiAccess>>,
     websocket_access: Option<Rc<WebSocketAccess>>,
+    web_tokens: WebTokens,
 }
 
 /// Our own key, and the keys that peers have presented.
@@ -210,6 +213,7 @@ impl Dispatch {
             config: Rc::new(config),
             api_access,
             websocket_access,
+            web_tokens: WebTokens::default(),
         };
         dispatch.open_pull_parent(now);
         dispatch.open_websocket_parent(now);

@@ -49,7 +49,7 @@ pub(super) fn access(settings: &WebSocketSettings) -> Rc<WebSocketAccess> {
     let bounds = WebSocketServerSettings::default();
     let proxies = settings.trusted_proxies.iter().map(|subnet| (subnet.address, subnet.prefix)).collect();
     let access = WebSocketAccess::new(settings.token.as_deref(), tokens.collect(), bounds);
-    Rc::new(access.with_trusted_proxies(Ranges::new(proxies)))
+    Rc::new(access.with_trusted_proxies(Ranges::new(proxies)).with_web_api(settings.web_api.is_some()))
 }
 
 /// Whether the first bytes of a connection ask for a WebSocket; `None` while they are too few to decide.
@@ -122,6 +122,7 @@ impl Dispatch {
                     let text = format!("{}: a node sent what is no message: {reason}", entry.peer);
                     self.complain(text, now);
                 }
+                Some(WebSocketServerOutput::CheckToken) => self.check_token(connection, now),
                 Some(WebSocketServerOutput::Shutdown) => self.effects.push_back(Effect::Shutdown(connection)),
                 Some(WebSocketServerOutput::Close) => self.close(connection, now),
                 Some(WebSocketServerOutput::Log(line)) => self.log(line),

@@ -22,6 +22,8 @@ mod storage;
 mod streams;
 mod upkeep;
 mod vault_watch;
+#[cfg_attr(not(feature = "centreon"), path = "web_tokens_absent.rs")]
+mod web_tokens;
 mod work;
 mod workers;
 
@@ -339,6 +341,7 @@ impl EventLoop {
                     self.workers.submit(rank, job);
                 }
                 Effect::Host(work) => self.host_work(work, now),
+                Effect::AskWebApi { account, name } => self.ask_web_api(account, name, now),
                 Effect::Ssh { node, attempt, work } => self.ssh_work(node, attempt, work, now),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
@@ -359,6 +362,8 @@ impl EventLoop {
                 JobResult::Spawned(command, spawned) => self.spawned(command, spawned, now),
                 JobResult::CheckTakesLong(check) => self.check_slowly(check),
                 JobResult::Host(done) => self.dispatch.host_done(done, now),
+                #[cfg(feature = "centreon")]
+                JobResult::WebApiAnswered(name, answer) => self.dispatch.web_api_answered(&name, answer, now),
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),

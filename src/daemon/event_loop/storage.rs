@@ -38,6 +38,9 @@ pub(super) enum JobResult {
     Handshake(ConnectionId, Box<HandshakeStep>),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
     Checkpointed(Result<(), String>),
+    /// The web API's answer about the token of this name.
+    #[cfg(feature = "centreon")]
+    WebApiAnswered(String, Result<Option<crate::session::web_tokens::WebToken>, String>),
     /// The certificate of the listener with this index, with warnings.
     CertificateLoaded(usize, Box<Result<(ServerContext, Vec<String>), TlsError>>),
     RegisterFileRead(register_file::Reading),

@@ -68,6 +68,9 @@ pub(super) struct Host {
     /// Settings of the module `statistics`, if loaded.
     #[cfg(feature = "centreon")]
     pub(super) statistics: Option<crate::config::statistics::StatisticsSettings>,
+    /// Of the web API.
+    #[cfg(feature = "centreon")]
+    pub(super) web_login: Arc<crate::edge::web_tokens::WebLogin>,
 }
 
 impl Host {
@@ -79,6 +82,8 @@ impl Host {
             pollers,
             #[cfg(feature = "centreon")]
             statistics: config.modules.statistics.clone(),
+            #[cfg(feature = "centreon")]
+            web_login: Arc::default(),
         };
         host.take_list(config);
         host

@@ -1,20 +1,20 @@
-//! How a password is shown to a server: `mysql_native_password`, `caching_sha2_password`, `client_ed25519` and
-//! `unix_socket`. No socket.
+//! Password authentication to a server: `mysql_native_password`, `caching_sha2_password`, `client_ed25519` and
+//! `unix_socket`. It uses no socket.
 
 use curve25519_dalek::EdwardsPoint;
 use curve25519_dalek::scalar::{Scalar, clamp_integer};
 use ring::digest::{Algorithm, Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512, digest};
 use zeroize::Zeroize as _;
 
-/// What answers the random bytes of a plugin; `None` for a plugin that is not known here.
+/// Returns the answer to the random bytes of a plugin; `None` for an unknown plugin.
 pub(super) fn answer(plugin: &str, password: &str, nonce: &[u8]) -> Option<Vec<u8>> {
     if plugin == "client_ed25519" {
         return ed25519(password.as_bytes(), nonce.get(..32)?);
     }
-    // A zero ends the bytes of the older plugins.
+    // The random bytes of the older plugins end with a zero.
     let nonce = nonce.strip_suffix(&[0]).unwrap_or(nonce);
     match plugin {
-        // The server knows who is at the other end of its socket.
+        // The server identifies the user by the Unix socket.
         "unix_socket" | "auth_socket" => Some(Vec::new()),
         "mysql_native_password" | "caching_sha2_password" if password.is_empty() => Some(Vec::new()),
         "mysql_native_password" => Some(native(password.as_bytes(), nonce)),
@@ -37,8 +37,8 @@ fn caching_sha2(password: &[u8], nonce: &[u8]) -> Vec<u8> {
     xor(once.as_ref(), &of_two(&SHA256, twice.as_ref(), nonce))
 }
 
-/// The signature of the nonce (RFC 8032 section 5.1.6) by the key that the password is. MariaDB takes the password
-/// where Ed25519 has a seed of 32 bytes.
+/// The Ed25519 signature of the nonce (RFC 8032 section 5.1.6). MariaDB uses the password in place of the seed of 32
+/// bytes.
 fn ed25519(password: &[u8], nonce: &[u8]) -> Option<Vec<u8>> {
     let mut expanded: [u8; 64] = sha512(&[password])?;
     let (secret, prefix) = expanded.split_at(32);

@@ -1,5 +1,5 @@
-//! One conversation with a MySQL or MariaDB server: login and text queries (MySQL client/server protocol, protocol
-//! version 10).
+//! A connection to a MySQL or MariaDB server: login and text queries (MySQL client/server protocol, protocol version
+//! 10).
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 
@@ -10,14 +10,14 @@ use crate::config::database::{DatabaseSettings, DatabaseTls};
 use crate::edge::tls;
 use crate::model::text::quoted;
 
-/// Why a conversation ended.
+/// The reason why a connection failed.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// The connection failed or took too long.
     Io(io::Error),
-    /// The server refused: its error number and text.
+    /// The server reported an error: its number and text.
     Server(u16, String),
-    /// A sentence about something that this client cannot do, or that is no MySQL server.
+    /// The server needs something that this client does not support, or is no MySQL server; as a sentence.
     Other(String),
 }
 
@@ -40,26 +40,26 @@ const PROTOCOL_41: u32 = 1 << 9;
 const SSL: u32 = 1 << 11;
 const SECURE_CONNECTION: u32 = 1 << 15;
 const PLUGIN_AUTH: u32 = 1 << 19;
-/// LONG_PASSWORD and TRANSACTIONS.
+/// The capabilities LONG_PASSWORD and TRANSACTIONS.
 const ALWAYS: u32 = 1 | 1 << 13;
-/// `utf8mb4_general_ci`: names come as UTF-8, whatever the tables have.
+/// `utf8mb4_general_ci`: texts are returned as UTF-8, whatever character set the tables use.
 const CHARSET: u8 = 45;
-/// A longer packet is none of what is asked for here.
+/// Maximum size in bytes of a packet. No answer to the queries used here is larger.
 const PACKET_MAX: usize = 4 << 20;
-/// More rows than a platform can have nodes and relations.
+/// Maximum number of rows of a result, more than a platform has nodes and relations.
 const ROWS_MAX: usize = 200_000;
 
-/// A row; `None` is NULL.
+/// A row of a result; `None` is NULL.
 pub(super) type Row = Vec<Option<String>>;
 
-/// A connection that is logged in.
+/// An authenticated connection.
 pub(super) struct Client {
     stream: BufReader<Stream>,
     sequence: u8,
 }
 
 impl Client {
-    /// Logs in on a fresh connection to `host`.
+    /// Logs in on a new connection to `host`.
     pub(super) fn login(stream: Stream, settings: &DatabaseSettings, host: &str) -> Result<Self, Fault> {
         let mut client = Self { stream: BufReader::with_capacity(16 << 10, stream), sequence: 0 };
         let packet = client.read_packet()?;
@@ -82,7 +82,7 @@ impl Client {
         Ok(client)
     }
 
-    /// Asks for TLS and begins it; the capability that says so, or 0 where the server has none and it is optional.
+    /// Requests and begins TLS; returns its capability flag, or 0 if the server has no TLS and it is optional.
     fn start_tls(
         &mut self,
         tls: &DatabaseTls,
@@ -113,7 +113,7 @@ impl Client {
         capabilities: u32,
     ) -> Result<(), Fault> {
         let password = settings.password.reveal();
-        // Whatever else the server prefers, it asks for by name after this.
+        // If the server prefers another plugin, it requests it by name after this.
         let known = ["mysql_native_password", "caching_sha2_password"];
         let plugin = known.into_iter().find(|known| *known == greeting.plugin).unwrap_or("mysql_native_password");
         let answer = auth::answer(plugin, password, &greeting.nonce).unwrap_or_default();
@@ -127,7 +127,7 @@ impl Client {
         packet.extend_from_slice(plugin.as_bytes());
         packet.push(0);
         self.write_packet(&packet)?;
-        // A login takes a few steps at most.
+        // A login needs only a few steps.
         for _ in 0..8 {
             let packet = self.read_packet()?;
             let mut reader = Reader(&packet);
@@ -144,7 +144,7 @@ impl Client {
                     };
                     self.write_packet(&answer)?;
                 }
-                // caching_sha2_password: 3 means that the answer was right, 4 asks for the password itself.
+                // caching_sha2_password: 3 means that the answer was correct, 4 requests the password itself.
                 0x01 => match reader.byte()? {
                     3 => {}
                     4 => self.send_password(password)?,
@@ -168,7 +168,7 @@ impl Client {
         self.write_packet(&packet)
     }
 
-    /// Runs a query; its columns' names and its rows.
+    /// Runs a query; returns the names of the columns, and the rows.
     pub(super) fn query(&mut self, sql: &str) -> Result<(Vec<String>, Vec<Row>), Fault> {
         self.sequence = 0;
         let mut packet = vec![3];
@@ -186,7 +186,7 @@ impl Client {
         for _ in 0..count {
             let packet = self.read_answer()?;
             let mut reader = Reader(&packet);
-            // Catalog, schema, table and its own name come first.
+            // Catalog, schema, table and original table precede the name.
             for _ in 0..4 {
                 reader.text()?;
             }
@@ -209,10 +209,10 @@ impl Client {
         }
     }
 
-    /// Says goodbye; the server ends the connection.
+    /// Sends QUIT; the server then closes the connection.
     pub(super) fn quit(mut self) {
         self.sequence = 0;
-        // It would notice anyhow.
+        // If this fails, the server notices the closed connection.
         let _ = self.write_packet(&[1]);
     }
 
@@ -255,7 +255,7 @@ impl Client {
     }
 }
 
-/// The first 32 bytes of a login: all of a request for TLS.
+/// The first 32 bytes of a login, which are also the complete request for TLS.
 fn head(capabilities: u32) -> Vec<u8> {
     let mut packet = capabilities.to_le_bytes().to_vec();
     packet.extend_from_slice(&u32::try_from(PACKET_MAX).unwrap_or(u32::MAX).to_le_bytes());
@@ -264,8 +264,8 @@ fn head(capabilities: u32) -> Vec<u8> {
     packet
 }
 
-/// The server's version decides what it can be given instead: MySQL 9 has no mysql_native_password, MariaDB no
-/// caching_sha2_password.
+/// Describes an unsupported plugin. The alternative to suggest depends on the server's version: MySQL 9 has no
+/// mysql_native_password, MariaDB no caching_sha2_password.
 fn unknown_plugin(plugin: &str, version: &str) -> Fault {
     let plugin = quoted(plugin);
     let major = version.split('.').next().and_then(|number| number.parse::<u32>().ok()).unwrap_or_default();

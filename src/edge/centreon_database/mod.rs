@@ -1,8 +1,8 @@
-//! Reads pollers from the Centreon configuration database (MariaDB or MySQL). Blocks, with a time-out for each step and
-//! one for the whole: a job for a worker thread.
+//! Reads pollers from the Centreon configuration database (MariaDB or MySQL). It blocks, with a time-out for each step
+//! and one for the whole operation, so it runs on worker threads.
 //!
-//! The client speaks as much of the MySQL protocol as this needs: one connection, text queries, results that fit into
-//! memory. Out of scope: prepared statements, compression, connections that are kept.
+//! The client supports the necessary part of the MySQL protocol: one connection, text queries, results that fit into
+//! memory. Out of scope: prepared statements, compression, persistent connections.
 
 #[cfg(feature = "centreon")]
 mod auth;
@@ -33,12 +33,12 @@ use crate::model::poller::PollerTables;
 #[cfg(feature = "centreon")]
 use crate::model::statistics::StatisticsTables;
 
-/// Why nothing was read.
+/// The reason why the database could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseFault {
-    /// A sentence that names the place, what is wrong and the remedy; it never holds the password.
+    /// A sentence that names the server, the fault and the remedy. It never contains the password.
     pub text: String,
-    /// Whether there is a server and it, or a file of ours, says no, which will not change by itself.
+    /// Whether the fault is permanent: the server answers but refuses, or a local file is faulty.
     pub is_refusal: bool,
 }
 
@@ -48,46 +48,47 @@ impl fmt::Display for DatabaseFault {
     }
 }
 
-/// Connects, reads everything in one snapshot and disconnects. Either all is read or nothing.
+/// Connects, reads everything in one snapshot and disconnects. It reads everything or nothing.
 ///
 /// # Errors
-/// Why nothing was read.
+/// The reason why the database could not be used.
 #[cfg(feature = "centreon")]
 pub fn read(settings: &DatabaseSettings) -> Result<PollerTables, DatabaseFault> {
     tables::read(settings)
 }
 
-/// Reads what orders of Centreon Web need of the pollers.
+/// Reads the data of pollers that orders of Centreon Web need.
 ///
 /// # Errors
-/// Why nothing was read.
+/// The reason why the database could not be used.
 #[cfg(feature = "centreon")]
 pub fn read_commands(settings: &DatabaseSettings) -> Result<CommandTables, DatabaseFault> {
     orders::read(settings)
 }
 
-/// Inserts an import task of a Remote Server for a task of its central; `seconds` since the epoch is now.
+/// Inserts an import task of a Remote Server for the task `parent` of its central; `seconds` is the current time since
+/// the epoch.
 ///
 /// # Errors
-/// Why it is not there.
+/// Says why the task was not inserted.
 #[cfg(feature = "centreon")]
 pub fn add_import_task(settings: &DatabaseSettings, parent: u64, seconds: i64) -> Result<(), DatabaseFault> {
     orders::add_import_task(settings, parent, seconds)
 }
 
-/// Reads which engines and brokers there are to collect statistics of.
+/// Reads the engines and brokers whose statistics are to be collected.
 ///
 /// # Errors
-/// Why nothing was read.
+/// The reason why the database could not be used.
 #[cfg(feature = "centreon")]
 pub fn read_statistics(settings: &DatabaseSettings) -> Result<StatisticsTables, DatabaseFault> {
     statistics::read(settings)
 }
 
-/// Replaces the rows of nodes in the table `nagios_stats` of the real-time database, each node's whole or not at all.
+/// Replaces the rows of nodes in the table `nagios_stats` of the real-time database, for each node all or none.
 ///
 /// # Errors
-/// Why not all of them are there.
+/// Says why not all of them were written.
 #[cfg(feature = "centreon")]
 pub fn write_statistics(
     settings: &DatabaseSettings,
@@ -96,10 +97,10 @@ pub fn write_statistics(
     statistics::write(settings, nodes)
 }
 
-/// This build cannot read a database.
+/// Fails, because this build has no support for a database.
 ///
 /// # Errors
-/// Always; a configuration that asks for it is read as one without the module.
+/// Always fails. It is not called, because this build ignores the modules that need a database.
 #[cfg(not(feature = "centreon"))]
 pub fn read(_: &DatabaseSettings) -> Result<PollerTables, DatabaseFault> {
     let text = "this build has no database client: it needs the feature 'centreon'".to_owned();

@@ -1,5 +1,5 @@
-//! What orders of Centreon Web need of the database: how each poller's engine, broker and trap daemon are configured
-//! and reloaded, and import tasks of a Remote Server (docs/protocol.md section 16).
+//! The queries for orders of Centreon Web: how each poller's engine, broker and trap daemon are configured and
+//! reloaded, and import tasks of a Remote Server (docs/protocol.md section 16).
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::config::database::DatabaseSettings;
 use crate::edge::system;
 use crate::model::legacy::{CommandTables, PollerCommands};
 
-/// Columns of `nagios_server`; which of them exist differs from version to version.
+/// Columns of `nagios_server`. Some exist only in certain versions.
 const SERVER: [&str; 9] = [
     "uid",
     "centreonbroker_cfg_path",
@@ -23,7 +23,7 @@ const SERVER: [&str; 9] = [
     "init_script_centreontrapd",
 ];
 
-/// See [`super::read_commands`].
+/// Implements [`super::read_commands`].
 pub(super) fn read(settings: &DatabaseSettings) -> Result<CommandTables, DatabaseFault> {
     let mut client = connect(settings)?;
     let tables = read_tables(&mut client).map_err(|fault| explain(fault, settings))?;
@@ -31,7 +31,7 @@ pub(super) fn read(settings: &DatabaseSettings) -> Result<CommandTables, Databas
     Ok(tables)
 }
 
-/// See [`super::add_import_task`].
+/// Implements [`super::add_import_task`].
 pub(super) fn add_import_task(settings: &DatabaseSettings, parent: u64, seconds: i64) -> Result<(), DatabaseFault> {
     let now = system::local_time(seconds).map_or_else(
         || "NOW()".to_owned(),
@@ -57,7 +57,8 @@ fn read_tables(client: &mut Client) -> Result<CommandTables, Fault> {
     };
     let there: Vec<&str> = SERVER.into_iter().filter(|column| exists(column)).collect();
     let server: String = there.iter().map(|column| format!(", s.`{column}`")).collect();
-    // A poller without an active engine has no row of `cfg_nagios`; of several the last one counts, as it always did.
+    // A poller without an active engine has no row in `cfg_nagios`; of several rows the last one counts, as in the
+    // original.
     let sql = format!(
         "SELECT s.id, c.nagios_server_id, c.command_file, c.cfg_dir{server} FROM nagios_server s \
          LEFT JOIN cfg_nagios c ON c.nagios_server_id = s.id AND c.nagios_activate = '1' ORDER BY s.id"

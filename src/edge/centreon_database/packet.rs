@@ -1,14 +1,14 @@
-//! Values inside packets of the MySQL client/server protocol. No socket.
+//! Decodes values in packets of the MySQL client/server protocol. It uses no socket.
 
-/// The server said something that is not the protocol.
+/// The packet does not follow the protocol.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// What is left of a packet.
+/// The unread rest of a packet.
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// The next `len` bytes.
+    /// Reads the next `len` bytes.
     pub(super) fn bytes(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
         let (head, rest) = self.0.split_at_checked(len).ok_or(Malformed)?;
         self.0 = rest;
@@ -19,12 +19,12 @@ impl<'a> Reader<'a> {
         self.bytes(1)?.first().copied().ok_or(Malformed)
     }
 
-    /// A number of at most 8 bytes, the lowest first.
+    /// Reads a little-endian number of at most 8 bytes.
     pub(super) fn number(&mut self, len: usize) -> Result<u64, Malformed> {
         Ok(self.bytes(len)?.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
-    /// Bytes up to a zero, which is passed over; without one, the rest.
+    /// Reads the bytes up to a zero, which is skipped; without a zero, the rest.
     pub(super) fn zero_ended(&mut self) -> &'a [u8] {
         let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
         let (head, rest) = self.0.split_at_checked(end).unwrap_or((self.0, &[]));
@@ -32,7 +32,7 @@ impl<'a> Reader<'a> {
         head
     }
 
-    /// A length-encoded number.
+    /// Reads a length-encoded number.
     pub(super) fn length(&mut self) -> Result<usize, Malformed> {
         let number = match self.byte()? {
             small @ 0..=0xfa => u64::from(small),
@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
         usize::try_from(number).map_err(|_| Malformed)
     }
 
-    /// A length-encoded text; `None` for NULL.
+    /// Reads a length-encoded text; `None` for NULL.
     pub(super) fn text(&mut self) -> Result<Option<String>, Malformed> {
         if self.0.first() == Some(&0xfb) {
             self.byte()?;
@@ -58,9 +58,9 @@ impl<'a> Reader<'a> {
 /// The greeting of a server (protocol version 10).
 pub(super) struct Greeting {
     pub(super) capabilities: u32,
-    /// Random bytes for the first plugin.
+    /// Random bytes for the preferred plugin.
     pub(super) nonce: Vec<u8>,
-    /// The plugin that the server prefers.
+    /// Name of the plugin that the server prefers.
     pub(super) plugin: String,
     /// The server's version, for instance `8.0.36` or `10.11.6-MariaDB`.
     pub(super) version: String,
@@ -89,7 +89,7 @@ impl Greeting {
     }
 }
 
-/// An error that a server reports: its number and its text.
+/// Reads an error of the server: its number and text.
 pub(super) fn read_error(packet: &[u8]) -> Result<(u16, String), Malformed> {
     let mut reader = Reader(packet);
     reader.byte()?;
@@ -100,7 +100,7 @@ pub(super) fn read_error(packet: &[u8]) -> Result<(u16, String), Malformed> {
     Ok((code, String::from_utf8_lossy(reader.0).chars().take(300).collect()))
 }
 
-/// Whether a packet ends columns or rows.
+/// Whether a packet marks the end of the columns or rows.
 pub(super) fn is_end(packet: &[u8]) -> bool {
     packet.first() == Some(&0xfe) && packet.len() < 9
 }

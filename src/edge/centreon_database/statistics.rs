@@ -1,5 +1,5 @@
-//! What statistics need of the databases: which engines and brokers there are, and the table `nagios_stats` of the
-//! real-time database (docs/protocol.md section 17).
+//! The queries for statistics: the engines and brokers, and the table `nagios_stats` of the real-time database
+//! (docs/protocol.md section 17).
 
 use super::DatabaseFault;
 use super::client::{Client, Fault};
@@ -8,7 +8,7 @@ use crate::config::database::DatabaseSettings;
 use crate::model::node_id::NodeId;
 use crate::model::statistics::{BrokerRow, EngineRow, StatisticsTables};
 
-/// See [`super::read_statistics`].
+/// Implements [`super::read_statistics`].
 pub(super) fn read(settings: &DatabaseSettings) -> Result<StatisticsTables, DatabaseFault> {
     let mut client = connect(settings)?;
     let tables = read_tables(&mut client).map_err(|fault| explain(fault, settings))?;
@@ -45,7 +45,7 @@ fn read_tables(client: &mut Client) -> Result<StatisticsTables, Fault> {
         let mut values = row.into_iter();
         let mut next = || values.next().flatten();
         let row = EngineRow { node: next().unwrap_or_default(), program: next(), cfg_dir: next(), cfg_file: next() };
-        // Of several configurations of an engine the last counts, as it always did.
+        // Of several configurations of an engine the last one counts, as in the original.
         if engines.last().is_some_and(|last| last.node == row.node) {
             engines.pop();
         }
@@ -57,7 +57,7 @@ fn read_tables(client: &mut Client) -> Result<StatisticsTables, Fault> {
 /// A row of `nagios_stats`: label, key and value.
 pub type StatisticsRow = (&'static str, &'static str, String);
 
-/// See [`super::write_statistics`].
+/// Implements [`super::write_statistics`].
 pub(super) fn write(settings: &DatabaseSettings, nodes: &[(NodeId, Vec<StatisticsRow>)]) -> Result<(), DatabaseFault> {
     let mut client = connect(settings)?;
     for (node, rows) in nodes {
@@ -68,7 +68,7 @@ pub(super) fn write(settings: &DatabaseSettings, nodes: &[(NodeId, Vec<Statistic
 }
 
 fn replace(client: &mut Client, node: NodeId, rows: &[StatisticsRow]) -> Result<(), Fault> {
-    // Labels and keys are words of ours, values are checked numbers.
+    // No escaping is needed: labels and keys are constants, and values are checked numbers.
     let values: Vec<String> =
         rows.iter().map(|(label, key, value)| format!("('{node}', '{label}', '{key}', '{value}')")).collect();
     client.query("START TRANSACTION")?;

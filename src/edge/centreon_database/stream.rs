@@ -1,5 +1,4 @@
-//! A blocking connection to a database server: TCP, a Unix socket, or TLS on top of TCP. Nothing waits longer than it
-//! should.
+//! A blocking connection to a database server: TCP, a Unix socket, or TLS over TCP. Every operation has a time limit.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustls::{ClientConnection, StreamOwned};
 
-/// One connection and its limits of time.
+/// A connection with its time limits.
 pub(super) struct Stream {
     transport: Option<Transport>,
     step: Duration,
@@ -23,7 +22,7 @@ enum Transport {
 }
 
 impl Stream {
-    /// Connects within `connect`; afterwards nothing takes longer than `step`, and all of it ends at `deadline`.
+    /// Connects within `connect`; afterwards each operation takes at most `step`, and everything ends at `deadline`.
     pub(super) fn tcp(address: &SocketAddr, connect: Duration, step: Duration, deadline: Instant) -> io::Result<Self> {
         let socket = TcpStream::connect_timeout(address, connect)?;
         socket.set_nodelay(true)?;
@@ -35,17 +34,17 @@ impl Stream {
         Ok(Self { transport: Some(Transport::Unix(UnixStream::connect(path)?)), step, deadline })
     }
 
-    /// Whether nobody on the way can read it.
+    /// Whether the connection is protected from eavesdropping: TLS or a Unix socket.
     pub(super) const fn is_private(&self) -> bool {
         matches!(self.transport, Some(Transport::Unix(_) | Transport::Tls(_)))
     }
 
-    /// Whether TLS can begin on it.
+    /// Whether TLS can begin on this connection.
     pub(super) const fn is_plain_tcp(&self) -> bool {
         matches!(self.transport, Some(Transport::Tcp(_)))
     }
 
-    /// Begins TLS on a plain TCP connection; the handshake runs with the next bytes.
+    /// Begins TLS on a plain TCP connection; the handshake takes place with the next bytes.
     pub(super) fn start_tls(&mut self, session: ClientConnection) {
         self.transport = match self.transport.take() {
             Some(Transport::Tcp(socket)) => Some(Transport::Tls(Box::new(StreamOwned::new(session, socket)))),

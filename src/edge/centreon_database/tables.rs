@@ -1,4 +1,4 @@
-//! What is asked of the database, and what its refusals mean to an administrator.
+//! The queries for pollers, and the messages for errors of the database.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -12,12 +12,12 @@ use crate::config::database::{DATABASE_PORT, DatabasePlace, DatabaseSettings};
 use crate::edge::{resolver, tls};
 use crate::model::poller::{PollerRow, PollerTables, RelationRow};
 
-/// The longest that a whole reading may take.
+/// Time limit for reading everything.
 const WHOLE: Duration = Duration::from_secs(60);
-/// Where packages of MariaDB and MySQL have their socket.
+/// Paths of the Unix socket in packages of MariaDB and MySQL.
 const SOCKETS: [&str; 4] =
     ["/run/mysqld/mysqld.sock", "/var/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock"];
-/// The columns of `nagios_server` that mean something here; which of them exist differs from version to version.
+/// The columns of `nagios_server` that are used. Some exist only in certain versions.
 const COLUMNS: [&str; 9] = [
     "id",
     "uid",
@@ -30,7 +30,7 @@ const COLUMNS: [&str; 9] = [
     "gorgone_communication_type",
 ];
 
-/// See [`super::read`].
+/// Implements [`super::read`].
 pub(super) fn read(settings: &DatabaseSettings) -> Result<PollerTables, DatabaseFault> {
     let mut client = connect(settings)?;
     let tables = read_tables(&mut client).map_err(|fault| explain(fault, settings))?;
@@ -65,7 +65,7 @@ pub(super) fn connect(settings: &DatabaseSettings) -> Result<Client, DatabaseFau
 }
 
 fn read_tables(client: &mut Client) -> Result<PollerTables, Fault> {
-    // So that no change is seen by half; a server too old for it does without.
+    // The transaction gives a consistent snapshot. Servers that are too old for it are read without.
     match client.query("START TRANSACTION READ ONLY") {
         Ok(_) | Err(Fault::Server(..)) => {}
         Err(fault) => return Err(fault),
@@ -121,14 +121,15 @@ pub(super) fn explain(fault: Fault, settings: &DatabaseSettings) -> DatabaseFaul
     };
     let is_refusal = match &fault {
         Fault::Io(_) => false,
-        // Too many connections, a server that is shutting down, or a node of a Galera cluster without a quorum.
+        // Temporary errors: too many connections, a server that is shutting down, a node of a Galera cluster without a
+        // quorum.
         Fault::Server(code, _) => !matches!(code, 1040 | 1047 | 1053 | 1203 | 1226),
         Fault::Other(_) => true,
     };
     DatabaseFault { text: sentence(fault, settings), is_refusal }
 }
 
-/// A sentence with the remedy.
+/// Returns a sentence with the remedy.
 fn sentence(fault: Fault, settings: &DatabaseSettings) -> String {
     let (place, database, user) = (&settings.place, &settings.database, &settings.username);
     let at = format!("the database server at {place}");

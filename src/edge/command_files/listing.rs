@@ -1,4 +1,4 @@
-//! Which command files there are, in the order in which they are read, and how one of them is claimed.
+//! Lists the command files in the order of reading, and claims files.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
 
-/// Files of one look; the rest is seen by the next.
+/// Maximum number of files per listing; the next one finds the rest.
 const FILES_MAX: usize = 10_000;
-/// What a file is called while it is read.
+/// Suffix of the name of a file while it is read.
 const READ: &[u8] = b"_read";
 
-/// The files that were found and are not looked at yet.
+/// The files that were found and are not processed yet.
 #[derive(Debug)]
 pub(super) struct Listing {
     cmd_file: PathBuf,
@@ -29,7 +29,7 @@ impl Listing {
         Self { cmd_file, cmd_dir, found: VecDeque::new() }
     }
 
-    /// Looks again with the next [`Self::fill`].
+    /// Makes the next [`Self::fill`] list the files again.
     pub(super) fn forget(&mut self) {
         self.found.clear();
     }
@@ -38,7 +38,7 @@ impl Listing {
         self.found.pop_front()
     }
 
-    /// Looks for files where none is left: those of a crash first, then by the time of their last change.
+    /// Lists the files if none is left: those left by a crash first, then by modification time.
     pub(super) fn fill(&mut self, complaints: &mut Vec<String>) {
         if !self.found.is_empty() {
             return;
@@ -60,7 +60,7 @@ impl Listing {
         };
         let named = entries.flatten().filter(|entry| !entry.file_name().as_bytes().starts_with(b"."));
         let files = named.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
-        // A command file may be configured to lie in the directory.
+        // The command file may be in the directory.
         let files = files.filter(|entry| entry.path() != self.cmd_file && entry.path() != read_name(&self.cmd_file));
         let timed = files.filter_map(|entry| {
             let metadata = entry.metadata().ok()?;
@@ -82,10 +82,10 @@ fn read_name(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Opens and locks a file and gives it its name for reading. `None` where somebody else has it, or had it.
+/// Opens and locks a file and renames it for reading. `None` if another process has claimed or already processed it.
 ///
 /// # Errors
-/// A sentence.
+/// Says why the file cannot be claimed.
 pub(super) fn claim(path: &Path) -> Result<Option<(File, PathBuf)>, String> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = match fs::OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -96,7 +96,7 @@ pub(super) fn claim(path: &Path) -> Result<Option<(File, PathBuf)>, String> {
             return Err(format!("the command file {path} cannot be read: {error}; let this user read it"));
         }
     };
-    // Another error means a file system without locks.
+    // Any other error means that the file system has no locks.
     if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
         return Ok(None);
     }
@@ -112,7 +112,7 @@ pub(super) fn claim(path: &Path) -> Result<Option<(File, PathBuf)>, String> {
     match rename(path, &name) {
         Ok(()) => Ok(Some((file, name))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        // An earlier file of this name is still being read.
+        // An earlier file of the same name is still being read.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
         Err(error) => Err(format!(
             "the command file {} cannot be renamed: {error}; let this user write to its directory",
@@ -121,10 +121,10 @@ pub(super) fn claim(path: &Path) -> Result<Option<(File, PathBuf)>, String> {
     }
 }
 
-/// Renames without replacing anything.
+/// Renames a file without replacing another one.
 fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system or a kernel that cannot.
+        // The file system or the kernel does not support this.
         Err(Errno::INVAL | Errno::NOSYS) if to.symlink_metadata().is_ok() => Err(ErrorKind::AlreadyExists.into()),
         Err(Errno::INVAL | Errno::NOSYS) => fs::rename(from, to),
         renamed => Ok(renamed?),

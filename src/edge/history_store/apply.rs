@@ -1,4 +1,4 @@
-//! All changes of a loop turn as one transaction.
+//! Applies all changes of a turn of the loop in one transaction.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,26 +15,27 @@ use crate::model::random::to_hex;
 use crate::model::session::StoredSession;
 use crate::model::time::WallTime;
 
-/// A clock that was set back further than this is believed.
+/// If the clock was set back by more than this, the new time is used.
 const MAX_LEAD: i64 = 86_400 * CommitClock::TICKS_PER_SECOND;
 
-/// What a commit did.
+/// The result of a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Rows inserted.
+    /// Number of rows inserted.
     pub inserted: usize,
-    /// Rows and sessions purged.
+    /// Number of rows and sessions purged.
     pub purged: usize,
-    /// Whether another purge would find more to do.
+    /// Whether there is more to purge.
     pub purge_left: bool,
-    /// Whether a purge gave pages back; the file is shorter after the next checkpoint.
+    /// Whether a purge released pages, so that the next checkpoint shrinks the file.
     pub is_shorter: bool,
 }
 
-/// Gives `ctime`s that only grow, even when the wall clock is set back: peers ask for rows newer than the newest they
-/// have.
+/// Generates strictly increasing `ctime`s, even when the wall clock is set back, because peers request the rows that
+/// are newer than their newest one.
 ///
-/// Counts in steps of 10 µs: the original prints numbers with 15 digits, and a time that it rounds up would hide rows.
+/// It counts in steps of 10 µs: the original prints numbers with 15 digits, and a time that it rounds up would hide
+/// rows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CommitClock(i64);
 
@@ -48,20 +49,20 @@ impl CommitClock {
         self.seconds()
     }
 
-    /// The newest `ctime`.
+    /// The newest `ctime` in seconds since the epoch.
     #[expect(clippy::cast_precision_loss, reason = "such counts fit 53 bits until the year 4800")]
     pub(super) fn seconds(self) -> f64 {
         self.0 as f64 / Self::TICKS_PER_SECOND as f64
     }
 }
 
-/// The greatest row id and the newest `ctime` of the file.
+/// Reads the greatest row id and the newest `ctime` of the file.
 pub(super) fn resume(connection: &Connection, is_ordered: bool) -> Result<(i64, CommitClock)> {
     let last_row_id = connection
         .query_row("SELECT max(id) FROM gorgone_history", [], |row| Ok(column::integer(row, 0).unwrap_or(0)))?;
     let sql = match is_ordered {
         true => "SELECT max(ctime) FROM (SELECT ctime FROM gorgone_history ORDER BY id DESC LIMIT 1)",
-        // The bound leaves out text, which SQLite sorts after every number.
+        // The condition excludes text, which SQLite sorts after every number.
         false => "SELECT max(ctime) FROM gorgone_history WHERE ctime < 1e12",
     };
     let newest = connection.query_row(sql, [], |row| Ok(column::real(row, 0).unwrap_or(0.0)))?;
@@ -69,13 +70,13 @@ pub(super) fn resume(connection: &Connection, is_ordered: bool) -> Result<(i64, 
 }
 
 impl HistoryStore {
-    /// Applies the changes in their order as one transaction; when it returns, they are in the database and, with
-    /// `synchronous_full`, on the disk. Inserted rows get `id` and `ctime` here, the latter from `wall` but always
-    /// later than that of every earlier commit.
+    /// Applies the changes in order in one transaction. When it returns, they are in the database and, with
+    /// `synchronous_full`, on the disk. Inserted rows get their `id` and `ctime` here; the latter is taken from `wall`
+    /// but always later than in every earlier commit.
     ///
     /// # Errors
-    /// Nothing of `changes` was applied. The store stays usable: the next call may succeed. Somebody else's lock is
-    /// waited for a moment, and only by the first of several calls that find it.
+    /// None of the changes was applied. The store stays usable, and the next call may succeed. A lock of another
+    /// process is waited for briefly, and only by the first of several calls that meet it.
     pub fn apply(&mut self, changes: &[StoreChange], wall: WallTime) -> std::result::Result<Applied, StoreError> {
         if changes.is_empty() {
             return Ok(Applied::default());
@@ -101,27 +102,27 @@ impl HistoryStore {
 }
 
 impl HistoryStore {
-    /// The last commit of a daemon may wait for somebody else's lock.
+    /// Lets the last commit of a daemon wait longer for a lock of another process.
     pub fn be_patient_at_last(&mut self) {
         self.be_patient(LAST_PATIENCE);
     }
 
     fn be_patient(&mut self, patience: Duration) {
         if std::mem::replace(&mut self.patience, patience) != patience {
-            // It fails only for an impossible duration.
+            // This fails only for an invalid duration.
             let _ = self.connection.busy_timeout(patience);
         }
     }
 }
 
-/// The times of rows, and whether ids have grown with them so far.
+/// Assigns the times of rows, and tracks whether ids increase with them.
 struct Order {
     clock: CommitClock,
     is_kept: bool,
 }
 
 impl Order {
-    /// The `ctime` of the next row.
+    /// Returns the `ctime` of the next row.
     fn next(&mut self, wall: WallTime, transaction: &Transaction<'_>) -> Result<f64> {
         let before = self.clock.0;
         let ctime = self.clock.next(wall);
@@ -133,7 +134,7 @@ impl Order {
     }
 }
 
-/// The transaction rolls back by itself when it is dropped on an error.
+/// Dropping the transaction after an error rolls it back.
 fn run(
     connection: &mut Connection,
     changes: &[StoreChange],
@@ -152,7 +153,7 @@ fn run(
                     Some(statement) => statement,
                     None => insert.insert(transaction.prepare_cached(INSERT_ROW)?),
                 };
-                // A peer that goes on by `ctime` must be able to stop behind any row.
+                // Every row gets its own `ctime`, so that a peer that continues by `ctime` can stop after any row.
                 insert_row(statement, row, order.next(wall, &transaction)?)?;
                 last_row_id = Some(transaction.last_insert_rowid());
                 applied.inserted += 1;
@@ -177,7 +178,7 @@ fn run(
             }
             StoreChange::PutSyncMark(node, mark) => put_mark(&transaction, *node, *mark)?,
             StoreChange::PutOriginMark(RowOrigin { history, id }) => {
-                // As a `REPLACE` it would delete first.
+                // `REPLACE` would delete the row first.
                 let sql = "INSERT INTO stheno_origin_marks (node, history, last_id) VALUES (?1, ?2, ?3) \
                            ON CONFLICT (node, history) DO UPDATE SET last_id = excluded.last_id";
                 transaction.prepare_cached(sql)?.execute(params![sql_id(history.node), history.number, id])?;
@@ -214,7 +215,7 @@ fn run(
     Ok((applied, last_row_id))
 }
 
-/// Tokens that are opened and closed by the same changes: nobody has to remember them.
+/// Tokens that are opened and closed by the same changes, so that they need not be stored.
 fn passing_tokens(changes: &[StoreChange]) -> BTreeSet<&str> {
     let opened: BTreeSet<&str> = changes
         .iter()
@@ -254,12 +255,14 @@ fn insert_row(statement: &mut rusqlite::CachedStatement<'_>, row: &HistoryRow, c
     statement.raw_execute().map(|_| ())
 }
 
-/// A number, or its digits as a blob where SQLite has no such number: a text would become a float in these columns.
+/// Converts an id to a number, or to a blob of its digits if it exceeds SQLite's integers; text would be converted to a
+/// float in these columns.
 fn sql_id(node: NodeId) -> Value {
     i64::try_from(node.get()).map_or_else(|_| Value::Blob(node.to_string().into_bytes()), Value::Integer)
 }
 
-/// The table has no unique index, and the original may have left several rows of one routing id.
+/// Replaces all rows of a session. The table has no unique index, and the original may have left several rows with the
+/// same routing id.
 fn put_session(transaction: &Transaction<'_>, session: &StoredSession) -> Result<()> {
     let identity = to_hex(&session.routing_id);
     let (key, iv) = (to_hex(&session.key), to_hex(&session.iv));
@@ -284,7 +287,7 @@ fn put_fingerprint(transaction: &Transaction<'_>, target: &str, thumbprint: &str
     Ok(())
 }
 
-/// No `ON CONFLICT`: the index of an old file is not unique.
+/// Replaces a mark without `ON CONFLICT`, because the index of an old file is not unique.
 fn put_mark(transaction: &Transaction<'_>, node: NodeId, mark: SyncMark) -> Result<()> {
     let values = params![sql_id(node), mark.ctime, mark.last_id, mark.history, mark.newest];
     let update = "UPDATE gorgone_synchistory SET ctime = ?2, last_id = ?3, stheno_history = ?4, stheno_newest = ?5 \

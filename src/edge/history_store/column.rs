@@ -1,5 +1,5 @@
-//! Reads columns as the original left them: SQLite stores any type in any column, and Perl made use of that. Nothing
-//! here fails; what cannot be read becomes an empty value.
+//! Reads columns that the original may have written with any type: SQLite allows any type in any column. Nothing here
+//! fails; unreadable values become empty.
 
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
@@ -8,12 +8,12 @@ use crate::model::history::HistoryName;
 use crate::model::node_id::NodeId;
 use crate::model::text::from_bytes;
 
-/// The value, `NULL` where there is no such column.
+/// Returns the value; `NULL` if the column does not exist.
 fn value<'a>(row: &'a Row<'_>, column: usize) -> ValueRef<'a> {
     row.get_ref(column).unwrap_or(ValueRef::Null)
 }
 
-/// Text; a byte that is not valid UTF-8 reads as Latin-1. `None` for `NULL`.
+/// Reads text; bytes that are not valid UTF-8 are read as Latin-1. `None` for `NULL`.
 pub(super) fn text(row: &Row<'_>, column: usize) -> Option<String> {
     match value(row, column) {
         ValueRef::Null => None,
@@ -23,7 +23,7 @@ pub(super) fn text(row: &Row<'_>, column: usize) -> Option<String> {
     }
 }
 
-/// A number with fraction; `None` for `NULL` and for anything else.
+/// Reads a real number; `None` for `NULL` and other types.
 pub(super) fn real(row: &Row<'_>, column: usize) -> Option<f64> {
     #[expect(clippy::cast_precision_loss, reason = "times and ids fit 53 bits")]
     let number = match value(row, column) {
@@ -35,21 +35,21 @@ pub(super) fn real(row: &Row<'_>, column: usize) -> Option<f64> {
     number.filter(|number| number.is_finite())
 }
 
-/// A whole number, rounded down; `None` for `NULL` and for anything else.
+/// Reads a number, rounded down; `None` for `NULL` and other types.
 pub(super) fn integer(row: &Row<'_>, column: usize) -> Option<i64> {
     if let ValueRef::Integer(number) = value(row, column) {
         return Some(number);
     }
-    // The cast saturates, which is what an absurd number deserves.
+    // The cast saturates, which is acceptable for absurd numbers.
     real(row, column).map(|number| number.floor() as i64)
 }
 
-/// A node's id, which is text where SQLite has no such number.
+/// Reads a node's id, which is text if it exceeds SQLite's integers.
 pub(super) fn node(row: &Row<'_>, column: usize) -> Option<NodeId> {
     text(row, column)?.trim().parse().ok()
 }
 
-/// A node in a column and the number of a history in the next; `None` if either is invalid.
+/// Reads a node from `column` and the number of a history from the next one; `None` if either is invalid.
 pub(super) fn history_name(row: &Row<'_>, column: usize) -> Option<HistoryName> {
     let node = node(row, column)?;
     Some(HistoryName { node, number: integer(row, column + 1)? })

@@ -1,4 +1,4 @@
-//! What can be wrong with the database, told to the administrator with the remedy.
+//! Errors of the database, as messages for the administrator with the remedy.
 
 use std::fmt;
 use std::io;
@@ -9,15 +9,15 @@ use rusqlite::ErrorCode;
 /// The kind of a [`StoreError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreErrorKind {
-    /// Another daemon has the database open; its process id where it is known.
+    /// Another daemon has the database open; with its process id, if known.
     InUse(Option<u32>),
-    /// The file is something else.
+    /// The file is not an SQLite database.
     NotADatabase,
     /// The file is damaged.
     Corrupt,
     /// The file, its directory or the file system cannot be written to.
     ReadOnly,
-    /// We may not open the file or its directory.
+    /// The file or its directory may not be opened.
     PermissionDenied,
     /// The disk or a quota is full.
     DiskFull,
@@ -25,32 +25,32 @@ pub enum StoreErrorKind {
     Busy,
     /// Reading or writing failed.
     Io,
-    /// Tables are missing and may not be made.
+    /// Tables are missing and may not be created.
     SchemaMissing,
     /// The file system cannot share memory between processes, so write-ahead logging does not work.
     WalUnsupported,
-    /// Anything else.
+    /// Any other error.
     Other,
 }
 
-/// An error of the database: what is wrong, with which file, and the remedy.
+/// An error of the database. Its text names the file, the fault and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreError {
-    /// The database.
+    /// Path of the database.
     pub path: PathBuf,
-    /// What kind.
+    /// Kind of the error.
     pub kind: StoreErrorKind,
-    /// What SQLite or the operating system says; may be empty.
+    /// Message of SQLite or the operating system; may be empty.
     pub detail: String,
 }
 
 impl StoreError {
-    /// An error with a detail of our own.
+    /// Creates an error with a given detail.
     pub(super) fn new(path: &Path, kind: StoreErrorKind, detail: impl Into<String>) -> Self {
         Self { path: path.to_owned(), kind, detail: detail.into() }
     }
 
-    /// From SQLite.
+    /// Converts an error of SQLite.
     pub(super) fn from_sqlite(path: &Path, error: &rusqlite::Error) -> Self {
         let kind = match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase) => StoreErrorKind::NotADatabase,
@@ -65,7 +65,7 @@ impl StoreError {
         Self::new(path, kind, error.to_string())
     }
 
-    /// From the file system.
+    /// Converts an error of the file system.
     pub(super) fn from_io(path: &Path, error: &io::Error) -> Self {
         let kind = match error.kind() {
             io::ErrorKind::PermissionDenied => StoreErrorKind::PermissionDenied,

@@ -1,8 +1,8 @@
-//! Whether the database is still the file that was opened. SQLite goes on writing into a file that was deleted or
-//! replaced, and every row that is acknowledged then is lost.
+//! Checks whether the database is still the file that was opened. SQLite continues to write into a file that was
+//! deleted or replaced, and every row acknowledged then is lost.
 //!
-//! The kernel tells when something is done to the file (`inotify(7)`), so nothing wakes an idle daemon; where it
-//! cannot, each commit and checkpoint looks. The file is never opened: closing it would take SQLite's locks away.
+//! The kernel reports changes of the file (`inotify(7)`), so an idle daemon is not woken; without this support, each
+//! commit and checkpoint checks. The file is never opened here, because closing it would release SQLite's locks.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +14,7 @@ use super::HistoryStore;
 use crate::edge::event_file::EventFile;
 use crate::edge::system;
 
-/// Which file it is, whatever its name.
+/// Identifies a file independently of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileId {
     device: u64,
@@ -27,12 +27,12 @@ impl FileId {
     }
 }
 
-/// The files of the database as they were last seen.
+/// The files of the database at the last check.
 pub(super) struct Identity {
     file: FileId,
-    /// Bytes of the file after the last checkpoint; only checkpoints write to it.
+    /// Size in bytes of the file after the last checkpoint; only checkpoints write to it.
     size_bytes: u64,
-    /// The write-ahead log and its index, once they are there, in the order of [`BESIDE`].
+    /// The write-ahead log and its index, once they exist, in the order of [`BESIDE`].
     beside: [Option<FileId>; 2],
     events: Option<EventFile>,
 }
@@ -46,7 +46,7 @@ impl Identity {
         Ok(identity)
     }
 
-    /// Without the kernel's help each commit looks.
+    /// Watches a file. If that fails, each commit checks instead.
     fn watch(&self, path: &Path, mask: WatchFlags) {
         if let Some(events) = &self.events {
             let _not_on_this_file_system = system::watch_path(events.file(), path, mask);
@@ -54,7 +54,8 @@ impl Identity {
     }
 }
 
-/// What stands beside a database that is open. A program that opens it without the index of ours would write over us.
+/// Suffixes of the files beside an open database. A program that opens the database without our index would overwrite
+/// our data.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -64,12 +65,12 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 impl HistoryStore {
-    /// What the event loop watches: something was done to the files.
+    /// The watch of the files, for the event loop.
     pub const fn watch(&mut self) -> Option<&mut EventFile> {
         self.identity.events.as_mut()
     }
 
-    /// Takes what the kernel has told, so that the loop can wait again.
+    /// Discards the events of the kernel, so that the loop can wait again.
     pub fn take_events(&mut self) {
         let mut buffer = [0_u8; 4_096];
         if let Some(events) = &mut self.identity.events {
@@ -77,10 +78,10 @@ impl HistoryStore {
         }
     }
 
-    /// Whether the files are those that were opened. Costs microseconds.
+    /// Checks whether the files are those that were opened. Takes microseconds.
     ///
     /// # Errors
-    /// What happened to them. Nothing may be written any more.
+    /// Says what happened to the files. Nothing may be written any more.
     pub fn check_identity(&mut self) -> Result<(), String> {
         let found =
             |path: &Path, what: &str| Err(format!("{}: the file was {what} while the daemon runs", path.display()));
@@ -111,14 +112,15 @@ impl HistoryStore {
         Ok(())
     }
 
-    /// A checkpoint has written to the file.
+    /// Notes that a checkpoint has written to the file.
     pub fn note_checkpoint(&mut self) {
         if let Ok(metadata) = fs::metadata(&self.path) {
             self.identity.size_bytes = metadata.len();
         }
     }
 
-    /// Bytes of the database, wherever they are: somebody may have made it smaller with `VACUUM`.
+    /// Size in bytes of the database including the write-ahead log; another program may have made it smaller with
+    /// `VACUUM`.
     fn needed_bytes(&self) -> u64 {
         let number = |pragma: &str| {
             let number = self.connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));

@@ -1,5 +1,5 @@
-//! What is remembered beside the original's tables so that no order of Centreon Web is lost or done twice over a crash:
-//! messages that are not confirmed, how far the command file in hand was read, and the tokens that were taken here.
+//! State stored in addition to the original's tables, so that a crash neither loses nor repeats orders of Centreon Web:
+//! unconfirmed messages, the position in the current command file, and the tokens that were accepted here.
 
 use rusqlite::{Connection, Result, Transaction, params};
 
@@ -7,9 +7,9 @@ use super::column;
 use crate::model::legacy::{FileMark, LegacyChange, LegacyStored, StoredOrder};
 use crate::model::token::Token;
 
-/// Tokens that are remembered at least; older ones are dropped now and then.
+/// Minimum number of tokens that are remembered; older ones are deleted occasionally.
 pub(super) const TAKEN_MAX: usize = 20_000;
-/// Messages that are taken over.
+/// Maximum number of messages that are read at the start.
 const ORDERS_MAX: usize = 100_000;
 
 pub(super) fn apply(transaction: &Transaction<'_>, change: &LegacyChange) -> Result<()> {
@@ -36,11 +36,11 @@ pub(super) fn apply(transaction: &Transaction<'_>, change: &LegacyChange) -> Res
     Ok(())
 }
 
-/// Remembers a token; the oldest go once there are too many.
+/// Remembers a token; deletes the oldest ones if there are too many.
 pub(super) fn take_token(transaction: &Transaction<'_>, hash: i64, taken: i64) -> Result<()> {
     let sql = "INSERT OR REPLACE INTO stheno_taken_tokens (hash, taken) VALUES (?1, ?2)";
     transaction.prepare_cached(sql)?.execute([hash, taken])?;
-    // Counting is worth it now and then; hashes are spread evenly.
+    // Counting is done for about one token in 1,024, because hashes are evenly distributed.
     if hash.rem_euclid(1_024) == 0 {
         let sql = format!(
             "DELETE FROM stheno_taken_tokens WHERE hash IN \

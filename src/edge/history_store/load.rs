@@ -1,4 +1,4 @@
-//! Reads what a start takes over.
+//! Reads the state that a start continues from.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use crate::model::random::from_hex;
 use crate::model::session::{StoredSession, is_thumbprint};
 use crate::model::token::Token;
 
-/// The most recently used sessions that are taken over.
+/// Maximum number of sessions that are read, the most recently used ones.
 const MAX_SESSIONS: usize = 100_000;
-/// Marks and fingerprints that are taken over.
+/// Maximum number of marks and of fingerprints that are read.
 const MAX_ROWS: usize = 100_000;
-/// Warnings in words; more are only counted.
+/// Maximum number of warnings as text; further ones are only counted.
 const MAX_WARNINGS: usize = 10;
 
-/// Warnings with a bound.
+/// A bounded list of warnings.
 #[derive(Default)]
 struct Warnings {
     lines: Vec<String>,
@@ -74,7 +74,7 @@ fn open_tokens(connection: &Connection) -> Result<Vec<(Token, Option<NodeId>)>> 
     Ok(open)
 }
 
-/// The newest row of each routing id counts, as for the original.
+/// Reads the sessions. The newest row of each routing id counts, as in the original.
 fn sessions(connection: &Connection, warnings: &mut Warnings) -> Result<Vec<StoredSession>> {
     let sql = format!(
         "SELECT identity, ctime, mtime, `key`, iv, oldkey, oldiv, stheno_thumbprint \
@@ -95,7 +95,7 @@ fn sessions(connection: &Connection, warnings: &mut Warnings) -> Result<Vec<Stor
     Ok(sessions)
 }
 
-/// The reason never holds a key.
+/// Reads one session. The error never contains a key.
 fn session(row: &Row<'_>) -> std::result::Result<StoredSession, &'static str> {
     let bytes = |index| column::text(row, index).filter(|text| !text.is_empty()).map(|text| from_hex(&text));
     let required = |index, reason| bytes(index).flatten().ok_or(reason);
@@ -107,7 +107,7 @@ fn session(row: &Row<'_>) -> std::result::Result<StoredSession, &'static str> {
     }
     let created = column::integer(row, 1).unwrap_or(0);
     let old_key = bytes(5).flatten().filter(|key| is_key(key));
-    // A row of the original's first rotation may lack the old vector: then the vector did not change.
+    // A row after the original's first rotation may lack the old vector; then the vector has not changed.
     let old_iv = old_key.as_ref().and(bytes(6).flatten().filter(|iv| is_iv(iv)).or_else(|| Some(iv.clone())));
     Ok(StoredSession {
         routing_id,
@@ -129,8 +129,8 @@ fn is_iv(bytes: &[u8]) -> bool {
     bytes.len() == 16
 }
 
-/// An old file may hold a node twice: the smaller mark counts, since a row that is stored twice is noticed and a lost
-/// one is not.
+/// Reads the marks. An old file may contain a node twice; the smaller mark counts, because a row received twice is
+/// detected, but a lost one is not.
 fn marks(connection: &Connection, warnings: &mut Warnings) -> Result<Vec<(NodeId, SyncMark)>> {
     let columns = "id, ctime, last_id, stheno_history, stheno_newest";
     let sql = format!("SELECT {columns} FROM gorgone_synchistory LIMIT {MAX_ROWS}");
@@ -169,7 +169,7 @@ fn host_keys(connection: &Connection) -> Result<Vec<(String, String)>> {
     Ok(found)
 }
 
-/// The first row of a target counts, as for the original.
+/// Reads the fingerprints. The first row of a target counts, as in the original.
 fn fingerprints(connection: &Connection) -> Result<Vec<(String, String)>> {
     let sql = format!("SELECT target, fingerprint FROM gorgone_target_fingerprint ORDER BY id DESC LIMIT {MAX_ROWS}");
     let mut statement = connection.prepare(&sql)?;

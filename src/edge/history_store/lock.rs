@@ -1,4 +1,5 @@
-//! One daemon per database: an advisory lock on a file beside it, held for the life of the process.
+//! Ensures that only one daemon uses a database: an advisory lock on a file beside it, held for the life of the
+//! process.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -8,13 +9,14 @@ use std::path::{Path, PathBuf};
 use super::error::{StoreError, StoreErrorKind};
 use crate::edge::system;
 
-/// The lock; released when dropped or when the process ends in whatever way.
+/// The lock; released when dropped or when the process ends.
 ///
-/// Not on the database itself, whose own locks SQLite would lose with the first descriptor that is closed.
+/// The database itself is not locked, because SQLite would lose its locks when the first descriptor of the file is
+/// closed.
 pub(super) struct DatabaseLock(File);
 
 impl DatabaseLock {
-    /// Takes the lock without waiting and leaves our process id in the file.
+    /// Takes the lock without waiting and writes our process id into the file.
     pub fn take(database: &Path) -> Result<Self, StoreError> {
         let path = lock_path(database);
         let failed = |error: &std::io::Error| {
@@ -43,7 +45,8 @@ impl DatabaseLock {
     }
 }
 
-/// The process that has the lock of `database` now, as the kernel tells it (`/proc/locks`, proc(5)); nothing is taken.
+/// Returns the process that holds the lock of `database`, according to `/proc/locks` (proc(5)), without taking the
+/// lock.
 #[must_use]
 pub fn holder(database: &Path) -> Option<u32> {
     let inode = std::fs::metadata(lock_path(database)).ok()?.ino();
@@ -58,12 +61,13 @@ pub fn holder(database: &Path) -> Option<u32> {
 
 impl Drop for DatabaseLock {
     fn drop(&mut self) {
-        // Closing it is not enough: a command that is just being started holds a copy of the descriptor for a moment.
+        // Closing the file is not enough, because a command that is just being started briefly holds a copy of the
+        // descriptor.
         let _closed_anyway = rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock);
     }
 }
 
-/// The same file for every name that leads to the database.
+/// Path of the lock file, which is the same for every path of the database.
 fn lock_path(database: &Path) -> PathBuf {
     let real = database.canonicalize().unwrap_or_else(|_| database.to_owned());
     let mut name = real.into_os_string();

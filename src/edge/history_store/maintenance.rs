@@ -1,4 +1,4 @@
-//! What keeps the file in shape, on connections of its own: for worker threads.
+//! Maintenance of the file on separate connections, for worker threads.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,26 +7,28 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::error::{StoreError, StoreErrorKind};
 
-/// How long the writer may be held up by the end of a checkpoint, which waits for readers.
+/// How long the end of a checkpoint may wait for readers, which delays the writer.
 const READER_PATIENCE: Duration = Duration::from_millis(50);
 
-/// A log that grew beyond this (a reader held up the checkpoints) is cut; otherwise its file is written over.
+/// Size in bytes above which the log is truncated (it grows while a reader delays checkpoints); otherwise its file is
+/// overwritten.
 const MAX_LOG_BYTES: u64 = 64 << 20;
 
-/// What a checkpoint did.
+/// The result of a checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CheckpointReport {
-    /// Pages moved from the write-ahead log into the database.
+    /// Number of pages moved from the write-ahead log into the database.
     pub moved_pages: u64,
-    /// Pages that stay in the log because somebody reads or writes; 0 when the next commit begins the log anew.
+    /// Number of pages left in the log because of readers or writers; 0 if the next commit starts from the beginning of
+    /// the log.
     pub left_pages: u64,
 }
 
-/// Moves the write-ahead log into the database, so that the next commit writes it from its beginning. Most of it goes
-/// beside the writer; only the rest that came in meanwhile holds it up for a moment.
+/// Moves the write-ahead log into the database, so that the next commit starts from the beginning of the log. Most of
+/// it runs in parallel with the writer; only the rest that was written meanwhile delays the writer briefly.
 ///
 /// # Errors
-/// The disk is full or broken; nothing is lost, the log only stays.
+/// The disk is full or faulty. Nothing is lost; the log is kept.
 pub fn checkpoint(path: &Path) -> Result<CheckpointReport, StoreError> {
     let sqlite = |error: rusqlite::Error| StoreError::from_sqlite(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -45,8 +47,8 @@ pub fn checkpoint(path: &Path) -> Result<CheckpointReport, StoreError> {
     Ok(CheckpointReport { moved_pages: pages(moved).max(pages(moved_in_log)), left_pages })
 }
 
-/// Size of the write-ahead log's file; 0 if it does not exist. Cheap: one `stat(2)`. See
-/// [`super::HistoryStore::wal_backlog_bytes`] for how much of it waits for a checkpoint.
+/// Size in bytes of the file of the write-ahead log; 0 if it does not exist. It costs one `stat(2)`.
+/// [`super::HistoryStore::wal_backlog_bytes`] returns how much of it waits for a checkpoint.
 #[must_use]
 pub fn wal_size_bytes(path: &Path) -> u64 {
     let mut name = path.as_os_str().to_owned();
@@ -54,8 +56,8 @@ pub fn wal_size_bytes(path: &Path) -> u64 {
     std::fs::metadata(name).map_or(0, |metadata| metadata.len())
 }
 
-/// Whether the disk has room for the next commits: 16 MiB. One that does not tell is taken to have it. Cheap: one
-/// `statvfs(2)`.
+/// Whether the disk has space for the next commits: 16 MiB. If the system does not report the space, it counts as
+/// sufficient. It costs one `statvfs(2)`.
 #[must_use]
 pub fn has_room(path: &Path) -> bool {
     const ROOM_BYTES: u64 = 16 << 20;
@@ -63,10 +65,10 @@ pub fn has_room(path: &Path) -> bool {
     disk.f_bavail.saturating_mul(disk.f_frsize) >= ROOM_BYTES
 }
 
-/// Reads the whole file and checks its structure; takes seconds on a large one.
+/// Reads the whole file and checks its structure, which takes seconds for a large file.
 ///
 /// # Errors
-/// The first fault found.
+/// The first fault that was found.
 pub fn check_integrity(path: &Path) -> Result<(), StoreError> {
     let sqlite = |error: rusqlite::Error| StoreError::from_sqlite(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

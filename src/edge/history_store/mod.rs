@@ -1,9 +1,9 @@
-//! The history, the sealed sessions, sync marks and fingerprints in SQLite, in the original's schema (docs/protocol.md
-//! section 4).
+//! Stores the history, the sealed sessions, sync marks and fingerprints in SQLite, in the original's schema
+//! (docs/protocol.md section 4).
 //!
-//! [`HistoryStore`] is the one writer and lives on the loop's thread: one [`HistoryStore::apply`] a turn, one
-//! transaction. [`HistoryReader`], [`checkpoint`] and [`check_integrity`] use connections of their own and belong on
-//! worker threads. Out of scope: retries, decisions what is kept, any repair of a damaged file.
+//! [`HistoryStore`] is the only writer and lives on the loop's thread: one [`HistoryStore::apply`] per turn is one
+//! transaction. [`HistoryReader`], [`checkpoint`] and [`check_integrity`] use separate connections and run on worker
+//! threads. Out of scope: retries, the decision what is kept, the repair of a damaged file.
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -42,70 +42,71 @@ pub use lock::holder;
 pub use maintenance::{CheckpointReport, check_integrity, checkpoint, has_room, wal_size_bytes};
 pub use reader::{HistoryReader, query_kept};
 
-/// How long a commit waits for somebody else's lock, which holds up the loop: a checkpoint of ours holds it for
-/// moments. Who holds it for longer is waited for elsewhere.
+/// How long a commit waits for a lock, which delays the loop. Our checkpoints hold it only briefly; `daemon` handles
+/// longer waits for other programs.
 const WRITE_PATIENCE: Duration = Duration::from_millis(20);
-/// How long a start, a reader, and the last commit wait.
+/// How long a start, a reader, and the last commit wait for a lock.
 const LONG_PATIENCE: Duration = Duration::from_secs(1);
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
-/// SQLite's page size unless somebody changed it; for estimates only.
+/// SQLite's default page size in bytes; used only for estimates.
 const PAGE_SIZE: u64 = 4_096;
-/// A file that cannot shrink is written anew at a start up to this size, which takes a fraction of a second.
+/// Maximum size in bytes of a file that is rewritten at a start so that it can shrink; this takes a fraction of a
+/// second.
 const REWRITTEN_MAX_BYTES: u64 = 32 << 20;
-/// Prepared statements that are kept.
+/// Number of prepared statements that are cached.
 const STATEMENTS: usize = 24;
 
-/// Lets the plan of a prepared statement stay as it is. A SQLite that knows statistics (STAT4) would else plan a
-/// statement anew whenever another value is bound, which takes longer than most statements. `.cargo/config.toml` builds
-/// ours without them; a build from elsewhere, which does not read that file, has them.
+/// Keeps the plans of prepared statements. With statistics (STAT4), SQLite would otherwise plan a statement again
+/// whenever another value is bound, which takes longer than most statements. `.cargo/config.toml` disables STAT4, but
+/// builds that do not read that file have it.
 fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
-/// How the database is opened.
+/// Options for opening the database.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreOptions {
-    /// Make tables that are missing (`gorgone_db_autocreate_schema`); columns and indexes are always added.
+    /// Whether to create missing tables (`gorgone_db_autocreate_schema`); columns and indexes are always added.
     pub create_schema: bool,
-    /// Each commit waits for the disk. Without it a power failure may cost the last commits; a crash of the daemon does
-    /// not.
+    /// Whether each commit waits for the disk. Without it a power failure may lose the last commits; a crash of the
+    /// daemon does not.
     pub synchronous_full: bool,
-    /// KiB of the database's pages that are kept in memory. A quarter of a page's size comes on top, with some C
-    /// libraries a whole.
+    /// Size of the page cache in KiB. Each page needs an additional quarter of its size, or with some C libraries its
+    /// full size.
     pub cache_kib: u32,
 }
 
-/// What a start takes over.
+/// The state that a start continues from.
 #[derive(Clone, Default)]
 pub struct Stored {
     /// Sessions, the least recently used first.
     pub sessions: Vec<StoredSession>,
-    /// How far each node's history was taken over.
+    /// How far the history of each node has been synchronised.
     pub marks: Vec<(NodeId, SyncMark)>,
-    /// Target and thumbprint of its key.
+    /// Targets and the thumbprints of their keys.
     pub fingerprints: Vec<(String, String)>,
     /// SSH hosts and the known-hosts lines of their keys.
     pub host_keys: Vec<(String, String)>,
-    /// The number of this history, and how far others were taken over.
+    /// The number of this history, and how far other histories have been taken over.
     pub origins: Origins,
-    /// Tokens without an end, and the node that has not confirmed them.
+    /// Unfinished tokens, each with the node that has not confirmed it.
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
-    /// Hashes of the tokens that were taken for work here, the oldest first.
+    /// Hashes of the tokens that were accepted for work here, the oldest first.
     pub taken_tokens: Vec<i64>,
-    /// What Centreon Web has ordered and no node has confirmed.
+    /// Orders of Centreon Web that no node has confirmed.
     pub legacy: LegacyStored,
-    /// Rows that were skipped and why; never more than a few lines.
+    /// Messages about skipped rows; only a few lines.
     pub warnings: Vec<String>,
 }
 
-/// The writer. Holds a lock that keeps a second daemon off the database.
+/// The writer. It holds a lock that prevents a second daemon from using the database.
 pub struct HistoryStore {
     connection: Connection,
     path: PathBuf,
     number: i64,
     last_row_id: i64,
     clock: apply::CommitClock,
-    /// See [`time_order`].
+    /// Whether row ids increase with `ctime` (see [`time_order`]).
     is_ordered: bool,
     patience: Duration,
     identity: identity::Identity,
@@ -113,11 +114,11 @@ pub struct HistoryStore {
 }
 
 impl HistoryStore {
-    /// Opens the database, or makes it, with its directory, where there is none. Reads next to nothing of a large file.
+    /// Opens the database, or creates it and its directory. It reads very little of a large file.
     ///
     /// # Errors
-    /// Another daemon uses it, or it cannot be used: the sentence names the file and the remedy. A damaged file is
-    /// never replaced or changed.
+    /// Another daemon uses the database, or it is unusable; the message names the file and the remedy. A damaged file
+    /// is never replaced or changed.
     pub fn open(path: &Path, options: StoreOptions) -> Result<Self, StoreError> {
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             std::fs::create_dir_all(directory).map_err(|error| StoreError::from_io(path, &error))?;
@@ -136,7 +137,7 @@ impl HistoryStore {
         if connection.is_readonly("main").map_err(sqlite)? {
             return Err(StoreError::new(path, StoreErrorKind::ReadOnly, ""));
         }
-        // Of a new file; an old one takes it over with `shrinkable`.
+        // This applies to a new file; an old one is converted by `make_shrinkable`.
         connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(sqlite)?;
         let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(sqlite)?;
         if mode != "wal" {
@@ -158,13 +159,13 @@ impl HistoryStore {
         Ok(Self { connection, path, number, last_row_id, clock, is_ordered, patience, identity, _lock: lock })
     }
 
-    /// The greatest row id so far; 0 for an empty history. The newest row is never purged, so ids do not come back.
+    /// The greatest row id so far; 0 for an empty history. The newest row is never purged, so ids are not reused.
     #[must_use]
     pub const fn last_row_id(&self) -> i64 {
         self.last_row_id
     }
 
-    /// The id that the next inserted row gets; the rows of one [`HistoryStore::apply`] get consecutive ids.
+    /// The id of the next inserted row; the rows of one [`HistoryStore::apply`] get consecutive ids.
     #[must_use]
     #[cfg(test)]
     pub const fn next_row_id(&self) -> i64 {
@@ -177,17 +178,17 @@ impl HistoryStore {
         self.clock.seconds()
     }
 
-    /// The database's path.
+    /// The path of the database.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether purges make the file shorter. A file that somebody else made has to be written anew for that: a small
-    /// one is, here and now; a large one only keeps its free space for later rows.
+    /// Makes sure that purges shrink the file. A file created by another program must be rewritten for that: a small
+    /// one is rewritten now; a large one keeps its free space for later rows.
     ///
     /// # Errors
-    /// It is not, and why.
+    /// Says why purges will not shrink the file.
     pub fn make_shrinkable(&self) -> Result<(), String> {
         let sqlite = |error: rusqlite::Error| StoreError::from_sqlite(&self.path, &error).to_string();
         if purge::number(&self.connection, "auto_vacuum").map_err(sqlite)? == purge::INCREMENTAL {
@@ -205,10 +206,10 @@ impl HistoryStore {
         self.connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)").map_err(sqlite)
     }
 
-    /// Leaves a note for the next start, which then need not look at the rows that are there.
+    /// Notes the order of the rows for the next start, which then need not check the existing rows.
     ///
     /// # Errors
-    /// It cannot be written; the next start takes a little longer.
+    /// The note cannot be written; the next start takes a little longer.
     pub fn note_order(&self) -> Result<(), StoreError> {
         if !self.is_ordered {
             return Ok(());
@@ -216,8 +217,9 @@ impl HistoryStore {
         time_order::note_order(&self.connection).map_err(|error| StoreError::from_sqlite(&self.path, &error))
     }
 
-    /// Bytes of the write-ahead log that wait for a [`checkpoint`]. Costs microseconds; above some megabytes, start one
-    /// as a job (one at a time). The log's file keeps its size, since writing over it is faster than growing it.
+    /// Number of bytes of the write-ahead log that wait for a [`checkpoint`]. Takes microseconds. Above some megabytes,
+    /// start a checkpoint as a job (one at a time). The log's file keeps its size, because overwriting it is faster
+    /// than growing it.
     #[must_use]
     pub fn wal_backlog_bytes(&self) -> u64 {
         let sql = "PRAGMA wal_checkpoint(NOOP)";
@@ -227,13 +229,13 @@ impl HistoryStore {
         backlog.map_or(0, |pages| u64::try_from(pages).unwrap_or(0).saturating_mul(PAGE_SIZE))
     }
 
-    /// Gives memory back after a burst; call it once when the daemon has become idle.
+    /// Releases memory after a burst; call it once when the daemon has become idle.
     pub fn release_memory(&self) {
-        // It cannot fail in a way that matters.
+        // A failure has no consequences.
         let _ = self.connection.execute_batch("PRAGMA shrink_memory");
     }
 
-    /// What a start takes over. Odd rows are skipped and told of in [`Stored::warnings`].
+    /// Reads the state that a start continues from. Invalid rows are skipped and reported in [`Stored::warnings`].
     ///
     /// # Errors
     /// The file cannot be read.
@@ -242,8 +244,8 @@ impl HistoryStore {
     }
 }
 
-/// Makes a database that is not there yet as a file that other users cannot read: it holds the keys of sessions. SQLite
-/// gives its other files the same mode. A file that is there keeps the mode that somebody gave it.
+/// Creates a missing database as a file that other users cannot read, because it holds the keys of sessions. SQLite
+/// gives its other files the same mode. An existing file keeps its mode.
 fn make_private(path: &Path) -> std::io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o640).open(path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists && !path.exists() => Err(error),
@@ -251,7 +253,7 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Adds what an older or an empty file lacks.
+/// Adds the parts of the schema that an older or an empty file lacks.
 fn complete_schema(path: &Path, connection: &mut Connection, options: StoreOptions) -> Result<(), StoreError> {
     let sqlite = |error: rusqlite::Error| StoreError::from_sqlite(path, &error);
     let missing = schema::missing(connection).map_err(sqlite)?;

@@ -1,4 +1,4 @@
-//! Questions to the history on a connection of their own.
+//! Queries of the history on a separate connection.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,8 +11,8 @@ use super::{LONG_PATIENCE, StoreError, column, schema, time_order};
 use crate::model::code::Code;
 use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, RowOrigin};
 
-/// A read-only view of the history for a worker thread. Sees every commit that was complete when a query began; never
-/// holds up the writer.
+/// A read-only view of the history for a worker thread. A query sees every commit that was complete when it began, and
+/// never delays the writer.
 pub struct HistoryReader {
     connection: Connection,
     path: PathBuf,
@@ -33,14 +33,14 @@ impl HistoryReader {
         Ok(Self { connection, path: path.to_owned() })
     }
 
-    /// The rows that meet the filter, up to the page's bounds. Rows are read one by one, never more than are returned.
+    /// Returns the rows that match the filter, up to the limits of the page. Rows are read one by one, never more than
+    /// are returned.
     ///
-    /// The first rows by id are taken; with [`PageLimit::whole_instants`] and a `ctime` condition alone, the first by
-    /// `ctime` (the order in which such a peer goes on). A row with values of odd types is read as far as it makes
-    /// sense.
+    /// The first rows by id are returned; with [`PageLimit::whole_instants`] and only a `ctime` condition, the first by
+    /// `ctime` (the order in which such a peer continues). Values of unexpected types are converted as far as possible.
     ///
     /// # Errors
-    /// The file cannot be read; never because of the content of a row.
+    /// The file cannot be read. The content of a row never causes an error.
     pub fn query(&self, filter: &LogFilter, limit: &PageLimit) -> Result<LogPage, StoreError> {
         self.page(filter, limit).map_err(|error| StoreError::from_sqlite(&self.path, &error))
     }
@@ -61,7 +61,7 @@ impl HistoryReader {
         let mut bytes = 0_usize;
         while let Some(row) = rows.next()? {
             let row = history_row(row);
-            // SQLite compares odd values by rules of its own.
+            // SQLite compares values of unexpected types differently, so each row is checked again.
             if !filter.matches(&row) {
                 continue;
             }
@@ -92,7 +92,7 @@ impl HistoryReader {
         Ok(Question::new(filter, limit, first))
     }
 
-    /// The id of the `number`th newest row that meets the filter; `None` when there are fewer.
+    /// Returns the id of the `number`th newest row that matches the filter; `None` if there are fewer.
     fn nth_newest(&self, filter: &LogFilter, limit: &PageLimit, number: u64) -> rusqlite::Result<Option<i64>> {
         let by_id = PageLimit { whole_instants: false, ..*limit };
         let mut question = self.question(filter, &by_id)?;
@@ -104,7 +104,7 @@ impl HistoryReader {
         Ok(rows.next()?.and_then(|row| column::integer(row, 0)))
     }
 
-    /// SQLite's plan for a question, for tests.
+    /// Returns SQLite's plan for a query, for tests.
     #[cfg(test)]
     pub(super) fn plan(&self, filter: &LogFilter, limit: &PageLimit) -> String {
         let question = self.question(filter, limit).unwrap();
@@ -116,16 +116,17 @@ impl HistoryReader {
 }
 
 thread_local! {
-    /// The connection of a worker thread; closed when the thread ends.
+    /// The connection of a worker thread, closed when the thread ends.
     static KEPT: RefCell<Option<HistoryReader>> = const { RefCell::new(None) };
 }
 
-/// Takes questions off the queue and answers them, on a connection that this thread keeps for the next ones: opening
-/// costs more than most questions. All see the history as it is at the first of them. At least one is answered; after
-/// an error, or when the answers hold more than `most_bytes`, the others stay in the queue.
+/// Takes questions from the queue and answers them, on a connection that this thread keeps for the next calls, because
+/// opening costs more than most questions. All of them see the history at the time of the first. At least one is
+/// answered; after an error, or when the answers hold more than `most_bytes`, the others stay in the queue.
 ///
 /// # Errors
-/// Each answer as [`HistoryReader::open`] and [`HistoryReader::query`]; the next question then opens a new connection.
+/// Each answer has the errors of [`HistoryReader::open`] and [`HistoryReader::query`]; after one, the next question
+/// opens a new connection.
 pub fn query_kept<Q>(
     path: &Path,
     questions: &mut VecDeque<(Q, LogFilter, PageLimit)>,
@@ -140,7 +141,8 @@ pub fn query_kept<Q>(
             return answers;
         }
     };
-    // Entering and leaving a view takes as long as finding a token; without one, each question does it for itself.
+    // Beginning and ending a transaction takes as long as finding a token, so a single question does without an
+    // explicit one.
     let view = if questions.len() > 1 { reader.connection.unchecked_transaction().ok() } else { None };
     let mut bytes = 0_usize;
     while bytes < most_bytes
@@ -159,15 +161,15 @@ pub fn query_kept<Q>(
 
 const COLUMNS: &str = "id, token, code, etime, ctime, instant, data, stheno_node, stheno_history, stheno_row";
 
-/// In which order rows are visited.
+/// The order in which rows are visited.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order {
     Id,
     Instant,
 }
 
-/// The conditions of a question, written so that SQLite uses the index we mean: a `+` before a column hides it from the
-/// planner, which knows nothing of how the values are spread. Each plan visits rows in order, without sorting.
+/// The SQL conditions of a query, written so that SQLite uses the intended index: a `+` before a column hides it from
+/// the planner, which does not know the distribution of the values. Each plan visits rows in order, without sorting.
 struct Question {
     conditions: Vec<&'static str>,
     values: Vec<Value>,
@@ -175,7 +177,8 @@ struct Question {
 }
 
 impl Question {
-    /// `first`: the first row behind [`LogFilter::after_ctime`], where ids grow with times.
+    /// Builds the conditions. `first` is the id of the first row after [`LogFilter::after_ctime`], if ids increase with
+    /// times.
     fn new(filter: &LogFilter, limit: &PageLimit, first: Option<i64>) -> Self {
         let mut question = Self { conditions: Vec::new(), values: Vec::new(), order: Order::Id };
         if let Some(first) = first {
@@ -197,7 +200,7 @@ impl Question {
                 question.order = Order::Instant;
                 question.push("ctime > ?", value);
             } else {
-                // From the first such row on, most rows are such: cheaper than sorting all of them by id.
+                // After the first matching row most rows match, so this is cheaper than sorting all of them by id.
                 question.push("id >= (SELECT min(+id) FROM gorgone_history WHERE ctime > ?)", value.clone());
                 question.push("+ctime > ?", value);
             }

@@ -1,15 +1,15 @@
-//! The original's schema, so that either daemon can go on with the other's file.
+//! The original's schema, so that either daemon can continue with the other's file.
 
 use rusqlite::{Connection, Result, params};
 
 use super::column;
 use crate::model::random::Random;
 
-/// Written to a new file. The original replaces it by its own version, and takes a file without one for its first
-/// version, which it cannot convert a second time.
+/// The version written to a new file. The original replaces it by its own version. It treats a file without a version
+/// as its first version, which it cannot convert twice.
 const VERSION: &str = "23.10.0";
 
-/// SQLite uses an index for an expression that is written as in the index.
+/// The expression of the index of tokens. SQLite uses the index only for an identical expression.
 macro_rules! token_ends {
     () => {
         "substr(token, 1, 12) || substr(token, -12)"
@@ -18,16 +18,17 @@ macro_rules! token_ends {
 
 struct Table {
     name: &'static str,
-    /// Name and declaration.
+    /// Names and declarations of the columns.
     columns: &'static [(&'static str, &'static str)],
-    /// The columns of a key, for a table that is nothing but its key's tree: a change writes one page instead of two.
+    /// The columns of the primary key of a table `WITHOUT ROWID`, in which a change writes one page instead of two;
+    /// empty for other tables.
     key: &'static str,
-    /// Kind with name, and what it is on.
+    /// The indexes: kind with name, and the indexed columns.
     indexes: &'static [(&'static str, &'static str)],
 }
 
-/// Indexes of the original's that its statements can do without. Each costs a page of every commit; see
-/// [`super::time_order`] for that of `ctime`.
+/// Indexes of the original that its statements do not need. Each costs a page in every commit; see
+/// [`super::time_order`] for the index of `ctime`.
 const SUPERFLUOUS_INDEXES: [&str; 5] = [
     "idx_gorgone_history_token",
     "idx_gorgone_history_id",
@@ -41,34 +42,34 @@ const LONG_TEXT: &str = "varchar(2048) DEFAULT NULL";
 const INT: &str = "int(11) DEFAULT NULL";
 const KEY: &str = "INTEGER PRIMARY KEY";
 
-/// Rows are found by both ends of their token. A whole token of 128 characters would make the index as large as the
-/// rows, and each commit would write some pages more to keep its tree in balance.
+/// The index finds rows by both ends of their token. With whole tokens of 128 characters the index would be as large as
+/// the rows, and each commit would write more pages to keep the tree balanced.
 const TOKEN_INDEX: &str = concat!("(", token_ends!(), ")");
-/// The condition that the index answers.
+/// The condition that uses the index.
 pub(super) const TOKEN_ENDS: &str = concat!(token_ends!(), " = ?");
-/// Characters of each end.
+/// Number of characters of each end.
 const TOKEN_END_CHARACTERS: usize = 12;
 
-/// What [`TOKEN_ENDS`] has to be equal to.
+/// Returns the value to compare in [`TOKEN_ENDS`].
 pub(super) fn token_ends(token: &str) -> String {
     let start = token.chars().take(TOKEN_END_CHARACTERS);
     let skipped = token.chars().count().saturating_sub(TOKEN_END_CHARACTERS);
     start.chain(token.chars().skip(skipped)).collect()
 }
 
-/// Tokens that were accepted and have no end yet.
+/// Table of the tokens that were accepted and are unfinished.
 const OPEN_TOKENS: &str = "stheno_open_tokens";
-/// Keys of SSH hosts that no known-hosts file remembers.
+/// Table of the keys of SSH hosts that are in no known-hosts file.
 const HOST_KEYS: &str = "stheno_ssh_host_keys";
-/// How far other histories were taken over.
+/// Table of how far other histories have been taken over.
 const ORIGINS: &str = "stheno_origin_marks";
-/// Tokens that were taken for work here and are not taken again.
+/// Table of the tokens that were accepted for work here and are not accepted again.
 const TAKEN_TOKENS: &str = "stheno_taken_tokens";
-/// What Centreon Web has ordered and no node has confirmed.
+/// Table of the orders of Centreon Web that no node has confirmed.
 const ORDERS: &str = "stheno_orders";
-/// How far its command file in hand was read.
+/// Table of the position in the current command file.
 const ORDER_FILE: &str = "stheno_order_file";
-/// Tables that a daemon of the original's can do without.
+/// Tables that the original can do without.
 const OPTIONAL_TABLES: [&str; 7] =
     ["gorgone_centreon_judge_spare", OPEN_TOKENS, ORIGINS, HOST_KEYS, TAKEN_TOKENS, ORDERS, ORDER_FILE];
 
@@ -86,7 +87,7 @@ const TABLES: [Table; 12] = [
             ("iv", TEXT),
             ("oldiv", TEXT),
             ("parent", "int(11) DEFAULT '0'"),
-            // Ours: the key that the session was agreed with.
+            // Not in the original: thumbprint of the key that opened the session.
             ("stheno_thumbprint", "TEXT DEFAULT NULL"),
         ],
         key: "",
@@ -102,7 +103,7 @@ const TABLES: [Table; 12] = [
             ("ctime", "FLOAT DEFAULT NULL"),
             ("instant", "int(11) DEFAULT '0'"),
             ("data", "TEXT DEFAULT NULL"),
-            // Ours: the node and the history that the row was written to first, and its id there.
+            // Not in the original: the node and the history to which the row was first written, and its id there.
             ("stheno_node", INT),
             ("stheno_history", INT),
             ("stheno_row", INT),
@@ -141,11 +142,11 @@ const TABLES: [Table; 12] = [
         key: "",
         indexes: &[("INDEX idx_gorgone_centreon_judge_spare_cluster_name", "(cluster_name)")],
     },
-    // Ours; the original leaves it alone.
+    // Not in the original, which ignores this table. It has row ids, because earlier versions read it in their order.
     Table {
         name: OPEN_TOKENS,
-        columns: &[("token", "varchar(255) NOT NULL"), ("node", INT)],
-        key: "token",
+        columns: &[("token", "varchar(255) NOT NULL PRIMARY KEY"), ("node", INT)],
+        key: "",
         indexes: &[],
     },
     Table {
@@ -174,7 +175,7 @@ const TABLES: [Table; 12] = [
         key: "",
         indexes: &[],
     },
-    // Ours: how far each history was taken over, whoever brought its rows.
+    // Not in the original: how far each history has been taken over, whichever daemon sent its rows.
     Table {
         name: ORIGINS,
         columns: &[("node", "INTEGER NOT NULL"), ("history", "INTEGER NOT NULL"), ("last_id", "INTEGER NOT NULL")],
@@ -183,14 +184,14 @@ const TABLES: [Table; 12] = [
     },
 ];
 
-/// What a file lacks, as SQL statements. Empty for a complete one, which is then not written to.
+/// The SQL statements that complete a file. They are empty for a complete file, which is then not written to.
 pub(super) struct Missing {
-    /// Whether whole tables are missing that the daemon cannot do without.
+    /// Whether tables are missing that the daemon needs.
     pub tables: bool,
     statements: Vec<String>,
 }
 
-/// Looks what is missing.
+/// Determines what is missing.
 pub(super) fn missing(connection: &Connection) -> Result<Missing> {
     let mut found = Missing { tables: false, statements: Vec::new() };
     for table in &TABLES {
@@ -210,7 +211,7 @@ pub(super) fn missing(connection: &Connection) -> Result<Missing> {
         for (index, on) in table.indexes {
             let name = index.rsplit(' ').next().unwrap_or_default();
             if !has_index(connection, name)? {
-                // An old file may hold the same node twice, which a unique index would refuse; reading copes with it.
+                // An old file may contain the same node twice, which a unique index would refuse. Reading handles that.
                 let index = if columns.is_empty() { index } else { index.trim_start_matches("UNIQUE ") };
                 found.statements.push(format!("CREATE {index} ON {} {on}", table.name));
             }
@@ -235,7 +236,7 @@ impl Table {
         format!("CREATE TABLE `{name}` ({}) WITHOUT ROWID", declared.join(", "))
     }
 
-    /// Writes a table anew that an older version has made with row ids.
+    /// Rewrites a table that an older version created with row ids.
     fn make_key_tree(&self) -> [String; 4] {
         let (name, old) = (self.name, format!("{}_old", self.name));
         let columns = self.columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
@@ -249,12 +250,12 @@ impl Table {
 }
 
 impl Missing {
-    /// Whether there is anything to do.
+    /// Whether nothing is missing.
     pub const fn is_empty(&self) -> bool {
         self.statements.is_empty()
     }
 
-    /// Makes what is missing, all or nothing.
+    /// Adds everything that is missing, in one transaction.
     pub fn create(&self, connection: &mut Connection) -> Result<()> {
         let transaction = connection.transaction()?;
         for statement in &self.statements {
@@ -264,13 +265,13 @@ impl Missing {
     }
 }
 
-/// Whether the file has the row by which the original knows the version.
+/// Whether the file has the row with the version for the original.
 pub(super) fn has_version(connection: &Connection) -> Result<bool> {
     let sql = "SELECT count(*) FROM gorgone_information WHERE `key` = 'version' AND `value` <> '1.0'";
     connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|count| count > 0)
 }
 
-/// Writes that row.
+/// Writes the row with the version for the original.
 pub(super) fn put_version(connection: &Connection) -> Result<()> {
     connection.execute("DELETE FROM gorgone_information WHERE `key` = 'version'", [])?;
     connection
@@ -278,7 +279,7 @@ pub(super) fn put_version(connection: &Connection) -> Result<()> {
         .map(|_| ())
 }
 
-/// The number of this history, drawn when there is none yet; see [`crate::model::history::Origins::own`].
+/// Returns the number of this history, drawn at random if there is none; see [`crate::model::history::Origins::own`].
 pub(super) fn history_number(connection: &Connection, random: &mut dyn Random) -> Result<i64> {
     const NUMBER_MAX: u64 = (1 << 53) - 1;
     let sql = "SELECT `value` FROM gorgone_information WHERE `key` = 'stheno_history'";

@@ -1,25 +1,25 @@
-//! Whether row ids grow with `ctime`. Then a search by halves finds a time, and no row has to be written to an index
-//! of times as well, which is a page of every commit.
+//! Tracks whether row ids increase with `ctime`. If so, a binary search finds a time, and no index of times is needed,
+//! which saves a page in every commit.
 //!
-//! It is so in every file that only this daemon has written to. A file of the original's keeps the original's index,
-//! unless a look at all of its rows is cheap and shows that it is not needed; a clock that is set back by more than a
-//! day, and rows that another daemon wrote out of order, bring the index back.
+//! This is the case in every file that only this daemon has written to. A file of the original keeps the original's
+//! index, unless checking all of its rows is cheap and shows that it is not needed. The index is created again after
+//! the clock was set back by more than a day, or after another daemon wrote rows out of order.
 
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
 use super::schema::has_index;
 
-/// The original's index. Where it is, ids may go another way than times.
+/// Name of the original's index. If it exists, ids may not increase with times.
 const INDEX: &str = "idx_gorgone_history_ctime";
-/// Files with at most so many pages are looked at as a whole.
+/// Maximum number of pages of a file whose rows are all checked.
 const LOOKED_AT_MAX_PAGES: i64 = 8_192;
 
-/// Whether ids grow with times.
+/// Whether ids increase with times.
 pub(super) fn is_ordered(connection: &Connection) -> Result<bool> {
     has_index(connection, INDEX).map(|has_index| !has_index)
 }
 
-/// Looks at what was written since the last look, at the start of a daemon. Returns what [`is_ordered`] does.
+/// Checks at the start of a daemon the rows written since the last check. Returns the same as [`is_ordered`].
 pub(super) fn settle(connection: &Connection) -> Result<bool> {
     if is_ordered(connection)? {
         let is_ordered = is_ordered_behind(connection, looked_at_to(connection)?)?;
@@ -36,12 +36,12 @@ pub(super) fn settle(connection: &Connection) -> Result<bool> {
     Ok(true)
 }
 
-/// Makes the index: from now on times are found by it.
+/// Creates the index, which is used from now on to find times.
 pub(super) fn bring_index(connection: &Connection) -> Result<()> {
     connection.execute_batch(&format!("CREATE INDEX IF NOT EXISTS {INDEX} ON gorgone_history (ctime)"))
 }
 
-/// Remembers that all rows of now are in order, so that no start has to look at them again.
+/// Notes that all current rows are in order, so that the next start need not check them again.
 pub(super) fn note_order(connection: &Connection) -> Result<()> {
     connection.execute("DELETE FROM gorgone_information WHERE `key` = 'stheno_ordered'", [])?;
     let sql = "INSERT INTO gorgone_information (`key`, `value`) \
@@ -67,7 +67,7 @@ fn is_ordered_behind(connection: &Connection, id: i64) -> Result<bool> {
     Ok(true)
 }
 
-/// The id behind every row whose `ctime` is at most this, where ids grow with times.
+/// Returns the first id after all rows whose `ctime` is at most the given one, if ids increase with times.
 pub(super) fn first_behind(connection: &Connection, ctime: f64) -> Result<i64> {
     let mut ends = connection
         .prepare_cached("SELECT (SELECT min(id) FROM gorgone_history), (SELECT max(id) FROM gorgone_history)")?;
@@ -75,7 +75,7 @@ pub(super) fn first_behind(connection: &Connection, ctime: f64) -> Result<i64> {
         connection.prepare_cached("SELECT id, ctime FROM gorgone_history WHERE id >= ?1 ORDER BY id LIMIT 1")?;
     let (first, last) = ends.query_row([], |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?)))?;
     let (Some(mut low), Some(last)) = (first, last) else { return Ok(0) };
-    // All rows before `low` are older or as old; the row at or behind `high`, if there is one, is newer.
+    // Invariant: all rows before `low` have at most this time; the row at or after `high`, if any, is newer.
     let mut high = last.saturating_add(1);
     while low < high {
         let middle = low + high.saturating_sub(low) / 2;

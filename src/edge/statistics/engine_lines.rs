@@ -1,17 +1,17 @@
-//! What an engine's statistics program prints, as groups of numbers: which file of Centreon Web each belongs to, and
-//! how its values are called there. Names and labels are those that the web interface reads.
+//! Parses the output of an engine's statistics program into groups of numbers, each with its file of Centreon Web and
+//! the names of its values there. Names and labels are those that the web interface reads.
 
 use crate::edge::centreon_database::StatisticsRow;
 
-/// A line that is known.
+/// A known line of the output.
 struct Line {
-    /// What stands before the numbers.
+    /// Text before the numbers.
     start: &'static str,
-    /// The RRD file.
+    /// Name of the RRD file.
     file: &'static str,
-    /// Its data sources, as many as numbers.
+    /// Data sources of the file, one per number.
     sources: &'static [&'static str],
-    /// The label in `nagios_stats`, for those that are there.
+    /// Label in `nagios_stats`, for lines that are stored there.
     label: Option<&'static str>,
 }
 
@@ -53,7 +53,7 @@ const LINES: [Line; 9] = [
         start: "Active Host Latency:",
         file: "nagios_active_host_latency.rrd",
         sources: BOUNDS,
-        // The blank at its end belongs to it.
+        // The trailing blank is part of the label.
         label: Some("Host Check Latency "),
     },
     Line {
@@ -74,17 +74,17 @@ const LINES: [Line; 9] = [
 /// The numbers of one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Group {
-    /// The RRD file.
+    /// Name of the RRD file.
     pub file: &'static str,
-    /// Its data sources.
+    /// Data sources of the file.
     pub sources: &'static [&'static str],
-    /// A number for each, as it was printed.
+    /// One number for each data source, as printed.
     pub values: Vec<String>,
     label: Option<&'static str>,
 }
 
 impl Group {
-    /// Its rows of `nagios_stats`.
+    /// Returns the rows for `nagios_stats`.
     pub(super) fn rows(&self) -> impl Iterator<Item = StatisticsRow> {
         let label = self.label.into_iter();
         label.flat_map(|label| {
@@ -93,12 +93,12 @@ impl Group {
     }
 }
 
-/// The groups that a text has, each once.
+/// Returns the groups found in a text, each once.
 pub(super) fn groups(text: &str) -> Vec<Group> {
     let mut found: Vec<Group> = Vec::new();
     for line in text.lines() {
         let known = LINES.iter().find_map(|known| {
-            // Something may stand before it, but not a longer name of the same kind.
+            // Other text may precede the known start, but not a longer name of the same kind.
             let line = line.trim();
             let rest = line.strip_prefix(known.start)?;
             let values: Vec<String> = rest.split('/').map(number).take(known.sources.len()).collect::<Option<_>>()?;
@@ -116,7 +116,7 @@ pub(super) fn groups(text: &str) -> Vec<Group> {
     found
 }
 
-/// The number at the beginning of a field: digits with a point.
+/// Returns the number at the beginning of a field: digits with a decimal point.
 fn number(field: &str) -> Option<String> {
     let field = field.trim_start();
     let end = field.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(field.len());

@@ -1,5 +1,5 @@
-//! Writes what engines and brokers say of themselves where Centreon Web reads it (docs/protocol.md section 17): files
-//! with the text of brokers, RRD files and rows of `nagios_stats` for engines. Blocks: a job for a worker thread.
+//! Writes the statistics of engines and brokers where Centreon Web reads them (docs/protocol.md section 17): files with
+//! the text of brokers, and RRD files and rows of `nagios_stats` for engines. It blocks, so it runs on worker threads.
 
 mod engine_lines;
 mod rrd;
@@ -16,12 +16,12 @@ use crate::model::statistics::Collected;
 use engine_lines::{Group, groups};
 use rrd::{RrdTool, Update};
 
-/// The web server is another user.
+/// Mode of new directories; the web server, which runs as another user, must be able to read them.
 const DIRECTORY_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
 
-/// Writes what nodes have printed; for each, in order, a sentence for whatever could not be written. Everything else is
-/// written all the same.
+/// Writes the statistics of nodes. Returns for each node, in order, a sentence about what could not be written.
+/// Everything else is written nevertheless.
 #[must_use]
 pub fn write(settings: &StatisticsSettings, collected: &[Collected]) -> Vec<Vec<String>> {
     let mut complaints: Vec<Vec<String>> = Vec::with_capacity(collected.len());
@@ -75,7 +75,7 @@ fn engine_directory(settings: &StatisticsSettings, one: &Collected) -> Result<st
     make_directory(&directory).map(|()| directory)
 }
 
-/// The file appears whole, or stays as it was.
+/// Writes a file of a broker atomically.
 fn write_broker(settings: &StatisticsSettings, one: &Collected, name: &str) -> Result<(), String> {
     let directory = settings.broker_dir.join(one.node.to_string());
     make_directory(&directory)?;

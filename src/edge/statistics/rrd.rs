@@ -1,7 +1,7 @@
-//! RRD files by the program `rrdtool` in its pipe mode: one process for all files of a job.
+//! Writes RRD files with the program `rrdtool` in pipe mode: one process for all files of a job.
 //!
-//! A file that is missing, or of 0 bytes, is made under another name and moved into place. Each command is answered by
-//! a line that begins with `OK` or `ERROR`; an empty command would be answered with OK, so none is ever sent.
+//! A missing or empty file is created under another name and moved into place. The program answers each command with a
+//! line that begins with `OK` or `ERROR`. It would also answer an empty command with OK, so none is ever sent.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::config::statistics::{ArchiveSettings, StatisticsSettings};
 
 /// Values for one file.
 pub(super) struct Update {
-    /// Who they are for.
+    /// Index of the node that the values belong to.
     index: usize,
     file: PathBuf,
     sources: &'static [&'static str],
@@ -27,7 +27,7 @@ impl Update {
     }
 }
 
-/// The program and what new files are like.
+/// The program, and the properties of new files.
 pub(super) struct RrdTool<'a> {
     program: &'a Path,
     archive: ArchiveSettings,
@@ -38,7 +38,7 @@ impl<'a> RrdTool<'a> {
         Self { program: &settings.rrdtool, archive: settings.archive }
     }
 
-    /// Does all updates; who each failure is for, and a sentence.
+    /// Performs all updates; returns for each failure its index and a sentence.
     pub(super) fn run(&self, updates: Vec<Update>) -> Vec<(usize, String)> {
         if updates.is_empty() {
             return Vec::new();
@@ -86,7 +86,7 @@ impl<'a> RrdTool<'a> {
     fn update(&self, pipe: &mut Pipe, update: &Update) -> Result<(), String> {
         let (file, sources) = (quoted(&update.file)?, update.sources.join(":"));
         match pipe.ask(&format!("update {file} --template {sources} N:{}", update.values)) {
-            // A newer value of this very second is there.
+            // The file already has a value of this second or a newer one.
             Err(text) if text.contains("illegal attempt to update using time") => Ok(()),
             Err(text) if text.contains("unknown DS name") => {
                 Err(format!("{text}; it has another layout: move it away, and a new one is made"))
@@ -99,13 +99,13 @@ impl<'a> RrdTool<'a> {
     }
 }
 
-/// A path as the program's own reader of command lines takes it.
+/// Quotes a path for the program's command parser.
 fn quoted(path: &Path) -> Result<String, String> {
     let text = path.to_str().filter(|text| !text.contains(['"', '\'', '\\', '\n', '\r']));
     text.map(|text| format!("\"{text}\"")).ok_or_else(|| "its path has quotes or a new line in it".to_owned())
 }
 
-/// A program that waits for commands. Dropping it ends it.
+/// The program waiting for commands. Dropping it ends the program.
 struct Pipe {
     child: Child,
     input: Option<ChildStdin>,
@@ -116,7 +116,7 @@ impl Pipe {
     fn start(program: &Path) -> Result<Self, String> {
         let mut command = Command::new(program);
         command.arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        // Numbers with a point, and times in no zone.
+        // The environment makes the program use decimal points and UTC.
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("LC_ALL", "C");
         let mut child = command.spawn().map_err(|error| {
             format!(

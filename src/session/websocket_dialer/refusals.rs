@@ -1,13 +1,13 @@
-//! What a central or a proxy says when it does not want us, in words that tell what to change.
+//! Messages for refusals by a central or a proxy, with the remedy.
 
 use super::settings::WebSocketDialerSettings;
 use crate::session::back_off::Severity;
 use crate::wire::websocket::upgrade::ResponseProblem;
 
-/// Maximum number of characters shown of a peer's own words.
+/// Maximum number of characters shown of a peer's text.
 const SHOWN_CHARACTERS: usize = 120;
 
-/// The message of a JSON refusal (docs/protocol.md section 9); `None` if the text is not one.
+/// Returns the message of a JSON refusal (docs/protocol.md section 9); `None` if the text is none.
 pub fn message_of(text: &[u8]) -> Option<String> {
     if !text.trim_ascii_start().starts_with(b"{") {
         return None;
@@ -17,7 +17,7 @@ pub fn message_of(text: &[u8]) -> Option<String> {
     Some(value.get("message")?.as_str()?.to_owned())
 }
 
-/// A refusal by the central after the upgrade.
+/// Describes a refusal by the central after the upgrade.
 pub fn of_central(settings: &WebSocketDialerSettings, message: &str) -> (String, Severity) {
     let remedy = match message {
         "token authorization unallowed" => {
@@ -28,6 +28,9 @@ pub fn of_central(settings: &WebSocketDialerSettings, message: &str) -> (String,
         }
         "too many wrong tokens from this address, try again later" => {
             return (said(settings, message, "others at our address have a wrong token"), Severity::Transient);
+        }
+        "the token cannot be checked now, try again later" => {
+            return (said(settings, message, "its web API does not answer it"), Severity::Transient);
         }
         _ if message.starts_with("another daemon is connected as node") => {
             "give one of the two another 'gorgonecore.id'"
@@ -42,7 +45,7 @@ fn said(settings: &WebSocketDialerSettings, message: &str, remedy: &str) -> Stri
     format!("{} refused us: {}; {remedy}", settings.shown_address(), shown(message))
 }
 
-/// An answer that is no upgrade.
+/// Describes an answer that is not an upgrade.
 pub fn of_upgrade(settings: &WebSocketDialerSettings, problem: &ResponseProblem) -> (String, Severity) {
     let (remedy, severity) = match problem {
         ResponseProblem::Status { status: 401 | 403, .. } => {
@@ -60,7 +63,7 @@ pub fn of_upgrade(settings: &WebSocketDialerSettings, problem: &ResponseProblem)
             Severity::NeedsOperator,
         ),
         ResponseProblem::Status { status: 500..=599, .. } => ("it may be starting or overloaded", Severity::Transient),
-        // A listener with TLS answers plain HTTP with an alert or, as ours does, with status 400.
+        // A listener with TLS answers plain HTTP with an alert or, like ours, with status 400.
         ResponseProblem::NotHttp | ResponseProblem::Status { status: 400, .. } if !settings.is_tls => (
             "check 'address' and 'port' of module pullwss, and whether the central wants 'ssl: true'",
             Severity::NeedsOperator,
@@ -70,10 +73,10 @@ pub fn of_upgrade(settings: &WebSocketDialerSettings, problem: &ResponseProblem)
     (format!("no WebSocket at {}: {problem}; {remedy}", settings.shown_address()), severity)
 }
 
-/// An answer that opens no way through the proxy.
+/// Describes an answer of the proxy that opens no connection.
 pub fn of_proxy(settings: &WebSocketDialerSettings, problem: &ResponseProblem) -> (String, Severity) {
     let (remedy, severity) = match problem {
-        // tinyproxy says 401 where it should say 407.
+        // tinyproxy answers 401 instead of 407.
         ResponseProblem::Status { status: 401 | 407, .. } => (
             "put user and password into 'proxy' of module pullwss: http://user:password@host:port",
             Severity::NeedsOperator,
@@ -87,7 +90,7 @@ pub fn of_proxy(settings: &WebSocketDialerSettings, problem: &ResponseProblem) -
     (format!("no connection to {}: {problem}; {remedy}", settings.shown_address()), severity)
 }
 
-/// A close by the central.
+/// Describes a close by the central.
 pub fn of_close(settings: &WebSocketDialerSettings, code: Option<u16>, reason: &str) -> String {
     let code = code.map_or_else(|| "without a code".to_owned(), |code| format!("with code {code}"));
     let point = if reason.is_empty() { "" } else { ": " };

@@ -1,45 +1,45 @@
-//! What a connection to a central needs to know.
+//! Settings of the connection to a central.
 
 use std::time::Duration;
 
-/// An HTTP proxy that is asked to CONNECT. Holds a password: no `Debug`.
+/// An HTTP proxy that supports CONNECT. It holds a password, so it has no `Debug`.
 #[derive(Clone)]
 pub struct WebSocketProxy {
-    /// Name or address.
+    /// Host name or address.
     pub host: String,
-    /// Port.
+    /// TCP port.
     pub port: u16,
-    /// User and password.
+    /// User and password, if the proxy needs them.
     pub auth: Option<(String, String)>,
 }
 
-/// Options of module `pullwss`, and bounds. Holds a token: no `Debug`.
+/// Options of the module `pullwss`, and limits. It holds a token, so it has no `Debug`.
 #[derive(Clone)]
 pub struct WebSocketDialerSettings {
-    /// `address`: name or address of the central.
+    /// `address`: host name or address of the central.
     pub host: String,
-    /// `port`
+    /// `port` of the central.
     pub port: u16,
-    /// `central_uri` (`/`)
+    /// `central_uri` (`/`): path of the upgrade request.
     pub uri: String,
-    /// `token`
+    /// `token` for the central.
     pub token: String,
-    /// `ssl`
+    /// `ssl`: whether to use TLS.
     pub is_tls: bool,
-    /// `proxy`
+    /// `proxy` to connect through.
     pub proxy: Option<WebSocketProxy>,
-    /// How long each step may take: connecting, the proxy's answer, TLS and upgrade together (10 s).
+    /// Time limit of each step: connecting, the proxy's answer, TLS and upgrade together (10 s).
     pub step_timeout: Duration,
-    /// Silence after which the central is given up (120 s); it is pinged after half of that.
+    /// Silence after which the connection is closed (120 s); a ping is sent after half of it.
     pub silence_timeout: Duration,
-    /// The largest message in either direction, in bytes (262144).
+    /// Maximum size in bytes of a message in either direction (262144).
     pub max_message_bytes: usize,
-    /// Once more bytes than these wait for the central, no more are taken (16 MiB).
+    /// Number of bytes waiting for the central beyond which messages are refused (16 MiB).
     pub max_waiting_bytes: usize,
 }
 
 impl WebSocketDialerSettings {
-    /// The central as the log names it.
+    /// The central's address as shown in the log.
     pub(super) fn shown_address(&self) -> String {
         let scheme = if self.is_tls { "wss" } else { "ws" };
         let Self { host, port, .. } = self;
@@ -51,7 +51,7 @@ impl WebSocketDialerSettings {
         }
     }
 
-    /// The proxy as the log names it.
+    /// The proxy's address as shown in the log.
     pub(super) fn shown_proxy(&self) -> String {
         self.proxy.as_ref().map_or_else(String::new, |proxy| format!("the proxy {}:{}", proxy.host, proxy.port))
     }

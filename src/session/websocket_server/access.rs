@@ -1,4 +1,4 @@
-//! What all WebSocket connections of the listener share.
+//! The state that all WebSocket connections of the listener share.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -11,27 +11,29 @@ use crate::model::node_id::NodeId;
 use crate::model::refusal_log::RefusalLog;
 use crate::model::time::Monotonic;
 use crate::session::forwarded::{self, Ranges};
+use crate::session::web_tokens::Claim;
 use crate::wire::http::head::RequestSource;
 use crate::wire::websocket::connection::MAX_MESSAGE_BYTES;
 
-/// Bounds of a connection.
+/// Limits of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct WebSocketServerSettings {
-    /// The request has to be there this long after the connection was made (10 s).
+    /// Time limit for the upgrade request after the connection was opened (10 s).
     pub upgrade_timeout: Duration,
-    /// The first message has to be there this long after the upgrade (10 s).
+    /// Time limit for the first message after the upgrade (10 s).
     pub registration_timeout: Duration,
-    /// A node that sent no whole message, ping or pong for so long is closed (300 s).
+    /// Time without a complete message, ping or pong after which the connection is closed (300 s).
     pub silence_timeout: Duration,
-    /// A node that takes nothing of what waits for it for so long is closed (30 s).
+    /// Time after which the connection is closed if the node takes nothing of the waiting bytes (30 s).
     pub write_timeout: Duration,
-    /// The largest message to a node, and from a client that has not registered, in bytes (262144).
+    /// Maximum size in bytes of a message to a node, and from a client that has not registered (262144).
     pub max_message_bytes: usize,
-    /// The largest message of a node that has registered (16 MiB): a Perl node sends its whole backlog as one.
+    /// Maximum size in bytes of a message from a registered node (16 MiB); an original node sends its whole backlog in
+    /// one.
     pub max_backlog_bytes: usize,
-    /// Bytes of such messages that all nodes together may have under way (64 MiB).
+    /// Maximum number of bytes of incomplete large messages of all nodes together (64 MiB).
     pub max_backlogs_bytes: usize,
-    /// Once more bytes than these wait for a node, no more are taken (16 MiB).
+    /// Number of bytes waiting for a node beyond which messages are refused (16 MiB).
     pub max_waiting_bytes: usize,
 }
 
@@ -50,19 +52,20 @@ impl Default for WebSocketServerSettings {
     }
 }
 
-/// The tokens as hashes, the bounds, and the budget of log lines. Shared by `Rc`: connections live on one thread.
+/// The hashes of the tokens, the limits, and the budget of log lines. Shared by `Rc`, because all connections live on
+/// one thread.
 pub struct WebSocketAccess {
     settings: WebSocketServerSettings,
     tokens: NodeTokens,
     refusals: RefusalLog,
-    /// Bytes of backlogs under way.
+    /// Number of bytes of incomplete large messages of all nodes.
     backlogs_bytes: Cell<usize>,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Addresses of proxies whose `X-Forwarded-For` header is trusted.
     trusted_proxies: Ranges,
 }
 
 impl WebSocketAccess {
-    /// `common`: the token that all nodes share, of which only a hash is kept.
+    /// Prepares the tokens. `common` is the token that all nodes share; only its hash is kept.
     #[must_use]
     pub fn new(common: Option<&str>, named: Vec<NamedToken>, settings: WebSocketServerSettings) -> Self {
         Self {
@@ -74,10 +77,31 @@ impl WebSocketAccess {
         }
     }
 
-    /// The same, where these proxies say who connects through them.
+    /// Sets the proxies that are trusted to name their clients.
     #[must_use]
     pub fn with_trusted_proxies(self, trusted_proxies: Ranges) -> Self {
         Self { trusted_proxies, ..self }
+    }
+
+    /// The same, where the web API is asked for tokens that are not among these.
+    #[must_use]
+    pub fn with_web_api(self, is_asked: bool) -> Self {
+        Self { tokens: self.tokens.with_web_api(is_asked), ..self }
+    }
+
+    /// Whether the web API is asked for a token of that name.
+    pub(super) fn asks_for(&self, name: &str) -> bool {
+        self.tokens.asks_for(name)
+    }
+
+    /// The web API knows a token that came from there.
+    pub(super) fn remember(&self, claim: &Claim, peer: PeerAddress) {
+        self.tokens.remember((peer.network(), *claim.whole.as_bytes()));
+    }
+
+    /// The web API does not know it.
+    pub(super) fn note_wrong(&self, claim: &Claim, peer: PeerAddress, now: Monotonic) {
+        self.tokens.note_wrong(claim, peer, now);
     }
 
     /// The client that sent a request which arrived from `peer`.
@@ -85,7 +109,8 @@ impl WebSocketAccess {
         forwarded::client_of(peer, source, &self.trusted_proxies)
     }
 
-    /// A connection that had `before` bytes of a backlog under way has `now`; `false` when that is too much for all.
+    /// Changes the counted bytes of a connection from `before` to `now`; returns `false` if that exceeds the limit of
+    /// all nodes.
     pub(super) fn account(&self, before: usize, now: usize) -> bool {
         let all = self.backlogs_bytes.get().saturating_sub(before).saturating_add(now);
         let fits = now <= before || all <= self.settings.max_backlogs_bytes;
@@ -95,18 +120,18 @@ impl WebSocketAccess {
         fits
     }
 
-    /// The bounds.
+    /// The limits.
     #[must_use]
     pub const fn settings(&self) -> &WebSocketServerSettings {
         &self.settings
     }
 
-    /// Whether the value of an `Authorization` header holds a token, and which.
+    /// Checks the token in the value of an `Authorization` header.
     pub(super) fn admit(&self, authorization: Option<&[u8]>, peer: PeerAddress, now: Monotonic) -> Admission {
         self.tokens.admit(authorization, peer, now)
     }
 
-    /// Whether a token that came in under `before` is let in under this one.
+    /// Whether a token that was admitted by `before` is also admitted by this access.
     pub(super) fn still_admits(&self, before: &Self, token: Option<&NamedToken>) -> bool {
         self.tokens.still_hold(&before.tokens, token)
     }
@@ -116,7 +141,7 @@ impl WebSocketAccess {
         self.tokens.refusal_of(token, id)
     }
 
-    /// A line about a refusal, unless too many were written lately; those are counted in the next line that is.
+    /// A log line about a refusal; `None` if too many were written recently. The next line counts those left out.
     #[must_use]
     pub fn refusal_line(&self, peer: PeerAddress, reason: &str, now: Monotonic) -> Option<LogLine> {
         self.refusals.line(peer, reason, now)

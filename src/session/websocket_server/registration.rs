@@ -1,4 +1,4 @@
-//! Which node a WebSocket speaks for, and the messages that it may send.
+//! The registration of the node of a WebSocket, and the messages that the node may send.
 
 use std::rc::Rc;
 
@@ -15,10 +15,14 @@ use crate::wire::gorgone::envelope;
 use crate::wire::websocket::entities;
 
 impl WebSocketServer {
-    /// Other tokens are let in from now on. A connection whose token is not among them is closed.
+    /// Replaces the accepted tokens. The connection is closed if its token is no longer among them.
     pub fn renew_access(&mut self, access: &Rc<WebSocketAccess>, now: Now) {
         let is_open = matches!(self.phase, Phase::Open { .. });
-        let is_let_in = !is_open || access.still_admits(&self.access, self.token.as_deref());
+        let still_holds = match self.claim() {
+            Some(claim) => access.asks_for(&claim.name),
+            None => access.still_admits(&self.access, self.token.as_deref()),
+        };
+        let is_let_in = !is_open || still_holds;
         self.access.account(self.backlog_bytes, 0);
         self.backlog_bytes = 0;
         self.access = Rc::clone(access);
@@ -46,7 +50,7 @@ impl WebSocketServer {
             return self.refuse(&reason, now);
         }
         match message.action {
-            // An ACK comes only from a node of our own kind, and only where it was asked for.
+            // Only another Stheno sends an ACK, and only if it was requested.
             Action::Ack
             | Action::Pong
             | Action::RegisterNodes
@@ -67,7 +71,7 @@ impl WebSocketServer {
         self.access.refusal_of(Some(token), only_node(&serde_json::from_str(&message.data).ok()?)?)
     }
 
-    /// The first message has to say who is there.
+    /// Handles the first message, which must register the node.
     fn register(&mut self, message: Option<Message>, now: Now) {
         let Some(message) = message.filter(|message| message.action == Action::RegisterNodes) else {
             return self.refuse(NOT_REGISTERED, now);
@@ -90,7 +94,7 @@ impl WebSocketServer {
     }
 }
 
-/// The id of the one WebSocket node that a REGISTERNODES names.
+/// The id of the WebSocket node in a REGISTERNODES that names exactly one.
 fn only_node(data: &serde_json::Value) -> Option<NodeId> {
     let [node] = data.get("nodes")?.as_array()?.as_slice() else { return None };
     let is_ours = match node.get("type") {

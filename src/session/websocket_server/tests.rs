@@ -1,5 +1,6 @@
 use super::*;
 use crate::session::forwarded::Ranges;
+use crate::session::web_tokens::Verdict;
 use crate::wire::gorgone::envelope;
 use crate::wire::gorgone::seeded_random::SeededRandom;
 use crate::wire::http::bearer_auth::TokenHash;
@@ -43,6 +44,17 @@ fn bound() -> Pair {
 fn fresh() -> WebSocketServer {
     let access = Rc::new(WebSocketAccess::new(Some("s3cret"), Vec::new(), WebSocketServerSettings::default()));
     WebSocketServer::new(access, PeerAddress::Local, at(0))
+}
+
+/// A connection that showed a token which only the web API may know, and has sent its first message already.
+fn asked() -> Pair {
+    let access = WebSocketAccess::new(Some("s3cret"), Vec::new(), WebSocketServerSettings::default());
+    let central = WebSocketServer::new(Rc::new(access.with_web_api(true)), PeerAddress::Local, at(0));
+    let mut pair = Pair::of(central, "paris:value");
+    assert_eq!(outputs(&mut pair.central), [WebSocketServerOutput::CheckToken]);
+    assert!(pair.central.claim().is_some_and(|claim| claim.name == "paris"));
+    pair.say(REGISTER, at(0));
+    pair
 }
 
 fn outputs(central: &mut WebSocketServer) -> Vec<WebSocketServerOutput> {
@@ -330,5 +342,65 @@ fn a_client_behind_a_trusted_proxy_is_the_one_that_is_named_and_of_any_other_the
             |output| matches!(output, WebSocketServerOutput::Log(line) if line.text.contains(&expected.to_string())),
         );
         assert!(logged, "{trusted}");
+    }
+}
+
+#[test]
+fn nothing_is_read_of_a_node_before_the_web_api_knows_its_token() {
+    let mut pair = asked();
+    assert!(!pair.central.wants_read() && pair.outputs.is_empty() && pair.central.node().is_none());
+    pair.central.handle_verdict(Verdict::Right(Monotonic::from_millis(300_000)), at(5_000));
+    pair.exchange(at(5_000));
+    assert!(pair.central.wants_read() && pair.central.node() == NodeId::new(5).ok());
+    assert!(matches!(pair.outputs.as_slice(), [WebSocketServerOutput::Message(_)]));
+}
+
+#[test]
+fn a_token_that_is_wrong_or_cannot_be_checked_is_refused() {
+    for (verdict, message) in [
+        (Verdict::Wrong, "token authorization unallowed"),
+        (Verdict::Unknown, "the token cannot be checked now, try again later"),
+    ] {
+        let mut pair = asked();
+        pair.central.handle_verdict(verdict, at(1));
+        pair.exchange(at(1));
+        assert_eq!(pair.refusal(at(1)), refused(message));
+        pair.central.handle_verdict(Verdict::Right(Monotonic::from_millis(300_000)), at(2));
+        assert!(pair.central.node().is_none(), "a late word changes nothing");
+    }
+    let mut pair = asked();
+    assert_eq!(pair.central.poll_timeout(), Some(Monotonic::from_millis(10_000)));
+    pair.central.handle_timeout(at(10_000));
+    pair.exchange(at(10_000));
+    assert_eq!(pair.refusal(at(10_000)), refused("the token cannot be checked now, try again later"));
+}
+
+#[test]
+fn a_token_is_checked_again_and_its_node_goes_where_it_was_revoked() {
+    let mut pair = asked();
+    pair.central.handle_verdict(Verdict::Right(Monotonic::from_millis(250_000)), at(0));
+    for (time, verdict) in [(250_000, Verdict::Unknown), (310_000, Verdict::Right(Monotonic::from_millis(400_000)))] {
+        pair.say(REGISTER, at(time - 1));
+        pair.outputs.clear();
+        assert_eq!(pair.central.poll_timeout(), Some(Monotonic::from_millis(time)));
+        pair.central.handle_timeout(at(time));
+        assert_eq!(outputs(&mut pair.central), [WebSocketServerOutput::CheckToken]);
+        pair.central.handle_verdict(verdict, at(time));
+        assert!(pair.central.node().is_some());
+    }
+    pair.central.handle_timeout(at(400_000));
+    pair.central.handle_verdict(Verdict::Wrong, at(400_000));
+    pair.exchange(at(400_000));
+    assert_eq!(pair.refusal(at(400_000)), refused("the token is not valid any more"));
+}
+
+#[test]
+fn a_reload_keeps_a_node_whose_token_the_web_api_knows_as_long_as_it_is_asked() {
+    for is_asked in [true, false] {
+        let mut pair = asked();
+        pair.central.handle_verdict(Verdict::Right(Monotonic::from_millis(300_000)), at(0));
+        let access = WebSocketAccess::new(Some("other"), Vec::new(), WebSocketServerSettings::default());
+        pair.central.renew_access(&Rc::new(access.with_web_api(is_asked)), at(1));
+        assert_eq!(pair.central.node().is_some(), is_asked);
     }
 }

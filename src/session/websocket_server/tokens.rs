@@ -1,4 +1,4 @@
-//! Tokens of nodes: the common one, and those that have a name and may be bound to one node; a brake on wrong ones.
+//! Tokens of nodes: the common token, named tokens that may be bound to one node, and a brake on guessing.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -8,19 +8,22 @@ use crate::model::connection::PeerAddress;
 use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 use crate::session::login_brake::LoginBrake;
+use crate::session::web_tokens::Claim;
 use crate::wire::http::bearer_auth::{self, TokenHash};
 
-/// Addresses with a right token that are remembered; beyond it all are forgotten.
+/// Maximum number of remembered addresses with a correct token; beyond it all are forgotten.
 const MAX_REMEMBERED: usize = 10_000;
+/// Bytes of a name that the web API is asked for.
+const MAX_NAME_BYTES: usize = 255;
 
-/// A token of its own. Holds a hash: no `Debug`.
+/// A named token. It holds a hash, so it has no `Debug`.
 #[derive(Clone)]
 pub struct NamedToken {
-    /// Without a colon.
+    /// Name of the token, without a colon.
     pub name: String,
-    /// Of the value.
+    /// Hash of the token's value.
     pub hash: TokenHash,
-    /// The one node that it speaks for; `None` for any.
+    /// The only node that may use the token; `None` for any.
     pub node: Option<NodeId>,
 }
 
@@ -30,23 +33,27 @@ impl NamedToken {
     }
 }
 
-/// What a request is let in with.
+/// Result of checking a token.
 pub(super) enum Admission {
-    /// The common token (`None`) or a named one.
+    /// Admitted with the common token (`None`) or a named one.
     Granted(Option<Rc<NamedToken>>),
-    /// No or a wrong token.
+    /// The web API must check the token.
+    Ask(Claim),
+    /// The token is missing or wrong.
     Wrong,
-    /// Too many wrong ones came from its address.
+    /// Too many wrong tokens came from the address.
     Braked,
 }
 
-/// See the module's page.
+/// The accepted tokens, and the state of the brake.
 pub(super) struct NodeTokens {
     common: Option<TokenHash>,
     named: Vec<Rc<NamedToken>>,
+    /// Whether the web API may know others.
+    has_web_api: bool,
     brake: RefCell<LoginBrake>,
-    /// Who showed which right token: these come in whatever else their address sends, such as other nodes behind the
-    /// same proxy.
+    /// Addresses with the correct tokens that they have presented. These are admitted even if other clients at the same
+    /// address, such as nodes behind the same proxy, present wrong tokens.
     remembered: RefCell<BTreeSet<(PeerAddress, [u8; 32])>>,
 }
 
@@ -55,32 +62,67 @@ impl NodeTokens {
         Self {
             common: common.map(|token| TokenHash::of(token.as_bytes())),
             named: named.into_iter().map(Rc::new).collect(),
+            has_web_api: false,
             brake: RefCell::default(),
             remembered: RefCell::default(),
         }
+    }
+
+    pub(super) fn with_web_api(self, has_web_api: bool) -> Self {
+        Self { has_web_api, ..self }
     }
 
     pub(super) fn admit(&self, authorization: Option<&[u8]>, peer: PeerAddress, now: Monotonic) -> Admission {
         let Some(token) = authorization.and_then(bearer_auth::read) else { return Admission::Wrong };
         let login = (peer.network(), *TokenHash::of(token).as_bytes());
         let mut brake = self.brake.borrow_mut();
-        let mut remembered = self.remembered.borrow_mut();
+        let remembered = self.remembered.borrow();
         if !remembered.contains(&login) && !brake.wait(peer, now).is_zero() {
             return Admission::Braked;
         }
         let Some(holder) = self.holder(token) else {
+            if let Some(claim) = self.claim(token) {
+                return Admission::Ask(claim);
+            }
             brake.note_failure(peer, now);
             return Admission::Wrong;
         };
+        drop(remembered);
+        self.remember(login);
+        Admission::Granted(holder)
+    }
+
+    /// A right token came from an address.
+    pub(super) fn remember(&self, login: (PeerAddress, [u8; 32])) {
+        let mut remembered = self.remembered.borrow_mut();
         if remembered.len() >= MAX_REMEMBERED {
             remembered.clear();
         }
         remembered.insert(login);
-        Admission::Granted(holder)
     }
 
-    /// Why a token (`None`: the common one) may not register a node: it speaks for another one, or the node has a token
-    /// of its own. `None` if it may.
+    /// A token that the web API was asked for is wrong.
+    pub(super) fn note_wrong(&self, claim: &Claim, peer: PeerAddress, now: Monotonic) {
+        self.remembered.borrow_mut().remove(&(peer.network(), *claim.whole.as_bytes()));
+        self.brake.borrow_mut().note_failure(peer, now);
+    }
+
+    /// Whether the web API is asked for a token of that name: not where it is one of these.
+    pub(super) fn asks_for(&self, name: &str) -> bool {
+        let is_name = !matches!(name, "" | "." | "..") && name.len() <= MAX_NAME_BYTES;
+        self.has_web_api && is_name && !name.contains(char::is_control) && self.named.iter().all(|own| own.name != name)
+    }
+
+    /// What the web API can be asked for.
+    fn claim(&self, token: &[u8]) -> Option<Claim> {
+        let colon = token.iter().position(|byte| *byte == b':')?;
+        let (name, value) = (std::str::from_utf8(token.get(..colon)?).ok()?, token.get(colon + 1..)?);
+        let is_asked = self.asks_for(name) && !value.is_empty();
+        is_asked.then(|| Claim { name: name.to_owned(), hash: TokenHash::of(value), whole: TokenHash::of(token) })
+    }
+
+    /// Why a token (`None`: the common one) may not register a node: the token is bound to another node, or the node
+    /// has a separate token. Returns `None` if it may.
     pub(super) fn refusal_of(&self, token: Option<&NamedToken>, id: NodeId) -> Option<String> {
         let bound = token.and_then(|token| Some((&token.name, token.node?)));
         if let Some((name, bound)) = bound {
@@ -90,7 +132,7 @@ impl NodeTokens {
         Some(format!("node {id} has a token of its own, '{}', and must come with it", own.name))
     }
 
-    /// Whether a token that was let in by other ones is still among these.
+    /// Whether a token that was admitted by `before` is still among these.
     pub(super) fn still_hold(&self, before: &Self, token: Option<&NamedToken>) -> bool {
         match (token, before.common, self.common) {
             (Some(token), ..) => self.named.iter().any(|named| named.is_same(token)),
@@ -99,7 +141,8 @@ impl NodeTokens {
         }
     }
 
-    /// `VALUE` or `NAME:VALUE` (docs/protocol.md section 18). Every token is compared, whichever fits.
+    /// Finds the token of `VALUE` or `NAME:VALUE` (docs/protocol.md section 18). Every token is compared, even after a
+    /// match.
     fn holder(&self, token: &[u8]) -> Option<Option<Rc<NamedToken>>> {
         let whole = TokenHash::of(token);
         let colon = token.iter().position(|byte| *byte == b':').and_then(|colon| token.split_at_checked(colon));
@@ -135,6 +178,7 @@ mod tests {
     fn name(tokens: &NodeTokens, header: &str, peer: PeerAddress, at_ms: u64) -> Result<String, &'static str> {
         match tokens.admit(Some(header.as_bytes()), peer, Monotonic::from_millis(at_ms)) {
             Admission::Granted(holder) => Ok(holder.map_or_else(String::new, |holder| holder.name.clone())),
+            Admission::Ask(_) => Err("asked"),
             Admission::Wrong => Err("wrong"),
             Admission::Braked => Err("braked"),
         }
@@ -173,5 +217,23 @@ mod tests {
         assert_eq!(name(&tokens, "Bearer other", peer(1), 0), Ok("any".to_owned()));
         assert_eq!(name(&tokens, "Bearer com:mon", peer(2), 0), Ok(String::new()));
         assert_eq!(name(&tokens, "Bearer com:mon", peer(1), 2_000), Ok(String::new()));
+    }
+
+    #[test]
+    fn the_web_api_is_asked_for_names_that_are_not_listed_here() {
+        let tokens = tokens().with_web_api(true);
+        for (header, expected) in [
+            ("Bearer lyon:value", Err("asked")),
+            ("Bearer lyon:a:b", Err("asked")),
+            ("Bearer paris:va:lue", Ok("paris")),
+            ("Bearer paris:guess", Err("wrong")),
+            ("Bearer lyon:", Err("wrong")),
+            ("Bearer :value", Err("wrong")),
+            ("Bearer ..:value", Err("wrong")),
+            ("Bearer value", Err("wrong")),
+        ] {
+            let found = name(&tokens, header, PeerAddress::Local, 0);
+            assert_eq!(found.as_deref(), expected.as_deref(), "{header}");
+        }
     }
 }

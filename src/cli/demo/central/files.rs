@@ -1,4 +1,4 @@
-//! The configurations, folders and scripts of a whole central.
+//! The configurations, folders and scripts of a complete central.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +9,7 @@ use super::super::files::{DaemonFiles, Kind, free_ports, module, own, put, yaml_
 use super::mariadb::Database;
 use super::run;
 
-/// The tables of Centreon that are read, as far as they are.
+/// The tables and columns of Centreon that the daemon reads.
 const TABLES: &str = "
 CREATE DATABASE centreon CHARACTER SET utf8mb4;
 USE centreon;
@@ -28,10 +28,10 @@ CREATE TABLE rs_poller_relation (remote_server_id INT, poller_server_id INT);
 CREATE TABLE options (`key` VARCHAR(255), `value` VARCHAR(255));
 ";
 
-/// What stands for `sudo`: it says what would be done.
+/// The script that replaces `sudo`: it prints what would be done.
 const SUDO: &str = "#!/bin/sh\necho \"this would run: $*\"\n";
 
-/// A central, two pollers and what is around them.
+/// A central, two pollers, and their files.
 pub(in crate::cli::demo) struct Platform {
     folder: PathBuf,
     daemons: Vec<DaemonFiles>,
@@ -41,10 +41,10 @@ pub(in crate::cli::demo) struct Platform {
     push_port: u16,
 }
 
-/// Makes keys with `program`, and every file.
+/// Creates keys with `program`, and all files.
 ///
 /// # Errors
-/// A sentence.
+/// Says what failed.
 pub(super) fn write(program: &Path, folder: &Path, database: &Database) -> Result<Platform, String> {
     let mut ports = free_ports(3)?.into_iter();
     let mut port = || ports.next().unwrap_or_default();
@@ -85,7 +85,7 @@ fn make_dir(path: &Path) -> Result<(), String> {
 }
 
 impl Platform {
-    /// The central first.
+    /// Returns the daemons, the central first.
     pub(super) fn daemons(&self) -> &[DaemonFiles] {
         &self.daemons
     }
@@ -94,7 +94,7 @@ impl Platform {
         self.daemons.iter().filter(|daemon| daemon.kind != Kind::Central)
     }
 
-    /// Where the web interface writes.
+    /// Returns the directory in which the web interface writes command files.
     pub(super) fn cmd_dir(&self) -> PathBuf {
         self.folder.join("centcore")
     }
@@ -111,7 +111,7 @@ impl Platform {
         self.of_poller(poller, "engine.cmd")
     }
 
-    /// Folders, what the web interface has exported, pipes, and what stands for `sudo`.
+    /// Creates the folders, the exported files of the web interface, the pipes, and the script for `sudo`.
     fn write_folders(&self) -> Result<(), String> {
         make_dir(&self.cmd_dir())?;
         make_dir(&self.folder.join("bin"))?;
@@ -132,7 +132,7 @@ impl Platform {
         Ok(())
     }
 
-    /// The tables with their rows.
+    /// Returns the SQL statements that create the tables with their rows.
     pub(super) fn tables(&self) -> String {
         let text =
             |path: PathBuf| format!("'{}'", path.display().to_string().replace('\\', "\\\\").replace('\'', "''"));
@@ -153,7 +153,7 @@ impl Platform {
         sql
     }
 
-    /// What stands for an engine: it reads its pipe and writes down what comes.
+    /// Returns the command that replaces an engine: it reads its pipe and records the lines.
     pub(super) fn engine(&self, poller: &DaemonFiles) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", "exec cat <>\"$0\" >>\"$1\""]);
@@ -165,7 +165,7 @@ impl Platform {
         self.folder.join(format!("engine-{}.log", poller.id))
     }
 
-    /// What has come out of a poller's pipe.
+    /// Returns the lines read from a poller's pipe.
     pub(super) fn engine_lines(&self, poller: &DaemonFiles) -> Vec<String> {
         let text = fs::read_to_string(self.engine_log(poller)).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
@@ -174,7 +174,7 @@ impl Platform {
     /// Writes a command file, as the web interface does.
     ///
     /// # Errors
-    /// A sentence.
+    /// Says what failed.
     pub(super) fn order(&self, number: usize, line: &str) -> Result<(), String> {
         put(&self.cmd_dir().join(format!("{number}.cmd")), &format!("{line}\n"))
     }

@@ -1,4 +1,4 @@
-//! A MariaDB server of the demo's own, reached over a Unix socket in the demo's folder.
+//! A separate MariaDB server for the demo, with a Unix socket in the demo's folder.
 
 use std::fs;
 use std::io::Write as _;
@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 
 use super::run;
 
-/// Where systems keep the programs; the server's folder is in nobody's `PATH` but root's.
+/// Directories of the programs. The server's directory is usually only in root's `PATH`.
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
 const MISSING: &str = "--central needs MariaDB, which is not installed (Debian: apt-get install mariadb-server)";
-/// The longest path of a Unix socket, in bytes.
+/// Maximum length in bytes of the path of a Unix socket.
 const SOCKET_LEN_MAX: usize = 107;
 
 /// The programs of MariaDB.
@@ -21,16 +21,16 @@ pub(super) struct Programs {
     client: PathBuf,
 }
 
-/// A server.
+/// A MariaDB server.
 pub(super) struct Database {
     programs: Programs,
     folder: PathBuf,
 }
 
-/// Looks for MariaDB.
+/// Finds the programs of MariaDB.
 ///
 /// # Errors
-/// It is not installed.
+/// MariaDB is not installed.
 pub(super) fn find() -> Result<Programs, String> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let places: Vec<PathBuf> = std::env::split_paths(&paths).chain(FOLDERS.iter().map(PathBuf::from)).collect();
@@ -41,10 +41,10 @@ pub(super) fn find() -> Result<Programs, String> {
     Ok(Programs { server: program("mariadbd")?, install: program("mariadb-install-db")?, client: program("mariadb")? })
 }
 
-/// Makes the data directory.
+/// Creates the data directory.
 ///
 /// # Errors
-/// A sentence.
+/// Says what failed.
 pub(super) fn make(programs: &Programs, folder: &Path) -> Result<Database, String> {
     let programs = Programs {
         server: programs.server.clone(),
@@ -62,7 +62,7 @@ pub(super) fn make(programs: &Programs, folder: &Path) -> Result<Database, Strin
     Ok(database)
 }
 
-/// What a server that root starts must be told.
+/// Returns the additional options for a server started by root.
 fn user() -> Vec<String> {
     let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
     if is_root { vec!["--user=root".to_owned()] } else { Vec::new() }
@@ -73,12 +73,12 @@ impl Database {
         self.folder.join("mysql")
     }
 
-    /// Where it listens.
+    /// Returns the path of the socket.
     pub(super) fn socket(&self) -> PathBuf {
         self.folder.join("mysql.sock")
     }
 
-    /// What starts it.
+    /// Returns the command that starts the server.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.programs.server);
         command.arg("--no-defaults").args(user()).arg("--skip-networking");
@@ -88,10 +88,10 @@ impl Database {
         command
     }
 
-    /// Runs statements.
+    /// Runs SQL statements.
     ///
     /// # Errors
-    /// What the client says.
+    /// The output of the client.
     pub(super) fn run(&self, sql: &str) -> Result<(), String> {
         let failed = |error: std::io::Error| format!("mariadb: {error}");
         let mut client = Command::new(&self.programs.client);
@@ -99,7 +99,7 @@ impl Database {
         let client = client.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut client = client.spawn().map_err(failed)?;
         if let Some(mut input) = client.stdin.take() {
-            // A client that finds no server is gone before it reads; its status tells.
+            // If the client finds no server, it ends before reading; its exit status reports that.
             let _status_tells = input.write_all(sql.as_bytes());
         }
         let output = client.wait_with_output().map_err(failed)?;

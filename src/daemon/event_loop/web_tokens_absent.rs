@@ -1,0 +1,13 @@
+//! This build has no web API: its configuration names none.
+
+use crate::config::web_api::WebAccount;
+use crate::model::time::Now;
+
+use super::EventLoop;
+
+impl EventLoop {
+    pub(super) fn ask_web_api(&mut self, _: Option<WebAccount>, name: String, now: Now) {
+        let failure = "this build asks no web API: it needs the feature 'centreon'";
+        self.dispatch.web_api_answered(&name, Err(failure.to_owned()), now);
+    }
+}
