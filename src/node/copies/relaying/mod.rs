@@ -41,6 +41,9 @@ const REMEMBERED_MAX: usize = 256;
 const INTERRUPTED: &str = "{\"interrupted\":true}";
 
 /// A message in transit.
+/// What the sender of a copy that has ended here gets for the messages that still come.
+const ENDED: &str = "the copy has ended";
+
 #[derive(Debug)]
 struct Passed {
     token: Token,
@@ -176,7 +179,13 @@ impl Relay<'_> {
             // The sender starts again.
             self.relaying.ended.retain(|ended| ended != token);
         } else if self.relaying.ended.contains(token) {
-            return Ok(self.refuse(peer, token, asks));
+            // The sender of such a message ends the token itself. A code that is terminal would promise it a row.
+            let ends_itself = asks && !is_end;
+            return Ok(if ends_itself {
+                self.answer(peer, token, &failed(ENDED, None))
+            } else {
+                self.refuse(peer, token, asks)
+            });
         }
         let before = self.nodes.sent_through(token);
         self.nodes.note_sent(token, route);
@@ -246,7 +255,7 @@ impl Relay<'_> {
     fn refuse(&mut self, peer: Peer, token: &Token, asks: bool) -> Handled {
         let heard = peer.client().filter(|client| asks || client.parent().is_none());
         if let Some(client) = heard {
-            confirm(self.context, client, token, Code::FINISHED_KO, json::message("the copy has ended"));
+            confirm(self.context, client, token, Code::FINISHED_KO, json::message(ENDED));
         }
         Handled::Later
     }
@@ -387,12 +396,11 @@ impl Relay<'_> {
         }
     }
 
-    /// Ends a token with `data` after a look at the history of `through`, if that node may have ended it with a row of
-    /// its own: it is another relay, or a receiver of our own kind. Returns `false` if the token must end now.
+    /// Ends a token with `data` after a look at the history of `through`, if that is another relay, which may have ended
+    /// the token with a row of its own. Returns `false` if the token must end now.
     fn looks_first(&mut self, through: NodeId, token: &Token, data: &str) -> bool {
-        let is_ours = self.nodes.get(through).is_some_and(|node| node.sync.is_of_our_kind());
-        let may_end_there = is_ours || !self.nodes.is_sent_to(token.as_str(), through);
-        may_end_there && end_after_look(self.context, self.nodes, through, token, data)
+        let is_relayed = !self.nodes.is_sent_to(token.as_str(), through);
+        is_relayed && end_after_look(self.context, self.nodes, through, token, data)
     }
 
     /// Handles a message that left the queue of the link unsent. Returns whether a row must end its token; `None` if it

@@ -1,4 +1,5 @@
 use crate::model::connection::ParentKind;
+use crate::model::registration::{Registration, Subnode};
 use crate::node::input::Input;
 use crate::node::testing::{Bench, id, message, node_message, options, pull_settings, push_node};
 
@@ -137,21 +138,30 @@ fn a_copy_that_ends_at_the_relay_has_one_row_whatever_still_comes_of_it() {
 }
 
 #[test]
-fn a_plain_copy_whose_way_breaks_ends_only_when_the_node_that_had_a_part_of_it_has_not_ended_it() {
-    let mut bench = relay();
+fn a_plain_copy_whose_way_breaks_ends_only_when_the_next_relay_has_not_ended_it() {
+    let behind = vec![Subnode { id: id(20), uid: None, path_score: 1 }];
+    let mut bench = Bench::new(options(vec![Registration { subnodes: behind, ..push_node(8) }]));
+    bench.give(Input::LinkUp(id(8)));
     let plain = copy("inprogress", "").replace(r#","ack":1"#, "");
     let ends = |outputs: &[String], token: &str| {
         let row = format!("row {token} 1 ");
         outputs.iter().filter(|line| line.starts_with(&row)).count()
     };
-    bench.request("PROCESSCOPY", "u", "9", &plain);
-    let outputs = bench.give(Input::LinkDown { node: id(9), reason: "gone".to_owned() });
-    assert_eq!(ends(&outputs, "u"), 1, "a Perl node writes no row: {outputs:?}");
-    bench.request("PROCESSCOPY", "t", "8", &plain);
+    bench.request("PROCESSCOPY", "u", "8", &plain);
+    bench.request("PROCESSCOPY", "t", "20", &plain);
     let outputs = bench.give(Input::LinkDown { node: id(8), reason: "gone".to_owned() });
-    assert_eq!(ends(&outputs, "t"), 0, "{outputs:?}");
+    assert_eq!((ends(&outputs, "u"), ends(&outputs, "t")), (1, 0), "{outputs:?}");
     let outputs = bench.pass_seconds(400);
-    assert_eq!(ends(&outputs, "t"), 1, "it does not come back: {outputs:?}");
+    assert_eq!((ends(&outputs, "u"), ends(&outputs, "t")), (0, 1), "it does not come back: {outputs:?}");
+}
+
+#[test]
+fn a_sender_that_ends_its_token_itself_is_never_promised_a_row() {
+    let mut bench = relay();
+    bench.request("PROCESSCOPY", "u", "9", &copy("inprogress", ""));
+    bench.give(Input::LinkDown { node: id(9), reason: "gone".to_owned() });
+    let outputs = bench.request("PROCESSCOPY", "u", "9", &copy("inprogress", ""));
+    assert_eq!(outputs, [r#"client 7: [ACK] [u] 0 {"failed":"the copy has ended"}"#]);
 }
 
 #[test]

@@ -147,11 +147,9 @@ impl Sender<'_> {
     /// looked at first.
     pub(super) fn end_failed(&mut self, copy: &Copy, failure: &CopyFailure) {
         let (through, data) = (copy.route.through, failure_data(failure));
-        let is_ours = self.nodes.get(through).is_some_and(|node| node.sync.is_of_our_kind());
-        let is_elsewhere = through != copy.route.target || is_ours;
-        // A receiver of our own kind that got a query leaves the end to us. One that gets the chunks like a Perl node,
-        // or a relay before it, does not.
-        let may_have_ended = copy.may_have_ended || is_elsewhere && !copy.is_ours && copy.has_sent;
+        // A daemon of our own kind that got a query leaves the end to us; a relay that passes the chunks on like those
+        // for a Perl node does not.
+        let may_have_ended = copy.may_have_ended || through != copy.route.target && !copy.is_ours && copy.has_sent;
         if !may_have_ended || !end_after_look(self.context, self.nodes, through, &copy.token, &data) {
             self.failure_row(&copy.token, failure);
         }
