@@ -101,11 +101,11 @@ fn exec(options: &ExecOptions, shown: &mut Shown) -> Result<i64, String> {
             return Err(format!("interrupted: the command goes on at node {node}; its token is {}", shown.token));
         }
         let unknown =
-            |text: String| format!("{text}; whether the command runs is not known, its token is {}", shown.token);
+            |text: String| format!("{text}; it is unknown whether the command runs, its token is {}", shown.token);
         waiting.look(&remote).map_err(unknown)?;
         if limit.is_some_and(|limit| waiting.time() > limit) {
             let seconds = waiting.time().as_secs();
-            return Err(unknown(format!("node {node} has not told the end of the command within {seconds} s")));
+            return Err(unknown(format!("node {node} has not reported the end of the command within {seconds} s")));
         }
         rows = remote.rows(node, &shown.token, seen, ROWS_MAX)?;
     }

@@ -47,7 +47,7 @@ pub(super) fn hash_token() -> ExitCode {
         let hash = secrets::hash_token(line)?;
         if line.len() < SAFE_TOKEN {
             eprintln!(
-                "stheno: warning: a token of {} characters can be found out from its hash; 'stheno keys new-token' \
+                "stheno: warning: a token of {} characters can be guessed from its hash; 'stheno keys new-token' \
                  makes a long random one",
                 line.len()
             );

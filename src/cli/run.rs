@@ -43,7 +43,7 @@ pub(super) fn run(options: &RunOptions) -> ExitCode {
 /// Replaces this process by the same program with the same arguments.
 fn begin_anew() -> ExitCode {
     let error = Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
-    fail(&format!("cannot begin anew: {error}"))
+    fail(&format!("cannot restart: {error}"))
 }
 
 /// Reads only the configuration files, as a start would. The service uses this before a reload, while the daemon runs.

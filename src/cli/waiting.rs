@@ -147,11 +147,13 @@ impl NodeState {
         match (&self.against, self.reach, self.last_answer) {
             (Some(against), _, _) => against.clone(),
             (None, Reach::Behind, _) => {
-                "nothing has come through its relay; does it run, and has it this id?".to_owned()
+                "no row has arrived through its relay; check that it runs and has this id".to_owned()
             }
-            (None, _, None) => "it has never answered; do address, port, keys and id fit?".to_owned(),
+            (None, _, None) => "it has never answered; check its address, port, keys and id".to_owned(),
             (None, _, Some(_)) => {
-                format!("its last answer is {silent_seconds} s old; does it run, does the network let it through?")
+                format!(
+                    "its last answer is {silent_seconds} s old; check that it runs and that the network lets it through"
+                )
             }
         }
     }

@@ -33,7 +33,7 @@ const EXAMPLE_TOKEN: &str = "a-long-random-word";
 const PROXIES: &str = "http://HOST:PORT or http://USER:PASSWORD@HOST:PORT";
 
 /// Reads the proxy's `httpserver`; `None` if it is not enabled or has no token (docs/protocol.md section 9). One of the
-/// `accounts` may be that of the web API, which knows further tokens.
+/// `accounts` may contain the account of the web API, which knows further tokens.
 pub(super) fn read_listener(
     section: Section<'_>,
     accounts: &[WebAccount],
@@ -61,7 +61,7 @@ pub(super) fn read_listener(
     has_any.then_some(WebSocketSettings { address, port, token, tokens, web_api, trusted_proxies, tls })
 }
 
-/// `web_api_tokens`: the account of the web API, unless it is not to be asked.
+/// Reads `web_api_tokens`: the account of the web API, unless it is not used.
 fn web_api(section: &Section<'_>, accounts: &[WebAccount], findings: &mut Findings) -> Option<WebAccount> {
     let account = accounts.iter().find(|account| account.name == WEB_API && account.url.is_some());
     if !section.boolean("web_api_tokens", account.is_some(), findings) {

@@ -1,4 +1,4 @@
-//! Asks the web API for a token of a node (docs/protocol.md section 18). Blocks: a job for a worker thread.
+//! Queries the web API for a token of a node (docs/protocol.md section 18). It blocks, so it runs on worker threads.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,21 +9,21 @@ use super::web_client::{self, WebReply};
 use crate::config::database::Secret;
 use crate::config::web_api::{WebAccount, WebUrl};
 
-/// For all calls of one question, so that its answer comes while the node still waits.
+/// Time limit of all calls of one query, so that its answer arrives while the node still waits.
 const PATIENCE: Duration = Duration::from_secs(8);
 const JSON: &str = "Content-Type: application/json";
 
-/// A token as the web API knows it.
+/// A token in the web interface.
 pub struct FoundToken {
-    /// Its value.
+    /// Value of the token.
     pub value: Secret,
-    /// Seconds since 1970 from which on it is not valid; `None`: never.
+    /// Expiry time in seconds since the epoch; `None` if it never expires.
     pub expires: Option<i64>,
-    /// Whether it was taken back.
+    /// Whether the token was revoked.
     pub is_revoked: bool,
 }
 
-/// The login of the web API that goes on: the value of `X-AUTH-TOKEN`.
+/// The current login at the web API: the value of `X-AUTH-TOKEN`.
 #[derive(Default)]
 pub struct WebLogin(Mutex<Option<String>>);
 
@@ -37,10 +37,10 @@ impl WebLogin {
     }
 }
 
-/// The token of that name; `None` where there is none.
+/// Returns the token of this name; `None` if there is none.
 ///
 /// # Errors
-/// Why nothing is known, with the address of the web API and no secret.
+/// Says why the token is unknown, with the address of the web API and without secrets.
 pub fn look_up(account: &WebAccount, login: &WebLogin, name: &str) -> Result<Option<FoundToken>, String> {
     let url = account.url.as_ref().ok_or("'centreonv2' in 'tpapi' has no 'base_url'")?;
     let found = ask_for(account, url, login, name);
@@ -83,7 +83,7 @@ fn log_in(account: &WebAccount, url: &WebUrl, deadline: Instant) -> Result<Strin
 }
 
 fn read(reply: &WebReply, name: &str) -> Result<Option<FoundToken>, String> {
-    // A page of another web server is no answer, whatever its status.
+    // A page of another web server is not an answer, whatever its status.
     let said: Option<Value> = serde_json::from_slice(&reply.body).ok().filter(Value::is_object);
     let said = said.ok_or_else(|| format!("it answers with the status {} and no JSON", reply.status))?;
     match reply.status {
@@ -94,7 +94,7 @@ fn read(reply: &WebReply, name: &str) -> Result<Option<FoundToken>, String> {
     }
 }
 
-/// The token, or the name of what is wrong with it.
+/// Returns the token, or the name of its faulty field.
 fn token(said: &Value, name: &str) -> Result<FoundToken, &'static str> {
     if said.get("name").and_then(Value::as_str) != Some(name) {
         return Err("name");
@@ -108,7 +108,7 @@ fn token(said: &Value, name: &str) -> Result<FoundToken, &'static str> {
     Ok(FoundToken { value: Secret::new(value), expires, is_revoked })
 }
 
-/// Seconds since 1970 of a date as in RFC 3339; the colon of its zone may be left out.
+/// Converts an RFC 3339 date to seconds since the epoch; the colon in the time zone may be missing.
 fn seconds_of(date: &str) -> Option<i64> {
     let (day, rest) = date.split_once(['T', 't', ' '])?;
     let (time, zone) = rest.split_at(rest.find(['Z', 'z', '+', '-'])?);
@@ -128,7 +128,7 @@ fn seconds_of(date: &str) -> Option<i64> {
     Some(if zone.starts_with('-') { utc + east } else { utc - east })
 }
 
-/// A name as one part of a path.
+/// Encodes a name as one component of a path.
 fn in_path(name: &str) -> String {
     let mut path = String::new();
     for byte in name.bytes() {

@@ -1,7 +1,7 @@
-//! Tokens of nodes that the web interface keeps (docs/protocol.md section 18): what is known of them, which are being
-//! asked for, and who waits for the answer.
+//! Tokens of nodes that the web interface manages (docs/protocol.md section 18): the known ones, the running queries,
+//! and the connections that wait for their answers.
 //!
-//! Out of scope: the call itself, and what a connection does with the [`Verdict`].
+//! Out of scope: the query itself, and the handling of the [`Verdict`] by a connection.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -12,38 +12,38 @@ use crate::model::time::{Monotonic, Now};
 use crate::wire::http::bearer_auth::TokenHash;
 
 const MODULE: &str = "proxy";
-/// How long an answer counts.
+/// How long an answer is valid.
 const FRESH: Duration = Duration::from_secs(300);
-/// How long nobody asks after a failed call.
+/// Time without queries after a failed one.
 const PAUSE: Duration = Duration::from_secs(10);
-/// When a token that was right before is asked for again while the web API fails.
+/// Time after which a token that was valid is queried again while the web API fails.
 const RETRY: Duration = Duration::from_secs(60);
-/// Calls at a time.
+/// Maximum number of simultaneous queries.
 const MAX_CALLS: usize = 4;
-/// Names that may be asked for, and connections that may wait, at a time.
+/// Maximum number of names being queried, and of waiting connections.
 const MAX_NAMES: usize = 256;
 const MAX_WAITING: usize = 1_024;
-/// Right tokens that are remembered; beyond it all are forgotten.
+/// Maximum number of remembered valid tokens; beyond it all are forgotten.
 const MAX_KNOWN: usize = 10_000;
 
-/// `NAME:VALUE` as a node shows it. Holds hashes: no `Debug`.
+/// `NAME:VALUE` as presented by a node. It holds hashes, so it has no `Debug`.
 pub struct Claim {
-    /// Its name in the web interface.
+    /// Name of the token in the web interface.
     pub name: String,
-    /// Of the value.
+    /// Hash of the value.
     pub hash: TokenHash,
-    /// Of the name, the colon and the value.
+    /// Hash of name, colon and value.
     pub whole: TokenHash,
 }
 
-/// What the web API says of a name. Holds a hash: no `Debug`.
+/// A token in the web interface. It holds a hash, so it has no `Debug`.
 #[derive(Clone, Copy)]
 pub struct WebToken {
-    /// Of its value.
+    /// Hash of the value.
     pub hash: TokenHash,
-    /// Seconds since 1970 from which on it is not valid; `None`: never.
+    /// Expiry time in seconds since the epoch; `None` if it never expires.
     pub expires: Option<i64>,
-    /// Whether it was taken back.
+    /// Whether the token was revoked.
     pub is_revoked: bool,
 }
 
@@ -53,33 +53,33 @@ impl WebToken {
     }
 }
 
-/// What is said of a claim.
+/// The result of checking a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is valid; to be checked anew at that time.
+    /// The token is valid, and must be checked again at the given time.
     Right(Monotonic),
-    /// It is unknown, has another value, has expired or was revoked.
+    /// The token is unknown, has another value, has expired or was revoked.
     Wrong,
-    /// The web API does not answer, or too many ask.
+    /// The web API does not answer, or too many queries are waiting.
     Unknown,
 }
 
-/// See the module's page.
+/// The known tokens and the queries.
 #[derive(Default)]
 pub struct WebTokens {
-    /// Valid tokens and when the web API said so.
+    /// Valid tokens, each with the time of the web API's answer.
     known: BTreeMap<String, (WebToken, Monotonic)>,
-    /// Who waits for the answer about a name.
+    /// The connections that wait for the answer about a name.
     waiting: BTreeMap<String, Vec<(ConnectionId, TokenHash)>>,
-    /// Names that no call has taken yet.
+    /// Names whose query has not started.
     queue: VecDeque<String>,
     calls: usize,
-    /// While the last call has failed: when the next may be made.
+    /// When the next query may start if the last one failed.
     failing: Option<Monotonic>,
 }
 
 impl WebTokens {
-    /// Judges a claim; `None`: [`Self::answered`] tells the connection later.
+    /// Checks a claim; `None` if [`Self::answered`] will return the verdict later.
     pub fn ask(&mut self, connection: ConnectionId, claim: &Claim, now: Now) -> Option<Verdict> {
         let fresh = self.known.get(&claim.name).map(|(_, at)| *at + FRESH).filter(|end| now.monotonic < *end);
         if let Some(end) = fresh.filter(|_| self.fits(&claim.name, claim.hash, now)) {
@@ -102,7 +102,7 @@ impl WebTokens {
         None
     }
 
-    /// The next name to ask the web API for; [`Self::answered`] ends the call.
+    /// Returns the next name to query; [`Self::answered`] ends the query.
     pub fn next_call(&mut self) -> Option<String> {
         if self.calls >= MAX_CALLS {
             return None;
@@ -112,8 +112,9 @@ impl WebTokens {
         Some(name)
     }
 
-    /// A call has ended: the token of that name, that there is none, or why nothing is known. Tells everybody who
-    /// waited, and what to write to the log: once when the web API fails, once when it answers again.
+    /// Takes the result of a query: the token of this name, that there is none, or why it is unknown. Returns the
+    /// verdicts for the waiting connections, and the log line: one when the web API begins to fail, one when it answers
+    /// again.
     pub fn answered(
         &mut self,
         name: &str,
@@ -163,12 +164,12 @@ impl WebTokens {
         }
     }
 
-    /// Whether this is the value of a valid token, as far as is known.
+    /// Whether a hash is that of a token known to be valid.
     fn fits(&self, name: &str, hash: TokenHash, now: Now) -> bool {
         self.known.get(name).is_some_and(|(token, _)| token.is_valid(now) && token.hash.is(hash))
     }
 
-    /// What was right before is right until the web API answers.
+    /// Returns the verdict without an answer: a token that was valid stays valid until the web API answers.
     fn without_answer(&self, name: &str, hash: TokenHash, now: Now) -> Verdict {
         if self.fits(name, hash, now) { Verdict::Right(now.monotonic + RETRY) } else { Verdict::Unknown }
     }

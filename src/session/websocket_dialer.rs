@@ -340,7 +340,7 @@ impl WebSocketDialer {
             // With or without TLS the central must not send anything before our request, and our request is sent before
             // the answer of the proxy is complete.
             Ok(true) if has_surplus(received) || !self.requests.is_empty() => {
-                let text = format!("{} sent bytes that nobody asked for", self.settings.shown_proxy());
+                let text = format!("{} sent unexpected bytes", self.settings.shown_proxy());
                 self.fail(text, Severity::Transient, true, now, random);
             }
             Ok(true) => self.ask(now, random),

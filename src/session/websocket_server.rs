@@ -107,7 +107,7 @@ pub struct WebSocketServer {
     wants_bytes: bool,
     /// The named token that the node presented.
     token: Option<Rc<NamedToken>>,
-    /// Where the web API knows it.
+    /// The check of the token by the web API, if it needs one.
     proof: Option<Proof>,
 }
 
@@ -343,7 +343,7 @@ impl WebSocketServer {
             self.backlog_bytes = bytes;
         } else {
             self.log_refusal(
-                &format!("a message of {bytes} bytes beside those of other nodes is too much, closed"),
+                &format!("a message of {bytes} bytes exceeds the limit of all nodes together, closed"),
                 now,
             );
             self.close(None, now);

@@ -43,11 +43,11 @@ pub enum Effect {
     Crypto(CryptoJob),
     /// Do some work on this machine; answered by `host_done`.
     Host(HostWork),
-    /// Ask the web API, by an account, for the token of a name; answered by `web_api_answered`.
+    /// Query the web API for the token of a name; answered by `web_api_answered`.
     AskWebApi {
-        /// Who asks where; `None` where the configuration has none any more.
+        /// The account to use, with its URL; `None` if it was removed from the configuration.
         account: Option<WebAccount>,
-        /// The token's name.
+        /// Name of the token.
         name: String,
     },
     /// Work on the SSH connection to a node; `attempt` identifies the connection and is passed back with every report

@@ -21,7 +21,7 @@ use super::connections::{Connection, Kind};
 use super::dialled::{Dialled, PeerKey};
 use super::{CryptoJob, Dispatch, Effect, MAX_UNSENT_BYTES, Owner};
 
-/// Maximum size in bytes of a message from a node; a Perl node sends its whole history in one message.
+/// Maximum size in bytes of a message from a node; an original node sends its whole history in one message.
 const MAX_NODE_MESSAGE_BYTES: usize = 128 << 20;
 
 pub(super) struct Link {
@@ -237,7 +237,7 @@ impl Dispatch {
             DialerOutput::Failed { token, reason } => self.send_failed(key, token, reason, now),
             DialerOutput::RunJob(ticket) => self.effects.push_back(Effect::Crypto(CryptoJob::Dial(key, ticket))),
             DialerOutput::Malformed { reason, .. } => {
-                self.log(LogLine::info("proxy", format!("{key} sent what is no message: {reason}")));
+                self.log(LogLine::info("proxy", format!("{key} sent an invalid message: {reason}")));
             }
             DialerOutput::StoreFingerprint { target, thumbprint } => {
                 self.keys.fingerprints.insert(target.clone(), thumbprint.clone());

@@ -169,7 +169,7 @@ impl Dispatch {
                     self.core.handle_input(Input::ParentMessage { kind: KIND, message }, now);
                 }
                 WebSocketDialerOutput::Malformed { reason, .. } => {
-                    self.log(LogLine::info("pullwss", format!("our central sent what is no message: {reason}")));
+                    self.log(LogLine::info("pullwss", format!("our central sent an invalid message: {reason}")));
                 }
                 WebSocketDialerOutput::Log(line) => self.log(line),
             }

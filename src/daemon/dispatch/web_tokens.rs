@@ -1,4 +1,4 @@
-//! Tokens of WebSocket nodes that the web API is asked for.
+//! Tokens of WebSocket nodes that the web API checks.
 
 use crate::model::connection::ConnectionId;
 use crate::model::time::Now;
@@ -8,7 +8,7 @@ use super::connections::{Connection, Kind};
 use super::{Dispatch, Effect, Owner};
 
 impl Dispatch {
-    /// A node shows a token that the web API may know.
+    /// Checks a node's token that the web API may know.
     pub(super) fn check_token(&mut self, connection: ConnectionId, now: Now) {
         if let Some(Connection { kind: Kind::WebSocket(node), .. }) = self.connections.get_mut(connection)
             && let Some(claim) = node.claim()
@@ -19,7 +19,8 @@ impl Dispatch {
         self.ask_web_api();
     }
 
-    /// [`Effect::AskWebApi`] is done: the token of that name, `None` where there is none, or why nothing is known.
+    /// Takes the result of [`Effect::AskWebApi`]: the token of this name, `None` if there is none, or why it is
+    /// unknown.
     pub fn web_api_answered(&mut self, name: &str, answer: Result<Option<WebToken>, String>, now: Now) {
         let (verdicts, line) = self.web_tokens.answered(name, answer, now);
         if let Some(line) = line {

@@ -119,7 +119,7 @@ impl Dispatch {
                     self.core.handle_input(Input::WebSocketMessage { client, message }, now);
                 }
                 Some(WebSocketServerOutput::Malformed { reason, .. }) => {
-                    let text = format!("{}: a node sent what is no message: {reason}", entry.peer);
+                    let text = format!("{}: a node sent an invalid message: {reason}", entry.peer);
                     self.complain(text, now);
                 }
                 Some(WebSocketServerOutput::CheckToken) => self.check_token(connection, now),

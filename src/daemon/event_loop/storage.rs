@@ -270,8 +270,9 @@ impl EventLoop {
             return;
         }
         if let Err(reason) = self.storage.store.check_identity() {
-            let text =
-                format!("{reason}: nothing is stored any more, the daemon ends; bring the file back or start anew");
+            let text = format!(
+                "{reason}: nothing can be stored any more, so the daemon ends; restore the file or restart the daemon"
+            );
             self.log.write(&LogLine::error("core", text.clone()), now.wall);
             self.storage.lost = Some(text);
         }

@@ -1,4 +1,4 @@
-//! Asks the web API for tokens of nodes, on a worker.
+//! Queries the web API for tokens of nodes, on a worker.
 
 use crate::config::web_api::WebAccount;
 use crate::edge::web_tokens;

@@ -1,4 +1,4 @@
-//! This build has no web API: its configuration names none.
+//! Replaces `web_tokens` in a build without the feature `centreon`, in which no configuration names a web API.
 
 use crate::config::web_api::WebAccount;
 use crate::model::time::Now;

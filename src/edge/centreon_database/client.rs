@@ -30,7 +30,7 @@ impl From<io::Error> for Fault {
 impl From<Malformed> for Fault {
     fn from(_: Malformed) -> Self {
         Self::Other(
-            "what answers there is no MySQL or MariaDB server that can be understood; check the port".to_owned(),
+            "the program that answers there is not a supported MySQL or MariaDB server; check the port".to_owned(),
         )
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn load(connection: &Connection, number: i64) -> Result<Stored> {
     };
     stored.warnings = warnings.lines;
     if warnings.more > 0 {
-        stored.warnings.push(format!("{} more odd rows were skipped", warnings.more));
+        stored.warnings.push(format!("{} more invalid rows were skipped", warnings.more));
     }
     Ok(stored)
 }
@@ -103,7 +103,7 @@ fn session(row: &Row<'_>) -> std::result::Result<StoredSession, &'static str> {
     let key = required(3, "its key is not hexadecimal")?;
     let iv = required(4, "its iv is missing or not hexadecimal")?;
     if !is_key(&key) || !is_iv(&iv) || routing_id.len() > 255 {
-        return Err("its identity, key or iv has an impossible length");
+        return Err("its identity, key or iv has an invalid length");
     }
     let created = column::integer(row, 1).unwrap_or(0);
     let old_key = bytes(5).flatten().filter(|key| is_key(key));
@@ -140,7 +140,7 @@ fn marks(connection: &Connection, warnings: &mut Warnings) -> Result<Vec<(NodeId
     while let Some(row) = rows.next()? {
         let text = column::text(row, 0).unwrap_or_default();
         let Ok(node) = text.parse::<NodeId>() else {
-            warnings.push(format!("gorgone_synchistory: '{:.40}' is no node id", text.escape_debug().to_string()));
+            warnings.push(format!("gorgone_synchistory: '{:.40}' is not a node id", text.escape_debug().to_string()));
             continue;
         };
         let ctime = column::real(row, 1).unwrap_or(0.0);

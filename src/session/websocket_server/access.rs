@@ -83,23 +83,23 @@ impl WebSocketAccess {
         Self { trusted_proxies, ..self }
     }
 
-    /// The same, where the web API is asked for tokens that are not among these.
+    /// Sets whether the web API is queried for unknown tokens.
     #[must_use]
     pub fn with_web_api(self, is_asked: bool) -> Self {
         Self { tokens: self.tokens.with_web_api(is_asked), ..self }
     }
 
-    /// Whether the web API is asked for a token of that name.
+    /// Whether the web API is queried for a token of this name.
     pub(super) fn asks_for(&self, name: &str) -> bool {
         self.tokens.asks_for(name)
     }
 
-    /// The web API knows a token that came from there.
+    /// Notes that the web API has confirmed a token of `peer`.
     pub(super) fn remember(&self, claim: &Claim, peer: PeerAddress) {
         self.tokens.remember((peer.network(), *claim.whole.as_bytes()));
     }
 
-    /// The web API does not know it.
+    /// Notes that the web API has rejected a token of `peer`.
     pub(super) fn note_wrong(&self, claim: &Claim, peer: PeerAddress, now: Monotonic) {
         self.tokens.note_wrong(claim, peer, now);
     }

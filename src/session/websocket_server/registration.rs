@@ -64,7 +64,7 @@ impl WebSocketServer {
         }
     }
 
-    /// Why a later REGISTERNODES may not come with the token of this connection.
+    /// Returns why a later REGISTERNODES is not allowed with the token of this connection.
     fn foreign_registration(&self, message: &Message) -> Option<String> {
         let token =
             self.token.as_deref().filter(|token| token.node.is_some() && message.action == Action::RegisterNodes)?;

@@ -13,7 +13,7 @@ use crate::wire::http::bearer_auth::{self, TokenHash};
 
 /// Maximum number of remembered addresses with a correct token; beyond it all are forgotten.
 const MAX_REMEMBERED: usize = 10_000;
-/// Bytes of a name that the web API is asked for.
+/// Maximum length in bytes of a name for which the web API is queried.
 const MAX_NAME_BYTES: usize = 255;
 
 /// A named token. It holds a hash, so it has no `Debug`.
@@ -49,7 +49,7 @@ pub(super) enum Admission {
 pub(super) struct NodeTokens {
     common: Option<TokenHash>,
     named: Vec<Rc<NamedToken>>,
-    /// Whether the web API may know others.
+    /// Whether the web API may know further tokens.
     has_web_api: bool,
     brake: RefCell<LoginBrake>,
     /// Addresses with the correct tokens that they have presented. These are admitted even if other clients at the same
@@ -92,7 +92,7 @@ impl NodeTokens {
         Admission::Granted(holder)
     }
 
-    /// A right token came from an address.
+    /// Remembers a correct token of an address.
     pub(super) fn remember(&self, login: (PeerAddress, [u8; 32])) {
         let mut remembered = self.remembered.borrow_mut();
         if remembered.len() >= MAX_REMEMBERED {
@@ -101,19 +101,19 @@ impl NodeTokens {
         remembered.insert(login);
     }
 
-    /// A token that the web API was asked for is wrong.
+    /// Notes that the web API has rejected a token.
     pub(super) fn note_wrong(&self, claim: &Claim, peer: PeerAddress, now: Monotonic) {
         self.remembered.borrow_mut().remove(&(peer.network(), *claim.whole.as_bytes()));
         self.brake.borrow_mut().note_failure(peer, now);
     }
 
-    /// Whether the web API is asked for a token of that name: not where it is one of these.
+    /// Whether the web API is queried for a token of this name, which must not be the name of a configured token.
     pub(super) fn asks_for(&self, name: &str) -> bool {
         let is_name = !matches!(name, "" | "." | "..") && name.len() <= MAX_NAME_BYTES;
         self.has_web_api && is_name && !name.contains(char::is_control) && self.named.iter().all(|own| own.name != name)
     }
 
-    /// What the web API can be asked for.
+    /// Returns the claim that the web API can check; `None` if it cannot.
     fn claim(&self, token: &[u8]) -> Option<Claim> {
         let colon = token.iter().position(|byte| *byte == b':')?;
         let (name, value) = (std::str::from_utf8(token.get(..colon)?).ok()?, token.get(colon + 1..)?);

@@ -1,5 +1,5 @@
-//! A connection whose token the web API knows: nothing of it is read before the verdict, and the token is checked again
-//! while it is connected.
+//! A connection whose token the web API checks: nothing is read before the verdict, and the token is checked again
+//! while the node is connected.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use crate::model::time::{Monotonic, Now};
 use crate::session::web_tokens::{Claim, Verdict};
 
 const UNVERIFIED: &str = "the token cannot be checked now, try again later";
-/// When a token that was right is checked again where nothing could be said of it.
+/// Time after which a token that was valid is checked again if the last check gave no verdict.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// The token of a connection, and whether it is right.
+/// The token of a connection, and whether it is valid.
 pub(super) struct Proof {
     claim: Rc<Claim>,
     is_right: bool,
-    /// When to check it again; `None` while a verdict is awaited.
+    /// When to check the token again; `None` while a verdict is awaited.
     check_at: Option<Monotonic>,
 }
 
@@ -28,7 +28,7 @@ impl WebSocketServer {
         self.proof.as_ref().map(|proof| Rc::clone(&proof.claim))
     }
 
-    /// What is said of the claim.
+    /// Handles the verdict about the claim.
     pub fn handle_verdict(&mut self, verdict: Verdict, now: Now) {
         let (Phase::Open { .. }, Some(proof)) = (&self.phase, &mut self.proof) else { return };
         let (was_right, claim) = (proof.is_right, Rc::clone(&proof.claim));
@@ -57,12 +57,12 @@ impl WebSocketServer {
         self.outputs.push_back(WebSocketServerOutput::CheckToken);
     }
 
-    /// Nothing is read: it is not known yet whether the token is right.
+    /// Whether the first verdict is awaited; until then nothing is read.
     pub(super) const fn is_verifying(&self) -> bool {
         matches!((&self.phase, &self.proof), (Phase::Open { .. }, Some(Proof { is_right: false, .. })))
     }
 
-    /// When the token has to be checked again.
+    /// When the token must be checked again.
     pub(super) fn check_at(&self) -> Option<Monotonic> {
         self.proof.as_ref().filter(|_| matches!(self.phase, Phase::Open { .. }))?.check_at
     }
@@ -76,7 +76,7 @@ impl WebSocketServer {
         }
     }
 
-    /// What to say where the first message does not come in time.
+    /// The refusal to send if the first message does not arrive in time.
     pub(super) const fn silence(&self) -> &'static str {
         if self.is_verifying() { UNVERIFIED } else { super::SILENT }
     }
