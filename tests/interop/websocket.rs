@@ -28,7 +28,7 @@ pub fn node(platform: &Platform, port: u16, lines: &[&str]) -> Plan {
 }
 
 fn start(port: u16, scenario: &str) -> Script {
-    Script::start("websocket_dialer", &[&format!("ws://127.0.0.1:{port}/"), TOKEN, scenario])
+    Script::start("websocket_node", &[&format!("ws://127.0.0.1:{port}/"), TOKEN, scenario])
 }
 
 /// A central and a node that is the scenario.
@@ -148,7 +148,7 @@ fn two_thousand_commands_reach_twenty_nodes_in_order_under_two_hundred_pongs_a_s
 
 /// Starts `websocket_server.py`, ready.
 fn python_central(port: u16, scenario: &str, path: &str) -> Script {
-    let mut script = Script::start("websocket_server", &[&port.to_string(), TOKEN, scenario, path]);
+    let mut script = Script::start("websocket_central", &[&port.to_string(), TOKEN, scenario, path]);
     assert_eq!(script.line(), "ready");
     script
 }

@@ -198,7 +198,7 @@ impl Relay<'_> {
         if question.is_some() || asks && !is_end {
             Ok(self.answer(peer, token, &failed(&text, question)))
         } else {
-            self.end_after(before, peer, token, text)
+            self.end_after(before, (peer, asks, is_end), token, text)
         }
     }
 
@@ -228,7 +228,7 @@ impl Relay<'_> {
             return Ok(self.refuse(peer, token, false));
         }
         let before = self.nodes.sent_through(token);
-        self.end_after(before, peer, token, text)
+        self.end_after(before, (peer, asks, is_end), token, text)
     }
 
     /// Ends a copy that cannot be passed on. One of its messages went to the node `before` and may have ended the token
@@ -239,13 +239,20 @@ impl Relay<'_> {
     fn end_after(
         &mut self,
         before: Option<NodeId>,
-        peer: Peer,
+        (peer, asks, is_end): (Peer, bool, bool),
         token: &Token,
         text: String,
     ) -> Result<Handled, String> {
         let data = json::message(&text);
         if before.is_some_and(|before| end_after_look(self.context, self.nodes, before, token, &data)) {
-            Ok(self.refuse(peer, token, false))
+            if !is_end {
+                return Ok(self.refuse(peer, token, false));
+            }
+            // The row comes from here. After a terminal code the sender would write one as well.
+            if let Some(client) = peer.client().filter(|client| asks || client.parent().is_none()) {
+                confirm(self.context, client, token, Code::BEGIN, "null".to_owned());
+            }
+            Ok(Handled::Later)
         } else {
             Err(text)
         }

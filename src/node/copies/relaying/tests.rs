@@ -179,3 +179,11 @@ fn that_a_sender_gives_a_copy_up_ends_nothing_however_far_it_comes() {
     assert!(!has_row(bench.give(Input::LinkDown { node: id(9), reason: "gone".to_owned() })));
     assert!(!has_row(bench.pass_seconds(400)));
 }
+
+#[test]
+fn a_relay_that_looks_before_it_ends_a_copy_tells_the_sender_that_the_end_comes_from_it() {
+    let mut bench = relay();
+    bench.request("PROCESSCOPY", "t", "8", &copy("inprogress", ""));
+    let outputs = bench.request("PROCESSCOPY", "t", "99", &copy("end", ""));
+    assert_eq!(copies(&outputs), ["client 7: [ACK] [t] 0 null"]);
+}
