@@ -146,7 +146,7 @@ fn two_thousand_commands_reach_twenty_nodes_in_order_under_two_hundred_pongs_a_s
     script.succeeds(seconds(30));
 }
 
-/// Starts `websocket_server.py`, ready.
+/// Starts `websocket_central.py`, ready.
 fn python_central(port: u16, scenario: &str, path: &str) -> Script {
     let mut script = Script::start("websocket_central", &[&port.to_string(), TOKEN, scenario, path]);
     assert_eq!(script.line(), "ready");

@@ -1,5 +1,5 @@
 """The central of a pullwss node on the Python library websockets, with the habits of a Perl one:
-websocket_server.py PORT TOKEN SCENARIO [PATH]. Prints 'ready'; status 0 when all was right."""
+websocket_central.py PORT TOKEN SCENARIO [PATH]. Prints 'ready'; status 0 when all was right."""
 import html
 import json
 import re

@@ -1,4 +1,4 @@
-"""A pullwss node on the Python library websockets: websocket_dialer.py URL TOKEN SCENARIO [CA]. Status 0 when all was right."""
+"""A pullwss node on the Python library websockets: websocket_node.py URL TOKEN SCENARIO [CA]. Status 0 when all was right."""
 import asyncio
 import html
 import html.entities
