@@ -268,7 +268,7 @@ fn api_and_websocket_share_one_port_with_tls() {
     let port = central.plan.api_port.unwrap();
     let authority: PathBuf = platform.path("ca.pem");
     let script = Script::start(
-        "websocket_dialer",
+        "websocket_node",
         &[&format!("wss://127.0.0.1:{port}/"), TOKEN, "sealed", authority.to_str().unwrap()],
     );
     script.succeeds(seconds(60));
