@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
+# Version: twisted 25.5.0 with cryptography 46.0.3, Python 3.11; client: sftp of OpenSSH 9.2.
 # Expected: the SFTP server of twisted.conch for the users of a machine (twisted.conch.unix, what `twistd conch` serves)
 #   takes a file from OpenSSH's sftp, as its documentation says.
 # Happens: the login and the subsystem work, then every operation on a name is refused, even the resolution of `.` with
 #   which sftp begins. `UnixConchUser.getHomeDir` returns a str, `SFTPServerForUnixConchUser._absPath` wants an object with
 #   `.path`; the client hears SSH_FX_FAILURE for whatever it asks.
-# Version: twisted 25.5.0 with cryptography 46.0.3, Python 3.11; client: sftp of OpenSSH 9.2.
 # Seen: sftp ends with `Need cwd`, and the server's log has
 #   AttributeError: 'str' object has no attribute 'path'
 set -u

@@ -45,7 +45,7 @@ fn a_running_command_does_not_outlive_the_daemon() {
 #[test]
 fn a_stopping_daemon_says_so_to_new_requests() {
     let platform = Platform::new();
-    let central = Daemon::start(platform.plan("central", 1).with_api().with_core("timeout: 3"));
+    let mut central = Daemon::start(platform.plan("central", 1).with_api().with_core("timeout: 3"));
     let mut client = central.client();
     // Something to wait for, so that the daemon does not stop at once.
     let started = platform.path("started");
@@ -58,6 +58,8 @@ fn a_stopping_daemon_says_so_to_new_requests() {
         message.contains("stopping").then_some((reply.json["code"].clone(), message))
     });
     assert_eq!(refusal, (json!(1), "gorgone is stopping/restarting. Cannot proceed request.".to_owned()));
+    // Its end takes the command along.
+    central.stop();
 }
 
 #[test]

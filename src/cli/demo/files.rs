@@ -229,16 +229,17 @@ pub(super) fn yaml_path(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "''"))
 }
 
-/// Returns the configuration of one daemon, which accepts the key with the thumbprint `trusted`.
-fn config(plan: &Plan, daemon: &DaemonFiles, trusted: &str) -> String {
+/// Returns the beginning of a daemon's configuration, up to its modules: it listens on `port` and accepts the keys of the
+/// entry `trusted`. A node that dials in needs no port. `made_by` is the command of the demo.
+pub(super) fn core(folder: &Path, daemon: &DaemonFiles, made_by: &str, port: Option<u16>, trusted: &str) -> String {
     let (id, name) = (daemon.id, &daemon.name);
-    let keys = plan.folder.join("keys").join(name);
+    let keys = folder.join("keys").join(name);
     let (private, public) = (yaml_path(&keys.join("rsakey.priv.pem")), yaml_path(&keys.join("rsakey.pub.pem")));
-    let database = plan.folder.join(format!("{name}.sdb")).display().to_string().replace('\'', "''");
+    let database = folder.join(format!("{name}.sdb")).display().to_string().replace('\'', "''");
     let mut text = format!(
         "\
 name: {name}
-description: made by 'stheno demo'
+description: made by '{made_by}'
 configuration:
   gorgone:
     gorgonecore:
@@ -250,20 +251,26 @@ configuration:
       gorgone_db_name: 'dbname={database}'
 "
     );
-    let listener = match daemon.kind {
-        Kind::Central => Some(plan.central_port),
-        Kind::Push => Some(plan.push_port),
-        // A node that dials in needs no port.
-        Kind::Pull | Kind::PullWss => None,
-    };
-    if let Some(port) = listener {
+    if let Some(port) = port {
         text.push_str(&format!(
             "      external_com_type: tcp\n      external_com_path: '127.0.0.1:{port}'\n      \
              authorized_clients:\n        - {{{trusted}}}\n"
         ));
     }
+    text.push_str("    modules:\n");
+    text
+}
+
+/// Returns the configuration of one daemon, which accepts the key with the thumbprint `trusted`.
+fn config(plan: &Plan, daemon: &DaemonFiles, trusted: &str) -> String {
+    let port = match daemon.kind {
+        Kind::Central => Some(plan.central_port),
+        Kind::Push => Some(plan.push_port),
+        Kind::Pull | Kind::PullWss => None,
+    };
+    let text = core(&plan.folder, daemon, "stheno demo", port, trusted);
     let roots = format!("        copy_roots: [{}]\n", yaml_path(&plan.folder));
-    format!("{text}    modules:\n{}{roots}{}", module("action"), plan.modules(daemon.kind))
+    format!("{text}{}{roots}{}", module("action"), plan.modules(daemon.kind))
 }
 
 /// Returns the central's register file.

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::super::files::{DaemonFiles, Kind, free_ports, module, own, put, yaml_path};
+use super::super::files::{DaemonFiles, Kind, core, free_ports, module, own, put, yaml_path};
 use super::mariadb::Database;
 use super::run;
 
@@ -180,39 +180,15 @@ impl Platform {
     }
 
     fn config(&self, daemon: &DaemonFiles, trusted: &str, database: &Database) -> String {
-        let (id, name) = (daemon.id, &daemon.name);
-        let keys = self.folder.join("keys").join(name);
-        let (private, public) = (yaml_path(&keys.join("rsakey.priv.pem")), yaml_path(&keys.join("rsakey.pub.pem")));
-        let history = self.folder.join(format!("{name}.sdb")).display().to_string().replace('\'', "''");
-        let mut text = format!(
-            "\
-name: {name}
-description: made by 'stheno demo --central'
-configuration:
-  gorgone:
-    gorgonecore:
-      id: {id}
-      hostname: {name}
-      privkey: {private}
-      pubkey: {public}
-      gorgone_db_type: SQLite
-      gorgone_db_name: 'dbname={history}'
-"
-        );
         let port = match daemon.kind {
             Kind::Central => Some(self.central_port),
             Kind::Push => Some(self.push_port),
             Kind::Pull | Kind::PullWss => None,
         };
-        if let Some(port) = port {
-            text.push_str(&format!(
-                "      external_com_type: tcp\n      external_com_path: '127.0.0.1:{port}'\n      \
-                 authorized_clients:\n        - {{{trusted}}}\n"
-            ));
-        }
+        let mut text = core(&self.folder, daemon, "stheno demo --central", port, trusted);
         let path = format!("PATH={}:/usr/bin:/bin", self.folder.join("bin").display()).replace('\'', "''");
         text.push_str(&format!(
-            "    modules:\n{}        copy_roots: [{}]\n        environment: ['{path}']\n{}",
+            "{}        copy_roots: [{}]\n        environment: ['{path}']\n{}",
             module("action"),
             yaml_path(&self.folder),
             module("engine")
