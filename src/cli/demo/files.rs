@@ -229,8 +229,8 @@ pub(super) fn yaml_path(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "''"))
 }
 
-/// Returns the beginning of a daemon's configuration, up to its modules: it listens on `port` and accepts the keys of the
-/// entry `trusted`. A node that dials in needs no port. `made_by` is the command of the demo.
+/// Returns the beginning of a daemon's configuration, up to its modules: it listens on `port` and accepts the key of
+/// the entry `trusted`. A node that dials in needs no port. `made_by` is the command of the demo.
 pub(super) fn core(folder: &Path, daemon: &DaemonFiles, made_by: &str, port: Option<u16>, trusted: &str) -> String {
     let (id, name) = (daemon.id, &daemon.name);
     let keys = folder.join("keys").join(name);
