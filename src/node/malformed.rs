@@ -4,8 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::model::action::Action;
 use crate::model::connection::ClientId;
+use crate::model::log::LogLine;
 use crate::model::time::Monotonic;
+
+use super::context::Context;
+use super::peer::{Handled, Peer};
 
 /// Minimum time between two lines about a client.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -26,8 +31,24 @@ struct Said {
 }
 
 impl MalformedLog {
+    /// Notes a malformed message.
+    pub(super) fn note(&mut self, context: &mut Context, client: ClientId, reason: &str) {
+        if let Some(line) = self.line(client, reason, context.now.monotonic) {
+            context.log(LogLine::warning("core", line));
+        }
+    }
+
+    /// Handles an answer of a node from a client that has not registered as one.
+    pub(super) fn answer_of_no_node(&mut self, context: &mut Context, peer: Peer, action: &Action) -> Handled {
+        if let Some(client) = peer.client() {
+            let reason = format!("{} of a client that has not registered as a node: ignored", action.as_str());
+            self.note(context, client, &reason);
+        }
+        Handled::accepted()
+    }
+
     /// Returns the line about one more message, unless there was one about the client a moment ago.
-    pub(super) fn line(&mut self, client: ClientId, reason: &str, now: Monotonic) -> Option<String> {
+    fn line(&mut self, client: ClientId, reason: &str, now: Monotonic) -> Option<String> {
         let mut hidden = 0;
         if let Some(said) = self.clients.get_mut(&client) {
             if now.since(said.at) < PERIOD {
