@@ -2,9 +2,8 @@
 
 use serde_json::Value;
 
-use crate::model::action::Action;
+use crate::model::action::{Action, Module};
 use crate::model::code::Code;
-use crate::model::module::Module;
 
 use super::context::Context;
 use super::copies::Copies;

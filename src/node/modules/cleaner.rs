@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::model::action::Module;
 use crate::model::history::StoreChange;
-use crate::model::module::Module;
 
 use crate::node::context::Context;
 use crate::node::timers::Timer;

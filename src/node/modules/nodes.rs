@@ -86,7 +86,7 @@ impl NodesModule {
     }
 
     /// Handles CENTREONNODESSYNC.
-    pub(in crate::node) fn sync(&mut self, context: &mut Context, token: &Token) -> Handled {
+    pub(in crate::node) fn request(&mut self, context: &mut Context, token: &Token) -> Handled {
         context.row(token, Code::BEGIN, json::message("action nodesresync proceed"));
         if self.waiting.len() >= WAITING_MAX {
             context.fail(token, "too many requests wait for the database, try again later");
