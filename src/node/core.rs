@@ -13,13 +13,8 @@ mod passing_on;
 mod requests;
 mod stopping;
 
-use crate::node::peer::Peer;
-use std::time::Duration;
-
-use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::ParentKind;
-use crate::model::module::Module;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::registration::RegistrationSource;
@@ -43,12 +38,12 @@ use super::modules::action::Commands;
 use super::modules::cleaner;
 use super::modules::cron::Cron;
 use super::modules::engine::Engine;
-use super::modules::legacycmd::{LegacyCmd, Outgoing};
+use super::modules::legacycmd::LegacyCmd;
 use super::modules::nodes::NodesModule;
 use super::modules::statistics::Statistics;
 use super::nodes::Nodes;
-use super::nodes::node::{Link, Node};
 use super::output::{Output, ReceiptId};
+use super::peer::{Handled, OwnRequest, Peer};
 use super::put_logs::PutLogs;
 use super::ssh::SshHosts;
 use super::subscribers::Subscribers;
@@ -111,18 +106,12 @@ impl Core {
             malformed: MalformedLog::default(),
             put_logs: PutLogs::default(),
         };
-        let cleaner = Module::DbCleaner;
-        if !core.context.is_loaded(cleaner) {
-            core.context.options.loaded.insert(cleaner.name().to_owned(), cleaner.package().to_owned());
-        }
         core.context.write(NewRow::without_token(Code::STARTED, json::message("gorgoned is starting...")));
         let nodes = std::mem::take(&mut core.context.options.nodes);
         core.nodes.apply_registrations(&mut core.context, RegistrationSource::File, nodes);
         core.legacy.start(&mut core.context, restored.legacy, &restored.open_tokens);
         core.nodes.restore_open_tokens(&mut core.context, restored.open_tokens, |token| core.legacy.keeps(token));
-        if let Some(proxy) = &core.context.options.proxy {
-            core.context.timers.set(Timer::SyncAll, now.monotonic + proxy.sync_time.max(Duration::from_secs(1)));
-        }
+        asking::start(&mut core.context);
         cleaner::start(&mut core.context);
         core.cron.start_cron(&mut core.context);
         core.nodes_module.start(&mut core.context);
@@ -239,11 +228,7 @@ impl Core {
             Timer::Sink(token) => self.copies.receiving.timer_due(&mut self.context, &token),
             Timer::Call(call) => self.api().waited(call),
             Timer::Poll(target) => self.api().poll_due(target),
-            Timer::SyncAll => {
-                asking::sync_all(&mut self.context, &mut self.nodes);
-                let period = self.context.proxy_settings().sync_time.max(Duration::from_secs(1));
-                self.context.timers.set(Timer::SyncAll, self.context.now.monotonic + period);
-            }
+            Timer::SyncAll => asking::sync_due(&mut self.context, &mut self.nodes),
             Timer::Cron => {
                 self.cron.look_at_clock(&mut self.context);
                 self.run_jobs();
@@ -267,11 +252,17 @@ impl Core {
         self.check_stopped();
     }
 
+    /// Runs a request of one of the rooms.
+    fn run(&mut self, OwnRequest { action, token, target, data }: OwnRequest) -> Handled {
+        self.request(Peer::Ourselves, action, &token, &target, data)
+    }
+
     /// Runs the jobs of `cron` that are due.
     fn run_jobs(&mut self) {
-        while let Some(run) = self.cron.next_due() {
-            let handled = self.request(Peer::Ourselves, run.action, &run.token, &run.target, run.data);
-            self.cron.job_started(&mut self.context, &run.token, run.is_here, &handled);
+        while let Some(job) = self.cron.next_due() {
+            let token = job.token.clone();
+            let handled = self.run(job);
+            self.cron.job_started(&mut self.context, &token, &handled);
         }
     }
 
@@ -280,15 +271,14 @@ impl Core {
     fn run_listener_events(&mut self) {
         for _ in 0..PENDING_MAX {
             let Some(event) = self.listeners.next_event(&mut self.context, &mut self.statistics) else { return };
-            self.request(Peer::Ourselves, event.action, &event.token, "", event.data);
+            self.run(event);
         }
     }
 
     /// Sends nodes the commands that print their statistics.
     fn collect_statistics(&mut self) {
-        while let Some(run) = self.statistics.next_due() {
-            let target = run.target.to_string();
-            self.request(Peer::Ourselves, Action::Command, &run.token, &target, run.data);
+        while let Some(command) = self.statistics.next_due() {
+            self.run(command);
         }
     }
 
@@ -321,10 +311,7 @@ impl Core {
         }
         while let Some(ended) = self.context.journal.next_ended() {
             self.nodes.owed_token_ended(&ended);
-            if let Some(line) = self.cron.complaint(&ended) {
-                self.context.log(line);
-            }
-            self.cron.token_ended(&ended.token);
+            self.cron.token_ended(&mut self.context, &ended);
             self.legacy.token_ended(&mut self.context, &ended);
             self.copies.sender(&mut self.context, &mut self.nodes).token_ended(&ended.token);
             self.api().token_ended(&ended.token);
@@ -338,57 +325,19 @@ impl Core {
         while let Some(token) = self.context.journal.next_confirmed() {
             self.legacy.confirmed(&mut self.context, token.as_str());
         }
-        if self.legacy.take_imported() && self.context.options.pollers.is_some() {
-            self.nodes_module.read(&mut self.context);
+        if self.legacy.take_imported() {
+            self.nodes_module.start(&mut self.context);
         }
     }
 
     /// Handles [`Timer::Orders`]: sends the orders of Centreon Web to the nodes that can be reached.
     fn run_orders(&mut self) {
         self.legacy.look_again(&mut self.context);
-        let mut left = LegacyCmd::SEND_MAX;
-        while left > 0
-            && !self.context.is_stopping()
-            && let Some(target) = self.legacy.ready()
-        {
-            left -= 1;
-            if !self.can_send_orders(&target) {
-                self.legacy.block(&target);
-                continue;
-            }
-            let Some(order) = self.legacy.next(&mut self.context, &target) else { continue };
-            if order.is_unsure && self.may_have_begun(&order) {
-                let text = "the daemon was restarted while this was being done: it may have been done";
-                self.context.fail(&order.token, text);
-                continue;
-            }
-            let handled = self.request(Peer::Ourselves, order.action, &order.token, &order.target, order.data);
-            self.legacy.handed_over(&mut self.context, &order.token, &handled);
+        while let Some(order) = self.legacy.next_due(&mut self.context, &self.nodes, &self.taken_tokens) {
+            let token = order.token.clone();
+            let handled = self.run(order);
+            self.legacy.handed_over(&mut self.context, &token, &handled);
         }
-        self.legacy.send_later(&mut self.context);
-    }
-
-    /// Returns whether a node can be reached now and no lost messages to it are being looked for.
-    fn can_send_orders(&self, target: &str) -> bool {
-        if target.is_empty() || self.context.is_own(target) {
-            return true;
-        }
-        let Ok(route) = self.nodes.route_to(&self.context, target) else { return false };
-        self.nodes.get(route.through).is_some_and(|node| {
-            let is_up = node.is_ssh_host() || node.link == Link::Up;
-            is_up && node.reachable().is_ok() && !node.owed.has_unsettled()
-        })
-    }
-
-    /// Returns whether an earlier run may have begun with an order that was not handed to a node, but run here or on a
-    /// host by SSH. A copy may be repeated.
-    fn may_have_begun(&self, order: &Outgoing) -> bool {
-        if order.target.is_empty() || self.context.is_own(&order.target) {
-            return self.taken_tokens.has(&order.token);
-        }
-        let node = order.target.parse().ok().and_then(|id| self.nodes.get(id));
-        let is_ssh = node.is_some_and(Node::is_ssh_host);
-        is_ssh && order.action != Action::RemoteCopy
     }
 
     fn stored(&mut self, receipt: ReceiptId, stored: bool) {

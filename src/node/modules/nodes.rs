@@ -69,7 +69,7 @@ pub(in crate::node) struct NodesModule {
 }
 
 impl NodesModule {
-    /// Starts the module if it is loaded.
+    /// Reads the database if the module is loaded.
     pub(in crate::node) fn start(&mut self, context: &mut Context) {
         if context.options.pollers.is_some() {
             self.read(context);

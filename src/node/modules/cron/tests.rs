@@ -240,10 +240,10 @@ fn a_run_that_fails_at_once_is_not_forgotten_before_it_is_told() {
     let Core { cron, context, .. } = &mut bench.core;
     cron.running.insert("t".to_owned(), "bad".to_owned());
     context.fail(&token, "expected array, found 'HASH'");
-    cron.job_started(context, &token, true, &Handled::accepted());
+    cron.job_started(context, &token, &Handled::accepted());
     assert!(cron.running.contains_key("t"));
     // Nothing is written, so nothing is awaited.
     cron.running.insert("silent".to_owned(), "silent".to_owned());
-    cron.job_started(context, &Token::parse("silent").unwrap(), true, &Handled::accepted());
+    cron.job_started(context, &Token::parse("silent").unwrap(), &Handled::accepted());
     assert!(!cron.running.contains_key("silent"));
 }
