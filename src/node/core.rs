@@ -326,7 +326,7 @@ impl Core {
             }
             self.cron.token_ended(&ended.token);
             self.legacy.token_ended(&mut self.context, &ended);
-            self.copies.sender(&mut self.context, &mut self.nodes).token_ended(&ended.token);
+            self.copies.token_ended(&mut self.context, &mut self.nodes, &ended.token);
             self.api().token_ended(&ended.token);
             if !ended.of_node {
                 self.subscribers.tell_subscribers(&mut self.context, false);
