@@ -9,13 +9,12 @@ mod relaying;
 pub(super) mod request;
 mod sending;
 
-use crate::model::action::Action;
+use crate::model::action::{Action, Also};
 use crate::model::code::Code;
 use crate::model::copy::SourceId;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::actions::{self, Also};
 use super::context::Context;
 use super::nodes::Nodes;
 use super::ssh::SshHosts;
@@ -87,7 +86,7 @@ impl Copies {
             Some(node) => self.is_copying_to(ssh, node, None),
             None => self.receiving.is_ending(),
         };
-        actions::is(action, Also::AfterCopies) && is_copying()
+        action.is(Also::AfterCopies) && is_copying()
     }
 
     /// Holds a command back. Returns `false` if there is no room.
