@@ -303,7 +303,7 @@ impl Core {
             self.nodes.owed_token_ended(&ended);
             self.modules.cron.token_ended(&mut self.context, &ended);
             self.modules.legacycmd.token_ended(&mut self.context, &ended);
-            self.copies.sender(&mut self.context, &mut self.nodes).token_ended(&ended.token);
+            self.copies.token_ended(&mut self.context, &mut self.nodes, &ended.token);
             self.api().token_ended(&ended.token);
             if !ended.of_node {
                 self.subscribers.tell_subscribers(&mut self.context, false);

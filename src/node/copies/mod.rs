@@ -62,6 +62,12 @@ impl Copies {
             || self.relay(context, nodes).confirmed(id, token, code, data)
     }
 
+    /// Notes that a token has its last row, whoever wrote it.
+    pub fn token_ended(&mut self, context: &mut Context, nodes: &mut Nodes, token: &str) {
+        self.sender(context, nodes).token_ended(token);
+        self.relaying.token_ended(token);
+    }
+
     /// Handles the loss of a link.
     pub fn link_down(&mut self, context: &mut Context, nodes: &mut Nodes, id: NodeId) {
         self.sender(context, nodes).link_down(id);
