@@ -53,9 +53,9 @@ pub(super) enum Command {
         /// Thumbprint of the key to trust; `None` forgets the known key.
         thumbprint: Option<String>,
     },
-    /// `copy SOURCE NODE:DESTINATION`: copy a file or directory to a node.
+    /// `copy SOURCE NODES:DESTINATION`: copy a file or directory to nodes.
     Copy(CopyOptions),
-    /// `exec NODE -- COMMAND`: run a command on a node.
+    /// `exec NODES -- COMMAND`: run a command on nodes.
     Exec(ExecOptions),
     /// `demo`: run a demonstration platform.
     Demo(DemoOptions),
@@ -340,6 +340,7 @@ pub(super) fn text(error: lexopt::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::targets::Targets;
     use super::*;
 
     fn parse(line: &str) -> Result<Command, String> {
@@ -400,24 +401,30 @@ mod tests {
         assert_eq!(parse("demo --keep --ssh --once --nodes b --central=a"), Ok(Command::Demo(all)));
         let exec = ExecOptions {
             config: "c".into(),
-            node: 2,
+            targets: Targets::parse("2").unwrap(),
             command: "ls --all -l".to_owned(),
             timeout_seconds: Some(5),
+            at_once: 10,
+            by_node: false,
             json: true,
         };
         assert_eq!(parse("exec --config c --json --timeout 5 2 -- ls --all -l"), Ok(Command::Exec(exec)));
         let copy = CopyOptions {
             config: "c".into(),
             source: "/etc/hosts".into(),
-            node: 2,
+            targets: Targets::parse("2,all").unwrap(),
             destination: "/tmp/a:b".to_owned(),
             cache_dir: "/tmp".to_owned(),
             owner: Some("root".to_owned()),
             group: None,
             mode: Some("0644".to_owned()),
+            at_once: 3,
             json: false,
         };
-        assert_eq!(parse("copy --config c --owner root --mode 0644 /etc/hosts 2:/tmp/a:b"), Ok(Command::Copy(copy)));
+        assert_eq!(
+            parse("copy --config c --at-once 3 --owner root --mode 0644 /etc/hosts 2,all:/tmp/a:b"),
+            Ok(Command::Copy(copy))
+        );
         let key = |thumbprint| Ok(Command::NodeKey { config: "c".into(), node: 2, thumbprint });
         assert_eq!(parse("keys forget --config c 2"), key(None));
         assert_eq!(parse("keys trust 2 abc --config c"), key(Some("abc".to_owned())));
@@ -481,6 +488,8 @@ mod tests {
             ("copy --config c --mode rw a 2:b", "--mode is 'rw'; allowed: one to four octal digits"),
             ("exec --config c 2 --", "needs --config FILE NODE -- COMMAND"),
             ("exec --config c two -- id", "'two' is no node"),
+            ("exec --config c 2,,3 -- id", "'2,,3' has an empty place"),
+            ("exec --config c --at-once 0 2 -- id", "--at-once is '0'; allowed: 1 to 100 nodes"),
             ("exec --config c 0 -- id", "'0' is no node: give its id, a whole number from 1 on"),
             ("exec --config c --timeout 0 2 -- id", "--timeout is '0'; allowed: 1 to 86400 seconds"),
             ("completions", "needs the name of a shell: bash, zsh, fish"),
