@@ -222,8 +222,8 @@ Examples:
 const EXEC: &str = "\
 Usage: stheno exec --config FILE [OPTIONS] NODES -- COMMAND
 
-Asks the running daemon of FILE, through its REST API, to run COMMAND in a shell on NODES, and prints what it says: while
-it runs where the node is one of ours, else when it has ended. NODES is the id of a node (the daemon's own id for
+Asks the running daemon of FILE, through its REST API, to run COMMAND in a shell on NODES, and prints what it says:
+while it runs where the node is one of ours, else when it has ended. NODES is the id of a node (the daemon's own id for
 itself), several with commas between them (2,3,5), or 'all': every node that the daemon knows, also behind relays, but
 not the daemon itself. The words behind '--' are joined with blanks, as ssh does. Ctrl-C ends the waiting, not the
 command. After 2 s without a sign of a node it says what it waits for; after 16 s it ends.
