@@ -51,6 +51,7 @@ use super::nodes::node::{Link, Node};
 use super::output::{Output, ReceiptId};
 use super::put_logs::PutLogs;
 use super::ssh::SshHosts;
+use super::status::Status;
 use super::subscribers::Subscribers;
 use super::sync::{SyncRoom, Syncs, asking};
 use super::taken_tokens::TakenTokens;
@@ -80,6 +81,7 @@ pub struct Core {
     engine: Engine,
     malformed: MalformedLog,
     put_logs: PutLogs,
+    status: Status,
 }
 
 impl Core {
@@ -88,6 +90,7 @@ impl Core {
     pub fn new(options: CoreOptions, restored: Restored, random: Box<dyn Random>, now: Now) -> Self {
         let mut context = Context::new(options, random, now, restored.newest_ctime);
         context.own_history = restored.origins.own;
+        let status = Status::new(&context);
         let mut core = Self {
             context,
             nodes: Nodes::new(restored.marks, now.wall),
@@ -110,6 +113,7 @@ impl Core {
             engine: Engine::default(),
             malformed: MalformedLog::default(),
             put_logs: PutLogs::default(),
+            status,
         };
         let cleaner = Module::DbCleaner;
         if !core.context.is_loaded(cleaner) {
@@ -320,6 +324,7 @@ impl Core {
             self.copies.sender(&mut self.context, &mut self.nodes).synced(node);
         }
         while let Some(ended) = self.context.journal.next_ended() {
+            self.status.ended(&ended, self.nodes.target_of(&ended.token), self.context.now);
             self.nodes.owed_token_ended(&ended);
             if let Some(line) = self.cron.complaint(&ended) {
                 self.context.log(line);

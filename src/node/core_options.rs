@@ -57,6 +57,8 @@ pub struct CoreOptions {
     pub has_statistics: bool,
     /// Retention times of the history and of sessions.
     pub cleaner: CleanerSettings,
+    /// Returns the memory in use in bytes; `None` if the system does not say.
+    pub memory: fn() -> Option<u64>,
     /// Every loaded package by module name.
     pub loaded: BTreeMap<String, String>,
 }
@@ -86,6 +88,7 @@ impl CoreOptions {
             legacycmd: modules.legacycmd.clone(),
             has_statistics: modules.statistics.is_some(),
             cleaner: modules.dbcleaner,
+            memory: || None,
             loaded: modules.loaded.clone(),
         }
     }

@@ -29,3 +29,4 @@ mod routes;
 mod service;
 mod shared_limits;
 mod startup;
+mod status;

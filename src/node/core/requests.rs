@@ -82,6 +82,9 @@ impl Core {
             return self.context.refuse_unknown(&action, token);
         }
         self.counters.count(if peer == Peer::Ourselves { Way::Internal } else { Way::External }, &action);
+        if action == Action::Command {
+            self.status.command_begins(token, self.context.now);
+        }
         if self.context.is_stopping() && action == Action::ProcessCopy {
             // This does not end the copy: its sender notices the lost connection, and a sender of our own kind resumes
             // afterwards.
@@ -176,7 +179,7 @@ impl Core {
         if let Some(client) = peer.client() {
             self.subscribers.pinged(client, self.context.now.monotonic);
         }
-        Handled::Reply(Action::Pong, Code::BEGIN, self.nodes.pong_text(&self.context))
+        Handled::Reply(Action::Pong, Code::BEGIN, self.nodes.pong_text(&self.context, self.commands.load().running))
     }
 
     /// Stops the work of a module. Only `action` runs anything that can be stopped.
@@ -263,6 +266,10 @@ impl Core {
                 Some(api::answer_of(handled, self.context.is_stopping()))
             }
             Plan::Start(started) => self.start_for_call(started),
+            Plan::Report(form) => {
+                let load = self.commands.load();
+                self.status.report(&mut self.context, &self.nodes, load, (id, call, form))
+            }
         };
         if let Some(answer) = answer {
             self.context.output(Output::Answer { call: id, answer });
