@@ -6,6 +6,7 @@ pub(in crate::node) mod constatus;
 pub(in crate::node) mod dial_in;
 #[cfg(feature = "status")]
 mod facts;
+mod handing_on;
 mod keys;
 mod links;
 mod liveness;
