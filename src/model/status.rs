@@ -116,7 +116,7 @@ pub const BUCKETS_MICROS: [u64; 15] = [
 /// Durations, counted by their length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
-    /// Number of durations up to each of [`BUCKETS_MICROS`] and above the bound before it; the last one counts longer ones.
+    /// Number of durations up to each of [`BUCKETS_MICROS`] and above the bound before it; the last counts longer ones.
     pub counts: [u64; BUCKETS_MICROS.len() + 1],
     /// Sum of all durations in microseconds.
     pub sum_micros: u64,

@@ -2,8 +2,8 @@
 
 use crate::model::token::Token;
 
-/// Time of acceptance of COMMANDs, found by token. Fixed in size: a newer token may take the place of an older one, whose
-/// duration is then not counted.
+/// Time of acceptance of COMMANDs, found by token. Fixed in size: a newer token may take the place of an older one,
+/// whose duration is then not counted.
 #[derive(Debug, Default)]
 pub(super) struct Begun {
     slots: Box<[(u64, u64)]>,
