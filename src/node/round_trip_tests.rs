@@ -4,7 +4,7 @@
 use crate::model::host_work::{HostDone, HostWork};
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::config::settings::PullWssSettings;
+use crate::config::modules::dial_in::PullWssSettings;
 use crate::model::api::{ApiCall, CallId, Method};
 use crate::model::code::Code;
 use crate::model::command::{CommandEnd, CommandOutcome, OutputCut};

@@ -3,7 +3,10 @@
 use crate::model::host_work::{HostDone, HostWork, QueryId};
 use std::time::Duration;
 
-use crate::config::settings::{ActionSettings, CleanerSettings, ProxySettings, PullSettings, PullWssSettings};
+use crate::config::modules::action::ActionSettings;
+use crate::config::modules::dbcleaner::CleanerSettings;
+use crate::config::modules::dial_in::{PullSettings, PullWssSettings};
+use crate::config::modules::proxy::ProxySettings;
 use crate::model::action::Action;
 use crate::model::api::{ApiCall, CallId, Method};
 use crate::model::code::Code;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::config::settings::{HttpSettings, HttpUser, Subnet};
+use crate::config::modules::httpserver::{HttpSettings, HttpUser};
+use crate::config::settings::Subnet;
 use crate::model::api::{ApiAnswer, ApiCall, CallId};
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::time::Now;

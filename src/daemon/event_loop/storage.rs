@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mio::{Interest, Registry};
 
-use crate::config::settings::Config;
+use crate::config::Config;
 use crate::daemon::dispatch::{Batch, CryptoOutcome, Restored};
 use crate::edge::child_process::ChildProcess;
 use crate::edge::history_store::{self, HistoryStore, StoreErrorKind, StoreOptions};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::config::Config;
 use crate::config::allow_list::AllowList;
 use crate::config::database::DatabaseSettings;
-use crate::config::settings::Config;
 use crate::daemon::dispatch::CryptoJob;
 use crate::edge::centreon_database;
 use crate::edge::command_pipe;
@@ -67,7 +67,7 @@ pub(super) struct Host {
     pollers: Option<DatabaseSettings>,
     /// Settings of the module `statistics`, if loaded.
     #[cfg(feature = "centreon")]
-    pub(super) statistics: Option<crate::config::statistics::StatisticsSettings>,
+    pub(super) statistics: Option<crate::config::modules::statistics::StatisticsSettings>,
     /// Of the web API.
     #[cfg(feature = "centreon")]
     pub(super) web_login: Arc<crate::edge::web_tokens::WebLogin>,

@@ -32,7 +32,7 @@ pub(in crate::node) mod wanted;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::config::settings::ProxySettings;
+use crate::config::modules::proxy::ProxySettings;
 use crate::model::action::Action;
 use crate::model::connection::ClientId;
 use crate::model::history::SyncMark;
