@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::config::settings::ProxySettings;
+use crate::config::modules::proxy::ProxySettings;
 use crate::model::action::{Action, Module};
 use crate::model::broken::{self, Fault};
 use crate::model::code::Code;

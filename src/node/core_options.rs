@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::database::NodesSettings;
+use crate::config::Config;
 use crate::config::delegate::DelegateSettings;
-use crate::config::legacy::LegacySettings;
-use crate::config::settings::{
-    ActionSettings, CleanerSettings, Config, CronJob, EngineSettings, FingerprintMode, ProxySettings, PullSettings,
-    PullWssSettings,
-};
+use crate::config::modules::action::ActionSettings;
+use crate::config::modules::cron::CronJob;
+use crate::config::modules::dbcleaner::CleanerSettings;
+use crate::config::modules::dial_in::{PullSettings, PullWssSettings};
+use crate::config::modules::engine::EngineSettings;
+use crate::config::modules::legacycmd::LegacySettings;
+use crate::config::modules::nodes::NodesSettings;
+use crate::config::modules::proxy::ProxySettings;
+use crate::config::settings::FingerprintMode;
 use crate::model::history::{Origins, SyncMark};
 use crate::model::legacy::LegacyStored;
 use crate::model::node_id::NodeId;
@@ -57,6 +61,8 @@ pub struct CoreOptions {
     pub has_statistics: bool,
     /// Retention times of the history and of sessions.
     pub cleaner: CleanerSettings,
+    /// Returns the memory in use in bytes; `None` if the system does not say.
+    pub memory: fn() -> Option<u64>,
     /// Every loaded package by module name.
     pub loaded: BTreeMap<String, String>,
 }
@@ -85,7 +91,8 @@ impl CoreOptions {
             pollers: modules.nodes.clone(),
             legacycmd: modules.legacycmd.clone(),
             has_statistics: modules.statistics.is_some(),
-            cleaner: modules.dbcleaner,
+            memory: || None,
+            cleaner: modules.dbcleaner.unwrap_or_default(),
             loaded: modules.loaded.clone(),
         }
     }

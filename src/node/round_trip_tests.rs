@@ -4,7 +4,7 @@
 use crate::model::host_work::{HostDone, HostWork};
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::config::settings::PullWssSettings;
+use crate::config::modules::dial_in::PullWssSettings;
 use crate::model::api::{ApiCall, CallId, Method};
 use crate::model::code::Code;
 use crate::model::command::{CommandEnd, CommandOutcome, OutputCut};
@@ -297,6 +297,8 @@ impl World {
 
     fn command(&mut self, number: u64, log_wait_micros: u64) {
         let call = ApiCall {
+            below_api: true,
+            wishes: Default::default(),
             method: Method::Post,
             path: ["nodes", "2", "core", "action", "command"].map(str::to_owned).to_vec(),
             query: vec![("log_wait".to_owned(), log_wait_micros.to_string())],

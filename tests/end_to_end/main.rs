@@ -30,4 +30,5 @@ mod routes;
 mod service;
 mod shared_limits;
 mod startup;
+mod status;
 mod subcommand;

@@ -13,7 +13,7 @@ use crate::node::context::Context;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::config::settings::CronJob;
+use crate::config::modules::cron::CronJob;
 use crate::model::action::{Action, Module};
 use crate::model::log::LogLine;
 use crate::model::text::quoted;

@@ -1,4 +1,4 @@
-use crate::config::settings::ProxySettings;
+use crate::config::modules::proxy::ProxySettings;
 use crate::model::connection::ClientId;
 use crate::model::registration::{NodeKind, Registration, Subnode};
 use crate::model::token::Token;

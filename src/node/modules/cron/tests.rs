@@ -1,6 +1,6 @@
 //! The clock of the tests begins at 16:06:40 universal time.
 
-use crate::config::settings::CronJob;
+use crate::config::modules::cron::CronJob;
 use crate::model::api::Method;
 use crate::model::cron_expression::CronExpression;
 use crate::model::token::Token;

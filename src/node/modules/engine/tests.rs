@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::config::settings::EngineSettings;
+use crate::config::modules::engine::EngineSettings;
 use crate::model::work::{PipeReport, WorkOutcome};
 
 use crate::node::input::Input;

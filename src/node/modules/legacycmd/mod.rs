@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::config::legacy::LegacySettings;
+use crate::config::modules::legacycmd::LegacySettings;
 use crate::model::history::StoreChange;
 use crate::model::legacy::{LegacyChange, LegacyDone, LegacyStored, LegacyWork, StoredOrder};
 use crate::model::log::LogLine;

@@ -1,5 +1,6 @@
 use super::*;
-use crate::config::database::{DatabasePlace, DatabaseSettings, NodesSettings, Secret};
+use crate::config::database::{DatabasePlace, DatabaseSettings, Secret};
+use crate::config::modules::nodes::NodesSettings;
 use crate::model::api::Method;
 use crate::model::connection::ClientId;
 use crate::model::host_work::HostDone;

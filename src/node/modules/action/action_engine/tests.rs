@@ -1,5 +1,5 @@
 use crate::config::allow_list::AllowList;
-use crate::config::settings::CommandList;
+use crate::config::modules::action::CommandList;
 use crate::model::command::{CommandEnd, OutputCut};
 use crate::model::work::{CommandCheck, PluginsRead, WorkOutcome};
 

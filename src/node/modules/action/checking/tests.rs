@@ -1,5 +1,5 @@
 use crate::config::allow_list::AllowList;
-use crate::config::settings::CommandList;
+use crate::config::modules::action::CommandList;
 use crate::model::api::Method;
 use crate::model::host_work::HostDone;
 use crate::model::work::{CommandCheck, WorkOutcome};
