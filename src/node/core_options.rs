@@ -34,6 +34,8 @@ pub struct CoreOptions {
     pub modules: Modules,
     /// The local time zone, for `cron`.
     pub time_zone: TimeZone,
+    /// Returns the memory in use in bytes; `None` if the system does not say.
+    pub memory: fn() -> Option<u64>,
 }
 
 impl CoreOptions {
@@ -53,6 +55,7 @@ impl CoreOptions {
             nodes: nodes.unwrap_or_default(),
             modules,
             time_zone: TimeZone::utc(),
+            memory: || None,
         }
     }
 }

@@ -299,6 +299,8 @@ impl World {
 
     fn command(&mut self, number: u64, log_wait_micros: u64) {
         let call = ApiCall {
+            below_api: true,
+            wishes: Default::default(),
             method: Method::Post,
             path: ["nodes", "2", "core", "action", "command"].map(str::to_owned).to_vec(),
             query: vec![("log_wait".to_owned(), log_wait_micros.to_string())],

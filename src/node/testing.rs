@@ -19,6 +19,7 @@ use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::registration::{NodeKind, Registration, RegistrationSource};
 use crate::model::ssh::{SshTarget, SshTask, UploadSource};
+use crate::model::status::NodeFacts;
 use crate::model::time::{Monotonic, Now, WallTime};
 use crate::model::time_zone::TimeZone;
 use crate::model::token::Token;
@@ -109,6 +110,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
             ..Modules::default()
         },
         time_zone: TimeZone::utc(),
+        memory: || Some(4_096),
     }
 }
 
@@ -257,6 +259,8 @@ impl Bench {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let call = ApiCall {
+            below_api: true,
+            wishes: Default::default(),
             method,
             path: path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
             query: pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
@@ -423,6 +427,11 @@ pub fn describe(output: &Output) -> String {
             }
             Work::Legacy(work) => format!("work {} {work:?}", id.0),
             Work::Statistics(work) => format!("work {} {work:?}", id.0),
+            Work::Report(order) => {
+                let node = |node: &NodeFacts| format!(" {}={}", node.id, node.state.as_str());
+                let nodes: String = order.overview.nodes.iter().map(node).collect();
+                format!("work {} report {:?} {}{nodes}", id.0, order.form, order.overview.revision())
+            }
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },
         Output::Host(HostWork::KillCommand(command)) => format!("kill {}", command.0),

@@ -228,6 +228,7 @@ impl Machine {
         self.stopping = false;
         let config = self.config.clone();
         let surroundings = Surroundings {
+            memory: || None,
             core_random: Box::new(Seeded(random.next())),
             session_random: Box::new(random),
             debug: std::env::var("TRACE").is_ok(),

@@ -145,6 +145,24 @@ impl Storage {
         is_free && history_store::has_room(&self.path)
     }
 
+    /// Path of the database.
+    #[cfg(feature = "status")]
+    pub(super) fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// Tries whether the database takes rows now; returns the reason if not.
+    #[cfg(feature = "status")]
+    pub(super) fn takes_no_rows(&self) -> Option<String> {
+        if self.failing || self.retry_at.is_some() || self.lost.is_some() {
+            return Some("the database does not take rows; the log says why".to_owned());
+        }
+        if !history_store::has_room(&self.path) {
+            return Some("the disk of the database is full".to_owned());
+        }
+        self.store.try_to_write().err().map(|error| error.to_string())
+    }
+
     /// The time of the next check, while no input may be read.
     pub(super) fn full_until(&self) -> Option<Monotonic> {
         let waiting = self.waiting.as_ref().filter(|waiting| waiting.batch.changes.len() >= WAITING_MAX);

@@ -134,6 +134,7 @@ impl EventLoop {
             }
             Work::Legacy(work) => self.legacy_work(id, work, now),
             Work::Statistics(work) => self.statistics_work(id, work, now),
+            Work::Report(order) => self.report(id, *order, now),
             Work::WritePipe { file, lines, raw, patience } => {
                 let write = move || {
                     let report = match raw {

@@ -35,7 +35,9 @@ fn a_start_writes_its_row_and_asks_for_the_links_of_the_register_file() {
 
 #[test]
 fn ping_is_answered_with_the_constatus_map() {
-    let expected = r#"{"action":"ping","message":"ping ok","id":1,"hostname":"central","data":{}}"#;
+    let expected = r#"{"action":"ping","message":"ping ok","id":1,"hostname":"central","data":{},"about":"#.to_owned()
+        + r#"{"version":"VERSION","running":0,"memory":4096}}"#;
+    let expected = expected.replace("VERSION", env!("CARGO_PKG_VERSION"));
     assert_eq!(bench().request("PING", "t", "", "{}"), [format!("client 7: [PONG] [t] 0 {expected}")]);
     assert_eq!(bench().request("PING", "t", "1", "{}"), [format!("client 7: [PONG] [t] 0 {expected}")]);
 }

@@ -31,6 +31,7 @@ use crate::node::output::Output;
 use crate::node::output::ReceiptId;
 use crate::node::peer::{Handled, Peer};
 use crate::node::phase::STOPPING_TEXT;
+use crate::node::status::Load;
 use action_engine::EngineRun;
 use checking::CheckLoad;
 use checking::Checking;
@@ -98,6 +99,11 @@ impl Commands {
     /// Returns the number of bytes that wait for their turn or are being checked.
     pub(in crate::node) const fn held_bytes(&self) -> usize {
         self.waiting_bytes + self.checking.held_bytes()
+    }
+
+    /// Returns the number of requests that run and that wait.
+    pub(in crate::node) fn load(&self) -> Load {
+        Load { running: self.busy() + self.engine_runs, waiting: self.waiting.len() }
     }
 
     /// Returns whether nothing runs or waits.

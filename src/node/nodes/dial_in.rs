@@ -273,8 +273,10 @@ impl Nodes {
         {
             return Ok(());
         }
+        let address = self.unlisted.address_of(client);
         let Some(node) = self.get_mut(id) else { return Ok(()) };
         node.client = Some(client);
+        node.address = address;
         node.calls_itself(name);
         node.instance = instance;
         node.registration.identity = identity;
