@@ -129,10 +129,6 @@ impl Machine {
             }),
             register: Some(RegisterSettings { file: "unused".into(), nodes: listed }),
             action: Some(ActionSettings::default()),
-            pull: None,
-            pullwss: None,
-            engine: None,
-            cron: None,
             httpserver: Some(HttpSettings {
                 tls: None,
                 address: "127.0.0.1".parse().unwrap(),
@@ -143,11 +139,8 @@ impl Machine {
                 trusted_proxies: Vec::new(),
                 host_names: Vec::new(),
             }),
-            nodes: None,
-            legacycmd: None,
-            statistics: None,
-            dbcleaner: Some(CleanerSettings::default()),
             loaded: loaded(&["action", "proxy"]),
+            ..Modules::default()
         };
         Self::new(1, KEY_CENTRAL, KEY_POLLER, modules)
     }
