@@ -147,8 +147,8 @@ impl Core {
             Input::ApiCallerEnded(id) => self.api().ask_history(id),
             Input::NodesWanted { source, nodes } => self.nodes.nodes_wanted(&mut self.context, source, nodes),
             Input::Reconfigured { action, proxy } => {
-                self.context.options.action = action.map(|action| *action);
-                self.context.options.proxy = proxy.map(|proxy| *proxy);
+                self.context.options.modules.action = action.map(|action| *action);
+                self.context.options.modules.proxy = proxy.map(|proxy| *proxy);
             }
             Input::CommandFilesTouched => self.modules.legacycmd.look_for_files(&mut self.context),
             Input::Stop => self.stop(),

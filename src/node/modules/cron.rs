@@ -114,7 +114,7 @@ impl Cron {
 impl Cron {
     /// Takes the jobs of the configuration and starts to watch the clock.
     pub(in crate::node) fn start(&mut self, context: &mut Context) {
-        let Some(definitions) = context.options.cron.as_mut().map(std::mem::take) else { return };
+        let Some(definitions) = context.options.modules.cron.as_mut().map(std::mem::take) else { return };
         self.jobs = definitions.into_iter().map(|job| (job.id.clone(), Job::new(job))).collect();
         self.schedule = Some(Schedule::new(self.local_minute(context)));
         let ids: Vec<String> = self.jobs.keys().cloned().collect();
