@@ -1,5 +1,5 @@
-//! `GET /metrics`: Prometheus's text format 0.0.4, or OpenMetrics 1.0, which differs in the names of counters and in its
-//! last line (docs/monitoring/README.md).
+//! `GET /metrics`: Prometheus's text format 0.0.4, or OpenMetrics 1.0, which differs in the names of counters and in
+//! its last line (docs/monitoring/README.md).
 
 use std::fmt::{Display, Write as _};
 
