@@ -8,7 +8,7 @@ use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 use super::completions::Shell;
 use super::defaults::Defaults;
 use super::help::Topic;
-use super::remote_arguments::{CopyOptions, ExecOptions, parse_copy, parse_exec};
+use super::remote_arguments::{CopyOptions, DoctorOptions, ExecOptions, parse_copy, parse_doctor, parse_exec};
 use crate::daemon::key_files::DEFAULT_BITS;
 use crate::daemon::run_options::RunOptions;
 use crate::model::log::Level;
@@ -57,6 +57,8 @@ pub(super) enum Command {
     Copy(CopyOptions),
     /// `exec NODE -- COMMAND`: run a command on a node.
     Exec(ExecOptions),
+    /// `doctor [NODE]`: look for the cause of a trouble.
+    Doctor(DoctorOptions),
     /// `demo`: run a demonstration platform.
     Demo(DemoOptions),
     /// `help` or `--help`: print a help page.
@@ -102,6 +104,7 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("keys") => parse_keys(rest()),
         Some("copy") => parse_copy(rest()),
         Some("exec") => parse_exec(rest()),
+        Some("doctor") => parse_doctor(rest(), defaults),
         Some("demo") => parse_demo(rest()),
         Some("help") => parse_help(rest()),
         Some("completions") => parse_completions(rest()),
@@ -421,6 +424,9 @@ mod tests {
         let key = |thumbprint| Ok(Command::NodeKey { config: "c".into(), node: 2, thumbprint });
         assert_eq!(parse("keys forget --config c 2"), key(None));
         assert_eq!(parse("keys trust 2 abc --config c"), key(Some("abc".to_owned())));
+        let doctor = |node, json| Ok(Command::Doctor(DoctorOptions { config: "c".into(), logfile: None, node, json }));
+        assert_eq!(parse("doctor --config c"), doctor(None, false));
+        assert_eq!(parse("doctor --json 2 --config c"), doctor(Some(2), true));
         assert_eq!(parse("demo --help"), Ok(Command::Help(Topic::Demo)));
         assert!(parse("demo --twice").unwrap_err().contains("--twice"));
         for (line, topic) in [
@@ -447,7 +453,7 @@ mod tests {
             ("", "say what to do"),
             (
                 "start",
-                "there is no command 'start'; commands are run, check, keys, copy, exec, demo, help, completions",
+                "there is no command 'start'; commands are run, check, keys, copy, exec, doctor, demo, help, completions",
             ),
             ("run", "needs --config FILE"),
             ("--logfile x", "needs --config FILE"),
@@ -483,6 +489,8 @@ mod tests {
             ("exec --config c two -- id", "'two' is no node"),
             ("exec --config c 0 -- id", "'0' is no node: give its id, a whole number from 1 on"),
             ("exec --config c --timeout 0 2 -- id", "--timeout is '0'; allowed: 1 to 86400 seconds"),
+            ("doctor --config c two", "'two' is no node"),
+            ("doctor --config c 2 3", "unknown argument '3'"),
             ("completions", "needs the name of a shell: bash, zsh, fish"),
             ("completions csh", "there are no completions for 'csh'"),
         ] {
