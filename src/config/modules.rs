@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::model::action::Module;
 use crate::model::foreign::{self, ForeignModule};
-use crate::model::module::Module;
 
 use super::core_section::DAY_SECONDS;
 use super::cron_section::CronJob;

@@ -16,7 +16,6 @@ pub mod host_work;
 pub mod legacy;
 pub mod log;
 pub mod message;
-pub mod module;
 pub mod node_id;
 pub mod poller;
 pub mod random;

@@ -9,7 +9,6 @@ use crate::model::connection::PeerAddress;
 use crate::model::log::{AUDIT, LogLine};
 use crate::model::rights::{May, Rights};
 
-use super::actions;
 use super::context::Context;
 
 /// Maximum number of characters of a request in the audit log.
@@ -80,7 +79,7 @@ pub(super) fn admit(
             target => format!("{word} on node {target}"),
         }
     };
-    if !asker.rights.allow(actions::may(action), action, data) {
+    if !asker.rights.allow(action.may(), action, data) {
         let text = format!("{asker} may not ask for {}: refused; if it should, widen {}", request(), asker.place());
         context.log(LogLine::warning("core", text));
         return Err(());
@@ -96,5 +95,5 @@ pub(super) fn admit(
 /// Returns whether the audit log has a line for an action: not if it changes nothing, or if nodes send it all the time.
 fn is_worth_a_line(action: &Action) -> bool {
     use Action::{Ack, Pong, SetLogs, SyncLogs};
-    actions::may(action) != May::Read && !matches!(action, Ack | Pong | SetLogs | SyncLogs)
+    action.may() != May::Read && !matches!(action, Ack | Pong | SetLogs | SyncLogs)
 }

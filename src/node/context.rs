@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::config::settings::ProxySettings;
-use crate::model::action::Action;
+use crate::model::action::{Action, Module};
 use crate::model::broken::{self, Fault};
 use crate::model::code::Code;
 use crate::model::command::{CommandId, CommandSpec};
@@ -16,14 +16,12 @@ use crate::model::history::{RowOrigin, StoreChange, SyncMark};
 use crate::model::host_work::HostWork;
 use crate::model::log::LogLine;
 use crate::model::message::{Outgoing, Reply};
-use crate::model::module::Module;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::time::Now;
 use crate::model::token::Token;
 use crate::model::work::{Work, WorkId};
 
-use super::actions;
 use super::clock_watch::ClockWatch;
 use super::core_options::CoreOptions;
 use super::delegate::Delegate;
@@ -203,7 +201,7 @@ impl Context {
 
     /// Returns whether this daemon handles `action` itself.
     pub fn is_known(&self, action: &Action) -> bool {
-        let known = actions::find(action);
+        let known = action.spec();
         known.is_some_and(|spec| spec.module.is_none_or(|module| self.has(module)))
     }
 

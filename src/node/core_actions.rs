@@ -13,6 +13,7 @@ use super::core_options::CoreOptions;
 use super::counters::Counters;
 use super::nodes::Nodes;
 use super::peer::{Handled, Peer};
+use super::subscribers::Subscribers;
 
 /// Handles CONSTATUS.
 ///
@@ -24,6 +25,14 @@ pub(super) fn con_status(context: &mut Context, nodes: &mut Nodes, peer: Peer, t
         return context.reply_with_row(Action::ConStatus, token, Code::FINISHED_OK, data);
     }
     Handled::Reply(Action::ConStatus, Code::FINISHED_OK, data)
+}
+
+/// Handles PING.
+pub(super) fn ping(context: &Context, nodes: &mut Nodes, subscribers: &mut Subscribers, peer: Peer) -> Handled {
+    if let Some(client) = peer.client() {
+        subscribers.pinged(client, context.now.monotonic);
+    }
+    Handled::Reply(Action::Pong, Code::BEGIN, nodes.pong_text(context))
 }
 
 /// Handles INFORMATION.

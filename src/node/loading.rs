@@ -1,17 +1,18 @@
-//! LOADMODULE and UNLOADMODULE: switch modules on and off (docs/protocol.md section 4).
+//! LOADMODULE, UNLOADMODULE and KILL: switch modules on and off, and stop their work (docs/protocol.md section 4).
 
 use serde_json::Value;
 
-use crate::model::action::Action;
+use crate::model::action::{Action, Module};
 use crate::model::code::Code;
-use crate::model::module::Module;
 
 use super::context::Context;
+use super::copies::Copies;
 use super::json;
+use super::modules::action::Commands;
 use super::peer::Handled;
 
 /// Returns the module that a request names by package or else by name, and the text of that name.
-pub(super) fn named(context: &Context, data: &Value) -> Option<(String, Option<Module>)> {
+fn named(context: &Context, data: &Value) -> Option<(String, Option<Module>)> {
     let content = data.get("content")?;
     let loaded = &context.options.loaded;
     let package = content.get("package").and_then(json::text);
@@ -53,4 +54,19 @@ pub(super) fn unload(context: &mut Context, data: &str) -> Handled {
         }
         _ => reply(Code::FINISHED_KO, "cannot find unload module"),
     }
+}
+
+/// Handles KILL: stops the work of a module. Only `action` runs anything that can be stopped.
+pub(super) fn kill(context: &mut Context, commands: &mut Commands, copies: &mut Copies, data: &str) -> Handled {
+    const REASON: &str = "the module 'action' was killed";
+    let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+    let Some((called, module)) = named(context, &data) else {
+        return Handled::refused(json::action_message("kill", "cannot find module"));
+    };
+    if module == Some(Module::Action) {
+        copies.kill(context, REASON);
+        commands.kill_commands(context, REASON);
+    }
+    let data = json::action_message("kill", &format!("module '{called}' kill in progress"));
+    Handled::Reply(Action::Ack, Code::FINISHED_OK, data)
 }

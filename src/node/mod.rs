@@ -7,7 +7,6 @@
 //!
 //! Out of scope: sockets, clocks, files, threads, and the bytes of wire formats.
 
-mod actions;
 mod api;
 mod audit;
 mod clock_watch;

@@ -1,6 +1,6 @@
 //! One simulated machine: a disk, a key and, while it is up, a real [`Dispatch`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use stheno::config::settings::{
@@ -49,6 +49,8 @@ pub struct Machine {
     pub dispatch: Option<Dispatch>,
     /// Our connections: where the other end is.
     pub pipes: BTreeMap<ConnectionId, usize>,
+    /// Connections whose stream takes no more for now.
+    pub blocked: BTreeSet<ConnectionId>,
     /// It was told to stop and has not ended yet.
     pub stopping: bool,
     /// The greatest row id of each history in the one with this number so far.
@@ -212,8 +214,8 @@ impl Machine {
         };
         // Some are copies of one image.
         let disk = Disk::new(i64::try_from(id / 2).unwrap() + 1_000_000);
-        let (pipes, seen_origins) = (BTreeMap::new(), BTreeMap::new());
-        Self { id, disk, key, dispatch: None, pipes, stopping: false, seen_origins, config }
+        let (pipes, blocked, seen_origins) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { id, disk, key, dispatch: None, pipes, blocked, stopping: false, seen_origins, config }
     }
 
     pub fn start(&mut self, mut random: Seeded, now: Now) {

@@ -146,7 +146,7 @@ pub(in crate::node) fn submitted(line: &str) -> String {
 
 impl Engine {
     /// Handles an ENGINECOMMAND.
-    pub(in crate::node) fn engine_command(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
+    pub(in crate::node) fn request(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let mut single = String::new();
         let Ok(EngineContent { logging, text, command_file, lines, raw }) = EngineContent::read(data, &mut single)
         else {
@@ -244,7 +244,7 @@ impl Engine {
     }
 
     /// Drops the requests that wait for a pipe because the daemon stops.
-    pub(in crate::node) fn drop_waiting_lines(&mut self, context: &mut Context) {
+    pub(in crate::node) fn stop(&mut self, context: &mut Context) {
         let waiting = self.pipes.values_mut().flat_map(std::mem::take).collect::<Vec<_>>();
         for request in waiting {
             self.give_up_lines(context, &request);

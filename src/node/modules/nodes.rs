@@ -69,7 +69,7 @@ pub(in crate::node) struct NodesModule {
 }
 
 impl NodesModule {
-    /// Starts the module if it is loaded.
+    /// Reads the database if the module is loaded.
     pub(in crate::node) fn start(&mut self, context: &mut Context) {
         if context.options.pollers.is_some() {
             self.read(context);
@@ -86,7 +86,7 @@ impl NodesModule {
     }
 
     /// Handles CENTREONNODESSYNC.
-    pub(in crate::node) fn sync(&mut self, context: &mut Context, token: &Token) -> Handled {
+    pub(in crate::node) fn request(&mut self, context: &mut Context, token: &Token) -> Handled {
         context.row(token, Code::BEGIN, json::message("action nodesresync proceed"));
         if self.waiting.len() >= WAITING_MAX {
             context.fail(token, "too many requests wait for the database, try again later");

@@ -4,6 +4,7 @@
 mod adding;
 pub(in crate::node) mod constatus;
 pub(in crate::node) mod dial_in;
+mod handing_on;
 mod keys;
 mod links;
 mod liveness;

@@ -103,7 +103,7 @@ fn read_definition(definition: &Value) -> Result<Option<CronJob>, String> {
 }
 
 impl Cron {
-    pub(in crate::node) fn cron_request(
+    pub(in crate::node) fn request(
         &mut self,
         context: &mut Context,
         questions: &mut Questions,

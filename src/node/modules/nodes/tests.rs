@@ -6,7 +6,7 @@ use crate::model::host_work::HostDone;
 use crate::model::poller::{PollerRow, RelationRow};
 use crate::model::registration::NodeKind;
 
-use crate::model::module::Module;
+use crate::model::action::Module;
 use crate::node::CoreOptions;
 use crate::node::input::Input;
 use crate::node::testing::{Bench, id, message, options, push_node};

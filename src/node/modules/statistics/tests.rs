@@ -1,8 +1,8 @@
 use serde_json::{Value, json};
 
+use crate::model::action::Module;
 use crate::model::api::Method;
 use crate::model::host_work::HostDone;
-use crate::model::module::Module;
 use crate::model::statistics::{BrokerRow, EngineRow, StatisticsDone, StatisticsTables};
 use crate::model::work::{WorkId, WorkOutcome};
 use crate::node::CoreOptions;
