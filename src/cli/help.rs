@@ -94,7 +94,7 @@ Usage:
   stheno keys trust --config FILE NODE THUMBPRINT                take another key of a node for the right one
   stheno copy --config FILE SOURCE NODE:DESTINATION              copy a file or directory to a node
   stheno exec --config FILE NODE -- COMMAND                      run a command on a node
-  stheno doctor [--config FILE] [--json] [NODE]                  find the cause of a trouble, here or on the way to a node
+  stheno doctor [--config FILE] [--json] [NODE]                  find the cause of a trouble
   stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
   stheno help [COMMAND] [--man]                                  more on one command
   stheno completions SHELL                                       what a shell completes
@@ -246,8 +246,8 @@ Looks step by step for the cause of a trouble, and says for each step what was e
 It changes nothing.
 
 Without NODE it looks at this machine: configuration, keys, certificates, database, disk, ports, unit, time, limits. On
-a node that dials in (modules pull, pullwss) it also looks at the way to its central, over a connection of its own: name,
-port, TLS and certificate or greeting and key, token.
+a node that dials in (modules pull, pullwss) it also looks at the way to its central, over a connection of its own:
+name, port, TLS and certificate or greeting and key, token.
 
 With NODE, the id of a node, it looks at what lies between this daemon and that node: how it is listed, name, port,
 greeting, keys, id, PING; and by the running daemon whether its rows arrive, its modules, its clock, and whether a

@@ -11,6 +11,7 @@ mod doctor;
 mod exec;
 mod help;
 mod keys;
+mod keys_arguments;
 mod manual;
 mod pages;
 mod remote;

@@ -211,6 +211,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_page_has_every_cause() {
+        let page = include_str!("../../docs/doctor.md");
+        let lines =
+            include_str!("diagnosis.rs").lines().filter(|line| line.contains("Self::") && line.contains("=> \""));
+        let slugs: Vec<&str> = lines.filter_map(|line| line.split('"').nth(1)).collect();
+        assert!(slugs.len() > 30);
+        for slug in slugs {
+            assert!(page.contains(&format!("| `{slug}` |")), "docs/doctor.md lacks {slug}");
+        }
+    }
+
+    #[test]
     fn what_breaks_the_link_counts_before_what_should_be_mended() {
         let mut report = Report::default();
         report.good("configuration", "no problem", "no problem");

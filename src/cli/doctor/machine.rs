@@ -51,7 +51,7 @@ pub(super) fn configuration(report: &mut Report, path: &Path) -> Option<Config> 
         Err(refused) => (None, refused.problems),
     };
     let Some(config) = config else {
-        let unreadable = problems.iter().find(|problem| fs::File::open(&problem.file).is_err());
+        let unreadable = problems.iter().find(|problem| is_unreadable(problem));
         let seen = joined(unreadable.map_or(&problems[..], std::slice::from_ref));
         if unreadable.is_some() {
             let advice = "correct the path, or let the daemon's user read the file";
@@ -78,6 +78,11 @@ pub(super) fn configuration(report: &mut Report, path: &Path) -> Option<Config> 
     Some(config)
 }
 
+/// Whether it is about a file that cannot be read: the file of the configuration, or one that it names.
+fn is_unreadable(problem: &Problem) -> bool {
+    problem.text.contains("cannot be read") || fs::File::open(&problem.file).is_err()
+}
+
 fn joined(problems: &[Problem]) -> String {
     let mut lines: Vec<String> = problems.iter().take(SHOWN_MAX).map(ToString::to_string).collect();
     if problems.len() > SHOWN_MAX {
@@ -95,7 +100,7 @@ fn user(report: &mut Report, config: &Config) {
         let seen = format!("user {own}; the database belongs to user {owner}");
         return report.good("user", expected, format!("{seen}, so files may look different to the daemon"));
     }
-    report.good("user", expected, system::own_user_name());
+    report.good("user", expected, format!("user {own}"));
     let key = &config.core.private_key;
     let Ok(metadata) = fs::metadata(key) else { return };
     let is_readable = owner == 0 || metadata.uid() == owner || metadata.mode() & 0o044 != 0;

@@ -1,5 +1,5 @@
-//! What lies between a central and one of its nodes: how it is reached, what the running daemon knows of it, and whether
-//! a command runs there.
+//! What lies between a central and one of its nodes: how it is reached, what the running daemon knows of it, and
+//! whether a command runs there.
 
 use std::path::Path;
 use std::time::Duration;
@@ -184,8 +184,8 @@ fn dials_in(report: &mut Report, remote: Option<&Remote>, id: u64, status: &Valu
         }
         Some(why) => {
             let since = if last > 0 { format!("; its last answer came {} s ago", age(last)) } else { String::new() };
-            let advice = "run 'stheno doctor' on that node: it looks at its way to this daemon; the log here has a line \
-                about each address that was refused";
+            let advice = "run 'stheno doctor' on that node: it looks at its way to this daemon; the log here has a \
+                line about each address that was refused";
             report.bad("connection", expected, format!("{why}{since}"), Cause::NotConnected, advice);
             false
         }

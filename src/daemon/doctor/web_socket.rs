@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -13,6 +13,7 @@ use crate::edge::random::SystemRandom;
 use crate::edge::tls::client::{ClientContext, TlsFault};
 use crate::model::connection::Endpoint;
 use crate::model::diagnosis::{Cause, Report};
+use crate::model::time::Monotonic;
 use crate::wire::receive_buffer::ReceiveBuffer;
 use crate::wire::websocket::connection::{Connection, Event, Settings};
 use crate::wire::websocket::upgrade::{ResponseProblem, UpgradeCall, connect_request, read_connect_response};
@@ -62,8 +63,8 @@ fn reach(report: &mut Report, settings: &PullWssSettings) -> Option<TcpStream> {
     let request = connect_request(&settings.host, settings.port, auth);
     let opened = stream.write_all(&request).map_err(|error| error.to_string()).and_then(|()| {
         let mut received = ReceiveBuffer::new();
-        let deadline = Instant::now() + ANSWER;
-        read_until(&mut stream, &mut received, deadline, |received| read_connect_response(received))
+        let deadline = clock::monotonic() + ANSWER;
+        read_until(&mut stream, &mut received, deadline, read_connect_response)
     });
     let expected = format!("the proxy opens a connection to {}:{}", settings.host, settings.port);
     match opened {
@@ -84,7 +85,7 @@ fn reach(report: &mut Report, settings: &PullWssSettings) -> Option<TcpStream> {
 fn read_until(
     stream: &mut dyn Read,
     received: &mut ReceiveBuffer,
-    deadline: Instant,
+    deadline: Monotonic,
     mut parse: impl FnMut(&mut ReceiveBuffer) -> Result<bool, ResponseProblem>,
 ) -> Result<(), String> {
     let mut buffer = [0; 4_096];
@@ -94,7 +95,7 @@ fn read_until(
             Ok(false) => {}
             Err(problem) => return Err(problem.to_string()),
         }
-        if Instant::now() > deadline {
+        if clock::monotonic() > deadline {
             return Err(format!("no answer within {} s", ANSWER.as_secs()));
         }
         match stream.read(&mut buffer) {
@@ -242,7 +243,7 @@ fn upgrade(
     let mut received = ReceiveBuffer::new();
     let mut problem = None;
     let sent = stream.write_all(&request).and_then(|()| stream.flush());
-    let deadline = Instant::now() + ANSWER;
+    let deadline = clock::monotonic() + ANSWER;
     let answered = sent.map_err(|error| error.to_string()).and_then(|()| {
         read_until(&mut stream, &mut received, deadline, |received| {
             call.read_response(received).inspect_err(|fault| problem = Some(fault.clone()))
@@ -281,14 +282,14 @@ struct Talk {
 impl Talk {
     /// Waits for a text or the end; `None` if nothing comes in time.
     fn next(&mut self, patience: Duration) -> Option<String> {
-        let deadline = Instant::now() + patience;
+        let deadline = clock::monotonic() + patience;
         let mut buffer = [0; 4_096];
         loop {
             match self.socket.poll_event() {
                 Ok(Some(Event::Text(text))) => return Some(message_of(&text)),
                 Ok(Some(Event::Closed { reason, .. })) => return Some(reason),
                 Ok(Some(_)) => continue,
-                Ok(None) if Instant::now() > deadline => return None,
+                Ok(None) if clock::monotonic() > deadline => return None,
                 Ok(None) => {}
                 Err(error) => return Some(error.to_string()),
             }

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -196,7 +196,7 @@ fn talk(peer: &ZmqPeer<'_>, keys: &KeyPair, mut socket: Socket, patience: Durati
     let request = request(peer.own_id, &mut random);
     let mut state =
         Talking { request, thumbprint: None, is_perl: false, is_refused: false, is_up: false, end: None, zmtp: None };
-    let mut deadline = Instant::now() + patience;
+    let mut deadline = clock::monotonic() + patience;
     let mut buffer = vec![0; 64 << 10];
     if socket.set_patience(LOOK_EVERY).is_err() {
         return (None, End::Silent);
@@ -207,9 +207,9 @@ fn talk(peer: &ZmqPeer<'_>, keys: &KeyPair, mut socket: Socket, patience: Durati
             return (state.thumbprint, end);
         }
         if progress {
-            deadline = Instant::now() + patience;
+            deadline = clock::monotonic() + patience;
         }
-        if Instant::now() > deadline {
+        if clock::monotonic() > deadline {
             let end = if state.is_up { End::Up(None) } else { End::Silent };
             return (state.thumbprint, end);
         }
