@@ -5,6 +5,8 @@ pub mod doctor;
 pub mod event_loop;
 pub mod key_files;
 pub mod poller_preview;
+#[cfg(feature = "status")]
+mod report;
 pub mod run_options;
 pub mod secrets;
 pub mod vault;

@@ -25,6 +25,7 @@ pub mod rights;
 pub mod session;
 pub mod ssh;
 pub mod statistics;
+pub mod status;
 pub mod text;
 pub mod time;
 pub mod time_zone;

@@ -35,6 +35,8 @@ mod peer;
 mod phase;
 mod put_logs;
 mod ssh;
+#[cfg_attr(not(feature = "status"), path = "status_absent.rs")]
+mod status;
 mod subscribers;
 mod sync;
 mod taken_tokens;

@@ -17,6 +17,7 @@ mod hostile_peers;
 mod hostile_routes;
 mod hostile_websockets;
 mod liveness;
+mod many_nodes;
 mod namespaces;
 mod node_keys;
 #[path = "../platform/mod.rs"]
@@ -30,3 +31,5 @@ mod routes;
 mod service;
 mod shared_limits;
 mod startup;
+mod status;
+mod subcommand;

@@ -3,10 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use stheno::config::settings::{
-    ActionSettings, CleanerSettings, Config, CoreSettings, FingerprintMode, HttpSettings, Modules, ProxySettings,
-    PullSettings, PullWssSettings, RegisterSettings, WebSocketSettings,
-};
+use stheno::config::Config;
+use stheno::config::modules::Modules;
+use stheno::config::modules::action::ActionSettings;
+use stheno::config::modules::dbcleaner::CleanerSettings;
+use stheno::config::modules::dial_in::{PullSettings, PullWssSettings};
+use stheno::config::modules::httpserver::HttpSettings;
+use stheno::config::modules::proxy::{ProxySettings, WebSocketSettings};
+use stheno::config::modules::register::RegisterSettings;
+use stheno::config::settings::{CoreSettings, FingerprintMode};
 use stheno::daemon::dispatch::{Dispatch, OwnKey, Surroundings};
 use stheno::model::connection::{ConnectionId, Endpoint};
 use stheno::model::history::HistoryName;
@@ -141,7 +146,7 @@ impl Machine {
             nodes: None,
             legacycmd: None,
             statistics: None,
-            dbcleaner: CleanerSettings::default(),
+            dbcleaner: Some(CleanerSettings::default()),
             loaded: loaded(&["action", "proxy"]),
         };
         Self::new(1, KEY_CENTRAL, KEY_POLLER, modules)
@@ -223,6 +228,7 @@ impl Machine {
         self.stopping = false;
         let config = self.config.clone();
         let surroundings = Surroundings {
+            memory: || None,
             core_random: Box::new(Seeded(random.next())),
             session_random: Box::new(random),
             debug: std::env::var("TRACE").is_ok(),

@@ -1,7 +1,8 @@
 //! The link of a node that dials in to its central.
 
 use super::{known_key, machine};
-use crate::config::settings::{Config, PullSettings, PullWssSettings};
+use crate::config::Config;
+use crate::config::modules::dial_in::{PullSettings, PullWssSettings};
 use crate::daemon::doctor::{Answer, ZmqPeer, look_at_web_socket, look_at_zmq};
 use crate::daemon::key_files;
 use crate::model::connection::Endpoint;

@@ -10,7 +10,7 @@ use rustix::fs::statvfs;
 use super::shown;
 use crate::cli::check;
 use crate::config;
-use crate::config::settings::{Config, Problem};
+use crate::config::{Config, Problem};
 use crate::daemon::doctor::holds_connection;
 use crate::daemon::key_files::{self, KeyFault, KeyState};
 use crate::edge::history_store::{self, StoreErrorKind};

@@ -13,7 +13,8 @@ use serde_json::json;
 
 use super::remote_arguments::DoctorOptions;
 use super::say;
-use crate::config::settings::{Config, FingerprintMode};
+use crate::config::Config;
+use crate::config::settings::FingerprintMode;
 use crate::edge::history_store;
 use crate::model::connection::Endpoint;
 use crate::model::diagnosis::Report;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{known_key, machine};
 use crate::cli::remote::{Remote, Row, rows_of, token_of};
-use crate::config::settings::Config;
+use crate::config::Config;
 use crate::daemon::doctor::{ZmqPeer, look_at_zmq, read_banner};
 use crate::daemon::key_files;
 use crate::edge::clock;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::socket::{Socket, connect, explain, is_late};
-use crate::config::settings::{ClientTls, PullWssSettings};
+use crate::config::modules::dial_in::PullWssSettings;
+use crate::config::settings::ClientTls;
 use crate::edge::clock;
 use crate::edge::random::SystemRandom;
 use crate::edge::tls::client::{ClientContext, TlsFault};

@@ -76,6 +76,9 @@ impl Core {
             return self.context.refuse_unknown(&action, token);
         }
         self.counters.count(if peer == Peer::Ourselves { Way::Internal } else { Way::External }, &action);
+        if action == Action::Command {
+            self.status.command_begins(token, self.context.now);
+        }
         if self.context.is_stopping() && action == Action::ProcessCopy {
             // This does not end the copy: its sender notices the lost connection, and a sender of our own kind resumes
             // afterwards.
@@ -159,7 +162,10 @@ impl Core {
             Action::LoadModule => loading::load(&mut self.context, data),
             Action::UnloadModule => loading::unload(&mut self.context, data),
             Action::Kill => loading::kill(&mut self.context, &mut self.commands, &mut self.copies, data),
-            Action::Ping => core_actions::ping(&self.context, &mut self.nodes, &mut self.subscribers, peer),
+            Action::Ping => {
+                let running = self.commands.load().running;
+                core_actions::ping(&self.context, (&mut self.nodes, running), &mut self.subscribers, peer)
+            }
             Action::PutLog => self.put_logs.request(&mut self.context, peer, token, data),
             Action::AddListener => self.listeners.add_listeners(&mut self.context, data),
             Action::GetLog => self.questions.get_log(
@@ -206,6 +212,10 @@ impl Core {
                 Some(api::answer_of(handled, self.context.is_stopping()))
             }
             Plan::Start(started) => self.start_for_call(started),
+            Plan::Report(form) => {
+                let load = self.commands.load();
+                self.status.report(&mut self.context, &self.nodes, load, (id, call, form))
+            }
         };
         if let Some(answer) = answer {
             self.context.output(Output::Answer { call: id, answer });
