@@ -79,6 +79,20 @@ pub fn check(settings: &ServerTls, wall: WallTime) -> Result<Vec<String>, TlsErr
     ServerContext::load(settings, wall).map(|(_, warnings)| warnings)
 }
 
+/// The seconds that the certificate of a listener is still valid, negative after its end, and whether it is valid
+/// already.
+///
+/// # Errors
+/// As [`ServerContext::load`].
+pub fn validity(settings: &ServerTls, wall: WallTime) -> Result<(i64, bool), TlsError> {
+    ServerContext::load(settings, wall)?;
+    let chain = certificate::read_chain(&settings.certificate_file)?;
+    let leaf = chain.first().and_then(|leaf| Summary::read(leaf));
+    let now_s = wall.as_seconds();
+    let seconds = |time_s: u64| i64::try_from(time_s).unwrap_or(i64::MAX).saturating_sub(now_s);
+    Ok(leaf.map_or((0, true), |leaf| (seconds(leaf.not_after_s), seconds(leaf.not_before_s) <= 0)))
+}
+
 fn check_match(certified: &CertifiedKey, certificate_file: &Path, key_file: &Path) -> Result<(), TlsError> {
     let Err(error) = certified.keys_match() else { return Ok(()) };
     if !matches!(error, rustls::Error::InconsistentKeys(_)) {
