@@ -9,6 +9,7 @@ pub mod command;
 pub mod connection;
 pub mod copy;
 pub mod cron_expression;
+pub mod diagnosis;
 pub mod foreign;
 pub mod history;
 pub mod host_work;

@@ -356,6 +356,7 @@ impl ApiClient {
 
     /// Answers a request without a call. The connection stays open if the end of the body is near.
     fn refuse(&mut self, head: &RequestHead, status: u16, body: &'static str) {
+        self.access.count_refused(status);
         let mut form = ResponseForm::of(head);
         // A client that awaits `100 Continue` may or may not send its body after another answer, so the next bytes are
         // ambiguous.
@@ -373,6 +374,7 @@ impl ApiClient {
 
     /// Gives the last answer of this connection to the request being read.
     fn refuse_last(&mut self, status: u16, body: String) {
+        self.access.count_refused(status);
         self.answers.push_ready(ResponseForm::last().refuse(status, body.into()));
         self.stop_reading();
     }

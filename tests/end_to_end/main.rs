@@ -7,6 +7,7 @@ mod api_page;
 mod commands;
 mod copies;
 mod dial_in;
+mod doctor;
 mod durability;
 mod engine_and_cron;
 mod exec;

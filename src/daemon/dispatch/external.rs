@@ -140,6 +140,7 @@ impl Dispatch {
                 self.close(connection, now);
             }
             ListenerOutput::Identified { client, thumbprint } => {
+                self.tally.handshakes += 1;
                 if let Some(key) = self.config.core.bound_keys.get(&thumbprint).cloned() {
                     self.core.handle_input(Input::ClientBound { client, key }, now);
                 }

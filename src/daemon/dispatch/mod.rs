@@ -22,6 +22,7 @@ mod reload;
 mod ssh;
 mod storing;
 mod strangers;
+mod tally;
 mod traffic;
 mod unsent;
 mod web_tokens;
@@ -61,6 +62,7 @@ pub use effect::{CryptoJob, CryptoOutcome, Effect, SshWork};
 use ends::{Complaints, UnreadyPeers};
 pub use storing::Batch;
 use storing::Storing;
+pub use tally::{CopyTally, Tally};
 pub use unsent::AnswerRoom;
 use unsent::Unsent;
 
@@ -163,6 +165,7 @@ pub struct Dispatch {
     api_access: Option<Rc<ApiAccess>>,
     websocket_access: Option<Rc<WebSocketAccess>>,
     web_tokens: WebTokens,
+    tally: Tally,
 }
 
 /// Our own key, and the keys that peers have presented.
@@ -217,6 +220,7 @@ impl Dispatch {
             api_access,
             websocket_access,
             web_tokens: WebTokens::default(),
+            tally: Tally::default(),
         };
         dispatch.open_pull_parent(now);
         dispatch.open_websocket_parent(now);
@@ -233,6 +237,7 @@ impl Dispatch {
 
     /// Handles an accepted connection; `connection` comes from [`Self::next_connection_id`].
     pub fn accepted(&mut self, connection: ConnectionId, listener: Listener, peer: PeerAddress, now: Now) {
+        self.tally.connections += 1;
         match listener {
             Listener::External => self.accept_external(connection, peer, now),
             Listener::Api => self.accept_api(connection, peer, now),
@@ -240,6 +245,13 @@ impl Dispatch {
             Listener::Shared => self.accept_shared(connection, peer, now),
         }
         self.drain(now);
+    }
+
+    /// What has passed through since the start.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let refused_calls = self.api_access.as_ref().map(|access| access.refused_calls()).unwrap_or_default();
+        Tally { handshakes_refused: self.listener.refused(), refused_calls, ..self.tally.clone() }
     }
 
     /// Takes the result of a [`CryptoJob`].
@@ -256,6 +268,7 @@ impl Dispatch {
 
     /// Takes the result of an [`Effect::Host`].
     pub fn host_done(&mut self, done: HostDone, now: Now) {
+        self.tally.done(&done);
         let origin = match &done {
             HostDone::QueryAnswer { query, result } => {
                 let bytes = result.as_ref().map_or(0, |page| page.rows.iter().map(|row| row.data.len()).sum());

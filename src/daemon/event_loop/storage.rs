@@ -19,6 +19,8 @@ use crate::model::command::{CommandEnd, CommandId};
 use crate::model::connection::ConnectionId;
 use crate::model::host_work::HostDone;
 use crate::model::log::LogLine;
+#[cfg(feature = "status")]
+use crate::model::status::Histogram;
 use crate::model::time::{Monotonic, Now, WallTime};
 
 use super::questions::{Answers, Questions};
@@ -80,6 +82,9 @@ pub(super) struct Storage {
     /// Questions that workers answer.
     pub(super) questions: Questions,
     path: PathBuf,
+    /// Durations of commits.
+    #[cfg(feature = "status")]
+    pub(super) commits: Histogram,
     checkpointing: bool,
     /// A purge made the database smaller; the next checkpoint shrinks the file.
     checkpoint_wanted: bool,
@@ -124,6 +129,8 @@ impl Storage {
                 store,
                 questions: Questions::new(path.clone()),
                 path,
+                #[cfg(feature = "status")]
+                commits: Histogram::default(),
                 checkpointing: false,
                 checkpoint_wanted: false,
                 retry_at: None,
@@ -302,7 +309,12 @@ impl EventLoop {
             return self.dispatch.committed(batch, false, now);
         }
         let mut purge_left = false;
-        let stored = match self.storage.store.apply(&batch.changes, now.wall) {
+        #[cfg(feature = "status")]
+        let begin = std::time::Instant::now();
+        let applied = self.storage.store.apply(&batch.changes, now.wall);
+        #[cfg(feature = "status")]
+        self.storage.commits.count(u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let stored = match applied {
             Ok(applied) => {
                 self.storage.checkpoint_wanted |= applied.is_shorter && !applied.purge_left;
                 purge_left = applied.purge_left;

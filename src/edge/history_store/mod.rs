@@ -28,6 +28,8 @@ mod identity;
 mod legacy;
 mod load;
 mod lock;
+mod looking;
+
 mod maintenance;
 mod purge;
 mod reader;
@@ -39,6 +41,7 @@ mod time_order;
 pub use apply::Applied;
 pub use error::{StoreError, StoreErrorKind};
 pub use lock::holder;
+pub use looking::{Seen, known_key, look};
 pub use maintenance::{CheckpointReport, check_integrity, checkpoint, has_room, wal_size_bytes};
 pub use reader::{HistoryReader, query_kept};
 
