@@ -9,12 +9,19 @@ use crate::model::connection::{ConnectionId, PeerAddress};
 #[derive(Default)]
 pub(super) struct Calls {
     next: u64,
-    /// The connection and the call's number on it.
-    open: BTreeMap<CallId, (ConnectionId, u64)>,
+    open: BTreeMap<CallId, Open>,
     by_connection: BTreeSet<(ConnectionId, CallId)>,
-    /// Calls that may wait, with the address of each caller.
-    waits: BTreeMap<CallId, PeerAddress>,
+    /// Number of calls of each address that may wait.
     waits_of: BTreeMap<PeerAddress, usize>,
+}
+
+/// An unanswered call.
+struct Open {
+    connection: ConnectionId,
+    /// The call's number on the connection.
+    number: u64,
+    /// The address of the caller, if the call may wait.
+    waits: Option<PeerAddress>,
 }
 
 /// Maximum number of waiting calls of one address: half of the maximum of all addresses.
@@ -26,25 +33,24 @@ impl Calls {
         self.waits_of.get(&peer.network()).is_some_and(|waits| *waits >= WAITS_OF_ADDRESS_MAX)
     }
 
-    /// Counts a call that may wait for its address.
-    pub(super) fn may_wait(&mut self, call: CallId, peer: PeerAddress) {
-        self.waits.insert(call, peer.network());
-        *self.waits_of.entry(peer.network()).or_default() += 1;
-    }
-
-    pub(super) fn begin(&mut self, connection: ConnectionId, number: u64) -> CallId {
+    /// Adds a call. One that may wait counts for the address of its caller.
+    pub(super) fn begin(&mut self, connection: ConnectionId, number: u64, waits: Option<PeerAddress>) -> CallId {
         self.next += 1;
         let call = CallId(self.next);
-        self.open.insert(call, (connection, number));
+        let waits = waits.map(PeerAddress::network);
+        if let Some(peer) = waits {
+            *self.waits_of.entry(peer).or_default() += 1;
+        }
+        self.open.insert(call, Open { connection, number, waits });
         self.by_connection.insert((connection, call));
         call
     }
 
     /// Removes a call; returns the connection that waits for it and its number there.
     pub(super) fn end(&mut self, call: CallId) -> Option<(ConnectionId, u64)> {
-        let (connection, number) = self.open.remove(&call)?;
+        let Open { connection, number, waits } = self.open.remove(&call)?;
         self.by_connection.remove(&(connection, call));
-        if let Some(peer) = self.waits.remove(&call)
+        if let Some(peer) = waits
             && let Some(waits) = self.waits_of.get_mut(&peer)
         {
             *waits -= 1;
