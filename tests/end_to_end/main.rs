@@ -16,6 +16,7 @@ mod hostile_peers;
 mod hostile_routes;
 mod hostile_websockets;
 mod liveness;
+mod memory_history;
 mod namespaces;
 mod node_keys;
 #[path = "../platform/mod.rs"]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use stheno::config::settings::{
-    ActionSettings, CleanerSettings, Config, CoreSettings, FingerprintMode, HttpSettings, Modules, ProxySettings,
-    PullSettings, PullWssSettings, RegisterSettings, WebSocketSettings,
+    ActionSettings, CleanerSettings, Commits, Config, CoreSettings, FingerprintMode, HttpSettings, Modules,
+    ProxySettings, PullSettings, PullWssSettings, RegisterSettings, Storage, WebSocketSettings,
 };
 use stheno::daemon::dispatch::{Dispatch, OwnKey, Surroundings};
 use stheno::model::connection::{ConnectionId, Endpoint};
@@ -73,8 +73,9 @@ fn core_settings(id: u64, authorized: String) -> CoreSettings {
         bound_keys: Default::default(),
         fingerprint_mode: FingerprintMode::First,
         database: "unused".into(),
+        storage: Storage::Disk,
         create_schema: true,
-        database_synchronous: true,
+        commits: Commits::Full,
         max_message_size: 16 << 20,
         audit_log: None,
         delegate: Default::default(),

@@ -92,20 +92,15 @@ impl Dispatch {
             client.handle_answer(number, ApiAnswer { status: 503, body: body.to_owned(), allow: None }, now);
             return;
         }
-        let id = self.calls.begin(connection, number);
+        let id = self.calls.begin(connection, number, may_wait.then_some(peer));
         let patient = self.storing.patient();
-        if may_wait {
-            self.calls.may_wait(id, peer);
-        }
         self.core.handle_input(Input::ApiCall { id, call }, now);
         if has_ended {
             self.core.handle_input(Input::ApiCallerEnded(id), now);
         }
         // Questions of this call to the history are charged to this connection.
         self.connections.set_reading(Some(connection));
-        while let Some(output) = self.core.poll_output() {
-            self.on_core(output, now);
-        }
+        self.drain_core(now);
         self.connections.set_reading(None);
         if self.storing.patient() > patient {
             // The answer confirms that the changes are stored, so it must wait for the commit.

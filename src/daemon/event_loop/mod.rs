@@ -27,7 +27,6 @@ mod web_tokens;
 mod work;
 mod workers;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,6 +44,7 @@ use crate::edge::signals::{Signal, Signals};
 use crate::edge::{self, child_process, clock};
 use crate::model::connection::ConnectionId;
 use crate::model::log::{Level, LogLine};
+use crate::model::number_map::NumberMap;
 use crate::model::time::{Monotonic, Now};
 use crate::model::time_zone::TimeZone;
 
@@ -434,4 +434,4 @@ fn stream_source(connection: ConnectionId) -> usize {
     FIRST_SOURCE + 1 + usize::try_from(connection.0).unwrap_or(0).wrapping_mul(2)
 }
 
-type SourceMap<T> = HashMap<usize, T>;
+type SourceMap<T> = NumberMap<usize, T>;
