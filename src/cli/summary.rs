@@ -5,9 +5,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::config::settings::{
-    ClientTls, Config, CoreSettings, CronJob, HttpSettings, Problem, ServerTls, Storage, WebSocketSettings,
-};
+use crate::config::modules::cron::CronJob;
+use crate::config::modules::httpserver::HttpSettings;
+use crate::config::modules::proxy::WebSocketSettings;
+use crate::config::settings::{ClientTls, CoreSettings, ServerTls, Storage};
+use crate::config::{Config, Problem};
 use crate::daemon::key_files::KeyState;
 use crate::daemon::poller_preview::PollerPlan;
 use crate::edge::{clock, time_zone};

@@ -81,6 +81,7 @@ impl Dispatch {
     }
 
     fn host_work(&mut self, work: HostWork) {
+        self.tally.ordered(&work);
         if matches!(work, HostWork::Query { .. }) {
             // The answer must include everything written before.
             self.storing.hurry();
