@@ -19,6 +19,7 @@ use super::tree::{Node, Place, Value};
 use super::web_api::WebAccount;
 use crate::model::base64_text;
 use crate::model::connection::Endpoint;
+use crate::model::link::LinkMode;
 use crate::model::node_id::NodeId;
 use crate::model::random::from_hex;
 use crate::model::text::quoted;
@@ -173,7 +174,8 @@ pub(super) fn read_pull(section: Section<'_>, core: &CoreSettings, findings: &mu
     let seconds = Unit::Seconds;
     let ping = ping(&section, 60, findings);
     let ping_timeout = section.duration("ping_timeout", Duration::from_secs(30), seconds, DAY_SECONDS, findings);
-    Some(PullSettings { endpoint: endpoint?, ping, ping_timeout })
+    let link = section.parsed("link", None, LinkMode::WORDS, findings, |text| LinkMode::from_word(text).map(Some));
+    Some(PullSettings { endpoint: endpoint?, link, ping, ping_timeout })
 }
 
 /// Reads `target_type` and `target_path`, the external socket of the central.

@@ -45,7 +45,7 @@ options! {
     CORE = "gorgonecore" in "'gorgonecore'" {
         "id", "hostname", "timeout", "external_com_type", "external_com_path", "external_com_cipher",
          "external_com_padding", "external_com_keysize", "external_com_rotation", "external_com_zmq_tcp_keepalive",
-         "ipv6", "privkey", "pubkey", "authorized_clients", "fingerprint_mode", "gorgone_db_type", "gorgone_db_name",
+         "ipv6", "privkey", "pubkey", "authorized_clients", "fingerprint_mode", "link", "gorgone_db_type", "gorgone_db_name",
          "gorgone_db_autocreate_schema", "gorgone_db_synchronous", "max_memory", "max_message_size", "audit_log",
         "delegate",
     } unused {
@@ -72,7 +72,7 @@ options! {
     REGISTER = "register" in "the module 'register'" { "config_file" } unused {}
     REGISTER_FILE = "register file" in "the register file" { "nodes" } unused { "name", "description" }
     NODE = "register node" in "an entry of 'nodes' of the register file" {
-        "id", "uid", "type", "address", "port", "prevail", "nodes", "ssh_port", "strict_serverkey_check",
+        "id", "uid", "type", "address", "port", "link", "prevail", "nodes", "ssh_port", "strict_serverkey_check",
         "ssh_username", "ssh_password",
         "ssh_directory", "ssh_known_hosts", "ssh_identity", "ssh_passphrase", "ssh_connect_timeout",
         "ssh_legacy_algorithms",
@@ -108,7 +108,7 @@ options! {
         "enabled", "subnets",
     } unused {}
     PULL = "pull" in "the module 'pull'" {
-        "target_type", "target_path", "ping", "ping_timeout",
+        "target_type", "target_path", "link", "ping", "ping_timeout",
     } unused {
         "cipher", "keysize", "vector", "padding", "server_pubkey", "client_*",
     }

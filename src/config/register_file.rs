@@ -111,6 +111,7 @@ fn read_node(item: &Node, key: &str, findings: &mut Findings) -> Option<Registra
     for field in SECRETS {
         entry.put(field, section.exact(field, findings).map_or("", |(text, _)| text));
     }
+    entry.put("link", section.text("link", findings).map_or("", |(text, _)| text));
     let is_ssh = entry.text("type") == Some("push_ssh");
     for field in PATHS.into_iter().filter(|_| is_ssh) {
         entry.put(field, path(&section, field, findings).unwrap_or_default());

@@ -18,6 +18,7 @@ use super::statistics::StatisticsSettings;
 use super::vault::VaultReference;
 use super::web_api::WebAccount;
 use crate::model::connection::Endpoint;
+use crate::model::link::LinkMode;
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
 use crate::model::rights::{BoundKey, Rights};
@@ -72,6 +73,8 @@ pub struct CoreSettings {
     pub bound_keys: BTreeMap<String, Arc<BoundKey>>,
     /// `fingerprint_mode`: how the keys of nodes are checked.
     pub fingerprint_mode: FingerprintMode,
+    /// `link` (`auto`): whether links to other daemons may or must be sealed by TLS.
+    pub link: LinkMode,
     /// Path of the database, from `gorgone_db_name`.
     pub database: PathBuf,
     /// `gorgone_db_autocreate_schema`: whether missing tables are created.
@@ -347,6 +350,8 @@ pub struct NodeToken {
 pub struct PullSettings {
     /// `target_type` and `target_path`: the central's external socket.
     pub endpoint: Endpoint,
+    /// `link`: the same option for this link; `None` for that of `gorgonecore`.
+    pub link: Option<LinkMode>,
     /// `ping` (60 s): interval of registrations.
     pub ping: Duration,
     /// `ping_timeout` (30 s): silence after which a new session is opened.

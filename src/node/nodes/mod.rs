@@ -5,6 +5,7 @@ mod adding;
 pub(in crate::node) mod constatus;
 pub(in crate::node) mod dial_in;
 mod keys;
+mod link_kinds;
 mod links;
 mod liveness;
 mod messages;

@@ -9,6 +9,7 @@
 
 mod connection;
 mod frame;
+mod greeting;
 mod handshake;
 mod identity;
 mod offer;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use connection::TlsLink;
 pub use frame::{Frame, FrameKind};
+pub use greeting::Greeting;
 pub use handshake::{Proof, Step, StepResult};
 pub use identity::{ClientTls, ServerTls, TlsIdentity};
 pub use offer::{Offer, encode_demand, parse_demand};
