@@ -234,7 +234,8 @@ impl ZmqDialer {
                 self.choose_link(payload, now, random);
             }
             State::AwaitingKey { .. } | State::AwaitingProof { .. } | State::AwaitingWelcome { .. }
-                if key_exchange::is_handshake_issue(payload) => {
+                if key_exchange::is_handshake_issue(payload) =>
+            {
                 let thumbprint = PublicKey::from_pem(self.public_key_pem.as_bytes()).map(|key| key.thumbprint());
                 let text = format!(
                     "{endpoint} refused our handshake; unless it is overloaded, our key is not authorized there: add \

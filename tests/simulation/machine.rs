@@ -155,7 +155,12 @@ impl Machine {
     fn node_of(id: u64, parent: u64, kind: Kind, random: &mut Seeded) -> Self {
         let quick = random.once_in(2);
         let seconds = |fast, slow| Duration::from_secs(if quick { fast } else { slow });
-        let pull = PullSettings { endpoint: endpoint(parent), link: None, ping: seconds(10, 60), ping_timeout: seconds(5, 30) };
+        let pull = PullSettings {
+            endpoint: endpoint(parent),
+            link: None,
+            ping: seconds(10, 60),
+            ping_timeout: seconds(5, 30),
+        };
         let pullwss = PullWssSettings {
             host: "192.0.2.1".to_owned(),
             port: WEBSOCKET_PORT + u16::try_from(parent).unwrap() - 1,

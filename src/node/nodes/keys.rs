@@ -22,7 +22,7 @@ impl Nodes {
     /// a first contact, and so is its link.
     pub(in crate::node) fn forget_key(&self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let asked = serde_json::from_str(data).unwrap_or_default();
-        let done = self.named_node(&asked).map(|(id, kind)| {
+        let done = self.named_node(&asked).and_then(may_be_known).map(|(id, kind)| {
             let text = match (kind, kind.ssh_target()) {
                 (_, Some(target)) => forgotten_host(id, target),
                 (NodeKind::PushZmq { .. }, _) => format!(
@@ -80,15 +80,21 @@ impl Nodes {
     /// Returns the node that a call names, if it is one whose key we check.
     fn dialled_node(&self, asked: &Value) -> Result<(NodeId, &NodeKind), String> {
         let (id, kind) = self.named_node(asked)?;
-        if kind.dialled_by_us() {
-            return Ok((id, kind));
-        }
-        Err(format!(
-            "node '{id}' connects to us (type {}), so no key of it is remembered here; authorized_clients says which \
-             keys may",
-            kind.as_str()
-        ))
+        if kind.dialled_by_us() { Ok((id, kind)) } else { Err(connects_to_us(id, kind)) }
     }
+}
+
+/// Refuses nodes of which nothing is remembered: those with a WebSocket.
+fn may_be_known((id, kind): (NodeId, &NodeKind)) -> Result<(NodeId, &NodeKind), String> {
+    if kind.is_web_socket() { Err(connects_to_us(id, kind)) } else { Ok((id, kind)) }
+}
+
+fn connects_to_us(id: NodeId, kind: &NodeKind) -> String {
+    format!(
+        "node '{id}' connects to us (type {}), so no key of it is remembered here; authorized_clients says which keys \
+         may",
+        kind.as_str()
+    )
 }
 
 /// Returns the remark for a configuration in which keys are not checked.

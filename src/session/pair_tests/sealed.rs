@@ -31,7 +31,8 @@ impl Pair {
 
 #[test]
 fn two_of_ours_seal_their_link_and_messages_pass() {
-    for modes in [(LinkMode::Auto, LinkMode::Auto), (LinkMode::Sealed, LinkMode::Auto), (LinkMode::Auto, LinkMode::Sealed)]
+    for modes in
+        [(LinkMode::Auto, LinkMode::Auto), (LinkMode::Sealed, LinkMode::Auto), (LinkMode::Auto, LinkMode::Sealed)]
     {
         let mut pair = pair_of(modes.0, modes.1);
         assert_eq!((pair.kinds.as_slice(), pair.pins), (&[LinkKind::Sealed][..], 2));
@@ -180,11 +181,10 @@ fn who_changes_repeats_reorders_or_cuts_messages_ends_the_link_with_a_line_and_n
 fn every_octet_of_the_handshake_is_proved() {
     // The clear texts before it are not: they can only hinder a link of those who have met.
     for number in 0..60 {
-        let mut pair = Pair::new(listener_settings(), DialerSettings {
-            link: LinkMode::Sealed,
-            is_pinned: true,
-            ..dialer_settings()
-        });
+        let mut pair = Pair::new(
+            listener_settings(),
+            DialerSettings { link: LinkMode::Sealed, is_pinned: true, ..dialer_settings() },
+        );
         pair.between = Box::new(move |_, mut payload| {
             if tls_link::is_records(&payload) {
                 let at = number * 37 % payload.len();

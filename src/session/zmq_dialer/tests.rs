@@ -1,8 +1,8 @@
 use super::super::pair_tests::{client_key, dialer_settings, now_at};
 use super::*;
+use crate::wire::gorgone::key_exchange::{HANDSHAKE_ISSUE, encode_public_key};
 use crate::wire::gorgone::keys::PrivateKey;
 use crate::wire::gorgone::sealing::KeyMaterial;
-use crate::wire::gorgone::key_exchange::{HANDSHAKE_ISSUE, encode_public_key};
 use crate::wire::gorgone::sealing::SessionKey;
 use crate::wire::gorgone::seeded_random::SeededRandom;
 
@@ -176,7 +176,11 @@ fn garbage_in_any_state_never_panics_and_the_link_always_tries_again() {
                 } else {
                     DialResult::Key(key(1).material().clone())
                 };
-                dialer.handle_job(DialOutcome { attempt, answer: DialAnswer::Classic(result) }, now_at(now_ms), &mut random);
+                dialer.handle_job(
+                    DialOutcome { attempt, answer: DialAnswer::Classic(result) },
+                    now_at(now_ms),
+                    &mut random,
+                );
             }
         }
         assert!(dialer.is_up() || dialer.state.deadline().is_some());

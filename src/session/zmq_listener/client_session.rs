@@ -197,13 +197,7 @@ impl ClientSession {
     }
 
     /// Replaces the key by a rotation. Returns the `[KEY]` for the client, sealed with the key that it holds.
-    pub fn rotate(
-        &mut self,
-        material: KeyMaterial,
-        hostname: &str,
-        lifetimes: Lifetimes,
-        now: Now,
-    ) -> Option<Vec<u8>> {
+    pub fn rotate(&mut self, material: KeyMaterial, hostname: &str, lifetimes: Lifetimes, now: Now) -> Option<Vec<u8>> {
         let Protection::Classic(keys) = &mut self.protection else { return None };
         let payload = keys.rotate(material, self.connection, hostname, lifetimes.rotation, now);
         self.begin_again(lifetimes, now);

@@ -137,7 +137,9 @@ impl ZmqListener {
         match result {
             HelloResult::Classic(outcome) => self.classic_hello_done(connection, outcome, now),
             // TLS lives and dies with its connection.
-            HelloResult::Tls(result) if connection == pending.connection => self.tls_step_done(connection, *result, now),
+            HelloResult::Tls(result) if connection == pending.connection => {
+                self.tls_step_done(connection, *result, now)
+            }
             HelloResult::Tls(_) => {}
         }
     }
@@ -223,7 +225,8 @@ impl ZmqListener {
             let oldest = unused.min_by_key(|(_, session)| session.used_seconds()).map(|(client, _)| *client)?;
             self.drop_session(oldest);
         }
-        let session = ClientSession::new(Arc::clone(routing_id), thumbprint.to_owned(), protection, self.lifetimes, now);
+        let session =
+            ClientSession::new(Arc::clone(routing_id), thumbprint.to_owned(), protection, self.lifetimes, now);
         Some(self.insert_session(session))
     }
 

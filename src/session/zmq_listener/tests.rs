@@ -1,8 +1,8 @@
 use super::super::pair_tests::{client_key, listener_settings, now_at, server_key};
 use super::*;
+use crate::model::log::Level;
 use crate::model::message::Message;
 use crate::model::token::Token;
-use crate::model::log::Level;
 use crate::wire::gorgone::key_exchange::{DialJob, DialResult, HelloOutcome, encode_public_key, parse_key};
 use crate::wire::gorgone::keys::PrivateKey;
 use crate::wire::gorgone::sealing::SessionKey;

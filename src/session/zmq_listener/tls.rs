@@ -171,7 +171,8 @@ impl ZmqListener {
     pub(super) fn note_demand(&mut self, connection: ConnectionId, demand: LinkMode, now: Now) {
         let Some(entry) = self.connections.get(&connection) else { return };
         let ours = entry.link;
-        let why = format!("it is set to link: {demand}, but link: {ours} is set here; make one of them auto, or both equal");
+        let why =
+            format!("it is set to link: {demand}, but link: {ours} is set here; make one of them auto, or both equal");
         self.refuse_hello(connection, &why, now);
     }
 }
