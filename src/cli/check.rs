@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use serde_json::json;
 
 use super::{say, summary};
-use crate::config::settings::{Config, Problem};
 use crate::config::{self, Refused};
+use crate::config::{Config, Problem};
 use crate::daemon::key_files::{self, KeyState};
 use crate::daemon::poller_preview::{self, PollerPlan};
 use crate::edge::tls::{self, TlsError};

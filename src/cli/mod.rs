@@ -1,5 +1,5 @@
 //! The subcommands. Exit status: 0 success, 1 failure, 2 wrong command line, 78 `run` cannot use its configuration;
-//! `exec` returns the status of its command.
+//! `exec` on one node returns the status of its command.
 
 mod arguments;
 mod check;
@@ -11,11 +11,14 @@ mod exec;
 mod help;
 mod keys;
 mod manual;
+mod many;
 mod pages;
 mod remote;
 mod remote_arguments;
 mod run;
 mod summary;
+mod table;
+mod targets;
 mod waiting;
 
 use std::io::Write as _;

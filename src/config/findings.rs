@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::options::Options;
 use super::tree::Place;
 
 /// One problem of the configuration, shown as `file:line: key: text`.
@@ -41,13 +42,24 @@ impl std::fmt::Display for Problem {
 const LIMIT: usize = 200;
 
 /// The findings so far.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Findings {
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
+    maps: Vec<&'static Options>,
 }
 
 impl Findings {
+    /// Returns none yet. `maps` are all maps, for advice about unknown keys.
+    pub(super) fn new(maps: Vec<&'static Options>) -> Self {
+        Self { maps, ..Self::default() }
+    }
+
+    /// All maps, for advice about unknown keys.
+    pub(super) fn maps(&self) -> &[&'static Options] {
+        &self.maps
+    }
+
     /// Adds a problem, which prevents a start.
     pub(super) fn problem(&mut self, place: &Place, key: &str, text: impl Into<String>) {
         push(&mut self.problems, place, key, text.into(), true);

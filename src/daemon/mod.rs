@@ -4,6 +4,8 @@ pub mod dispatch;
 pub mod event_loop;
 pub mod key_files;
 pub mod poller_preview;
+#[cfg(feature = "status")]
+mod report;
 pub mod run_options;
 pub mod secrets;
 pub mod vault;

@@ -13,13 +13,8 @@ mod passing_on;
 mod requests;
 mod stopping;
 
-use crate::node::peer::Peer;
-use std::time::Duration;
-
-use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::ParentKind;
-use crate::model::module::Module;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::registration::RegistrationSource;
@@ -40,17 +35,13 @@ use super::json;
 use super::listeners::{Listeners, PENDING_MAX};
 use super::malformed::MalformedLog;
 use super::modules::action::Commands;
-use super::modules::cleaner;
-use super::modules::cron::Cron;
-use super::modules::engine::Engine;
-use super::modules::legacycmd::{LegacyCmd, Outgoing};
-use super::modules::nodes::NodesModule;
-use super::modules::statistics::Statistics;
+use super::modules::{Modules, cleaner};
 use super::nodes::Nodes;
-use super::nodes::node::{Link, Node};
 use super::output::{Output, ReceiptId};
+use super::peer::{Handled, OwnRequest, Peer};
 use super::put_logs::PutLogs;
 use super::ssh::SshHosts;
+use super::status::Status;
 use super::subscribers::Subscribers;
 use super::sync::{SyncRoom, Syncs, asking};
 use super::taken_tokens::TakenTokens;
@@ -72,14 +63,11 @@ pub struct Core {
     pub(super) commands: Commands,
     ssh: SshHosts,
     copies: Copies,
-    nodes_module: NodesModule,
-    legacy: LegacyCmd,
-    statistics: Statistics,
+    pub(super) modules: Modules,
     taken_tokens: TakenTokens,
-    pub(super) cron: Cron,
-    engine: Engine,
     malformed: MalformedLog,
     put_logs: PutLogs,
+    status: Status,
 }
 
 impl Core {
@@ -88,6 +76,7 @@ impl Core {
     pub fn new(options: CoreOptions, restored: Restored, random: Box<dyn Random>, now: Now) -> Self {
         let mut context = Context::new(options, random, now, restored.newest_ctime);
         context.own_history = restored.origins.own;
+        let status = Status::new(&context);
         let mut core = Self {
             context,
             nodes: Nodes::new(restored.marks, now.wall),
@@ -102,30 +91,22 @@ impl Core {
             commands: Commands::default(),
             ssh: SshHosts::default(),
             copies: Copies::default(),
-            nodes_module: NodesModule::default(),
-            legacy: LegacyCmd::default(),
-            statistics: Statistics::default(),
+            modules: Modules::default(),
             taken_tokens: TakenTokens::restored(restored.taken_tokens),
-            cron: Cron::default(),
-            engine: Engine::default(),
             malformed: MalformedLog::default(),
             put_logs: PutLogs::default(),
+            status,
         };
-        let cleaner = Module::DbCleaner;
-        if !core.context.is_loaded(cleaner) {
-            core.context.options.loaded.insert(cleaner.name().to_owned(), cleaner.package().to_owned());
-        }
         core.context.write(NewRow::without_token(Code::STARTED, json::message("gorgoned is starting...")));
         let nodes = std::mem::take(&mut core.context.options.nodes);
         core.nodes.apply_registrations(&mut core.context, RegistrationSource::File, nodes);
-        core.legacy.start(&mut core.context, restored.legacy, &restored.open_tokens);
-        core.nodes.restore_open_tokens(&mut core.context, restored.open_tokens, |token| core.legacy.keeps(token));
-        if let Some(proxy) = &core.context.options.proxy {
-            core.context.timers.set(Timer::SyncAll, now.monotonic + proxy.sync_time.max(Duration::from_secs(1)));
-        }
+        core.modules.legacycmd.start(&mut core.context, restored.legacy, &restored.open_tokens);
+        core.nodes
+            .restore_open_tokens(&mut core.context, restored.open_tokens, |token| core.modules.legacycmd.keeps(token));
+        asking::start(&mut core.context);
         cleaner::start(&mut core.context);
-        core.cron.start_cron(&mut core.context);
-        core.nodes_module.start(&mut core.context);
+        core.modules.cron.start(&mut core.context);
+        core.modules.nodes.start(&mut core.context);
         core
     }
 
@@ -168,10 +149,10 @@ impl Core {
             Input::ApiCallerEnded(id) => self.api().ask_history(id),
             Input::NodesWanted { source, nodes } => self.nodes.nodes_wanted(&mut self.context, source, nodes),
             Input::Reconfigured { action, proxy } => {
-                self.context.options.action = action.map(|action| *action);
-                self.context.options.proxy = proxy.map(|proxy| *proxy);
+                self.context.options.modules.action = action.map(|action| *action);
+                self.context.options.modules.proxy = proxy.map(|proxy| *proxy);
             }
-            Input::CommandFilesTouched => self.legacy.look_for_files(&mut self.context),
+            Input::CommandFilesTouched => self.modules.legacycmd.look_for_files(&mut self.context),
             Input::Stop => self.stop(),
         }
         self.after_event();
@@ -212,7 +193,7 @@ impl Core {
     /// Returns the number of bytes of requests and chunks that wait in the rooms.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.copies.held_bytes() + self.commands.held_bytes() + self.engine.held_bytes()
+        self.copies.held_bytes() + self.commands.held_bytes() + self.modules.engine.held_bytes()
     }
 
     fn timer_due(&mut self, timer: Timer) {
@@ -241,18 +222,14 @@ impl Core {
             Timer::Sink(token) => self.copies.receiving.timer_due(&mut self.context, &token),
             Timer::Call(call) => self.api().waited(call),
             Timer::Poll(target) => self.api().poll_due(target),
-            Timer::SyncAll => {
-                asking::sync_all(&mut self.context, &mut self.nodes);
-                let period = self.context.proxy_settings().sync_time.max(Duration::from_secs(1));
-                self.context.timers.set(Timer::SyncAll, self.context.now.monotonic + period);
-            }
+            Timer::SyncAll => asking::sync_due(&mut self.context, &mut self.nodes),
             Timer::Cron => {
-                self.cron.look_at_clock(&mut self.context);
+                self.modules.cron.look_at_clock(&mut self.context);
                 self.run_jobs();
             }
-            Timer::ReadPollers => self.nodes_module.read(&mut self.context),
-            Timer::CommandFiles => self.legacy.look_for_files(&mut self.context),
-            Timer::CommandTables => self.legacy.read_tables(&mut self.context),
+            Timer::ReadPollers => self.modules.nodes.read(&mut self.context),
+            Timer::CommandFiles => self.modules.legacycmd.look_for_files(&mut self.context),
+            Timer::CommandTables => self.modules.legacycmd.read_tables(&mut self.context),
             Timer::Orders => self.run_orders(),
             Timer::Purge => cleaner::purge(&mut self.context),
             Timer::Stop => self.stop_due(),
@@ -260,7 +237,7 @@ impl Core {
     }
 
     fn after_event(&mut self) {
-        self.cron.notice_clock(&mut self.context);
+        self.modules.cron.notice_clock(&mut self.context);
         self.tell_ended();
         self.run_held();
         self.run_listener_events();
@@ -269,11 +246,17 @@ impl Core {
         self.check_stopped();
     }
 
+    /// Runs a request of one of the rooms.
+    fn run(&mut self, OwnRequest { action, token, target, data }: OwnRequest) -> Handled {
+        self.request(Peer::Ourselves, action, &token, &target, data)
+    }
+
     /// Runs the jobs of `cron` that are due.
     fn run_jobs(&mut self) {
-        while let Some(run) = self.cron.next_due() {
-            let handled = self.request(Peer::Ourselves, run.action, &run.token, &run.target, run.data);
-            self.cron.job_started(&mut self.context, &run.token, run.is_here, &handled);
+        while let Some(job) = self.modules.cron.next_due() {
+            let token = job.token.clone();
+            let handled = self.run(job);
+            self.modules.cron.job_started(&mut self.context, &token, &handled);
         }
     }
 
@@ -281,16 +264,17 @@ impl Core {
     /// number per event is limited so that the daemon is not held up.
     fn run_listener_events(&mut self) {
         for _ in 0..PENDING_MAX {
-            let Some(event) = self.listeners.next_event(&mut self.context, &mut self.statistics) else { return };
-            self.request(Peer::Ourselves, event.action, &event.token, "", event.data);
+            let Some(event) = self.listeners.next_event(&mut self.context, &mut self.modules.statistics) else {
+                return;
+            };
+            self.run(event);
         }
     }
 
     /// Sends nodes the commands that print their statistics.
     fn collect_statistics(&mut self) {
-        while let Some(run) = self.statistics.next_due() {
-            let target = run.target.to_string();
-            self.request(Peer::Ourselves, Action::Command, &run.token, &target, run.data);
+        while let Some(command) = self.modules.statistics.next_due() {
+            self.run(command);
         }
     }
 
@@ -322,75 +306,35 @@ impl Core {
             self.copies.sender(&mut self.context, &mut self.nodes).synced(node);
         }
         while let Some(ended) = self.context.journal.next_ended() {
+            self.status.ended(&ended, self.nodes.target_of(&ended.token), self.context.now);
             self.nodes.owed_token_ended(&ended);
-            if let Some(line) = self.cron.complaint(&ended) {
-                self.context.log(line);
-            }
-            self.cron.token_ended(&ended.token);
-            self.legacy.token_ended(&mut self.context, &ended);
-            self.copies.sender(&mut self.context, &mut self.nodes).token_ended(&ended.token);
+            self.modules.cron.token_ended(&mut self.context, &ended);
+            self.modules.legacycmd.token_ended(&mut self.context, &ended);
+            self.copies.token_ended(&mut self.context, &mut self.nodes, &ended.token);
             self.api().token_ended(&ended.token);
             if !ended.of_node {
                 self.subscribers.tell_subscribers(&mut self.context, false);
             }
         }
         while let Some(token) = self.context.journal.next_lost() {
-            self.legacy.send_again(&mut self.context, &token);
+            self.modules.legacycmd.send_again(&mut self.context, &token);
         }
         while let Some(token) = self.context.journal.next_confirmed() {
-            self.legacy.confirmed(&mut self.context, token.as_str());
+            self.modules.legacycmd.confirmed(&mut self.context, token.as_str());
         }
-        if self.legacy.take_imported() && self.context.options.pollers.is_some() {
-            self.nodes_module.read(&mut self.context);
+        if self.modules.legacycmd.take_imported() {
+            self.modules.nodes.start(&mut self.context);
         }
     }
 
     /// Handles [`Timer::Orders`]: sends the orders of Centreon Web to the nodes that can be reached.
     fn run_orders(&mut self) {
-        self.legacy.look_again(&mut self.context);
-        let mut left = LegacyCmd::SEND_MAX;
-        while left > 0
-            && !self.context.is_stopping()
-            && let Some(target) = self.legacy.ready()
-        {
-            left -= 1;
-            if !self.can_send_orders(&target) {
-                self.legacy.block(&target);
-                continue;
-            }
-            let Some(order) = self.legacy.next(&mut self.context, &target) else { continue };
-            if order.is_unsure && self.may_have_begun(&order) {
-                let text = "the daemon was restarted while this was being done: it may have been done";
-                self.context.fail(&order.token, text);
-                continue;
-            }
-            let handled = self.request(Peer::Ourselves, order.action, &order.token, &order.target, order.data);
-            self.legacy.handed_over(&mut self.context, &order.token, &handled);
+        self.modules.legacycmd.look_again(&mut self.context);
+        while let Some(order) = self.modules.legacycmd.next_due(&mut self.context, &self.nodes, &self.taken_tokens) {
+            let token = order.token.clone();
+            let handled = self.run(order);
+            self.modules.legacycmd.handed_over(&mut self.context, &token, &handled);
         }
-        self.legacy.send_later(&mut self.context);
-    }
-
-    /// Returns whether a node can be reached now and no lost messages to it are being looked for.
-    fn can_send_orders(&self, target: &str) -> bool {
-        if target.is_empty() || self.context.is_own(target) {
-            return true;
-        }
-        let Ok(route) = self.nodes.route_to(&self.context, target) else { return false };
-        self.nodes.get(route.through).is_some_and(|node| {
-            let is_up = node.is_ssh_host() || node.link == Link::Up;
-            is_up && node.reachable().is_ok() && !node.owed.has_unsettled()
-        })
-    }
-
-    /// Returns whether an earlier run may have begun with an order that was not handed to a node, but run here or on a
-    /// host by SSH. A copy may be repeated.
-    fn may_have_begun(&self, order: &Outgoing) -> bool {
-        if order.target.is_empty() || self.context.is_own(&order.target) {
-            return self.taken_tokens.has(&order.token);
-        }
-        let node = order.target.parse().ok().and_then(|id| self.nodes.get(id));
-        let is_ssh = node.is_some_and(Node::is_ssh_host);
-        is_ssh && order.action != Action::RemoteCopy
     }
 
     fn stored(&mut self, receipt: ReceiptId, stored: bool) {
@@ -402,7 +346,7 @@ impl Core {
                     self.api().token_not_stored(token.as_str());
                 }
             }
-            Some(Awaited::Orders) => self.legacy.stored(&mut self.context, receipt, stored),
+            Some(Awaited::Orders) => self.modules.legacycmd.stored(&mut self.context, receipt, stored),
             None => {}
         }
     }

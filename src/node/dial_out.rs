@@ -111,10 +111,10 @@ impl DialledOut {
     /// Handles [`Timer::Register`].
     pub(super) fn register_with_parent(&mut self, context: &mut Context, kind: ParentKind) {
         let now = context.now.monotonic;
-        let pull = context.options.pull.as_ref().filter(|_| kind == ParentKind::Pull);
+        let pull = context.options.modules.pull.as_ref().filter(|_| kind == ParentKind::Pull);
         let ping = match kind {
-            ParentKind::Pull => context.options.pull.as_ref().map(|pull| pull.ping),
-            ParentKind::WebSocket => context.options.pullwss.as_ref().map(|pullwss| pullwss.ping),
+            ParentKind::Pull => context.options.modules.pull.as_ref().map(|pull| pull.ping),
+            ParentKind::WebSocket => context.options.modules.pullwss.as_ref().map(|pullwss| pullwss.ping),
         };
         // The session of a WebSocket detects silence itself.
         let patience = pull.map(|pull| pull.ping_timeout.max(Duration::from_secs(1)));
@@ -141,8 +141,18 @@ impl DialledOut {
         }
     }
 
+    /// Notes a message of our central. Returns whether it is an answer, such as the ACK of REGISTERNODES, which only
+    /// shows that the central is alive.
+    pub(super) fn is_answer(&mut self, context: &mut Context, kind: ParentKind, action: &Action, data: &str) -> bool {
+        context.timers.cancel(&Timer::ParentSilence(kind));
+        if *action == Action::Ack {
+            self.acknowledged(context, kind, data);
+        }
+        matches!(action, Action::Ack | Action::Pong | Action::SetLogs | Action::RegisterNodes | Action::UnregisterNodes)
+    }
+
     /// Handles our central's answer to a registration. A refusal is logged once an hour.
-    pub(super) fn acknowledged(&mut self, context: &mut Context, kind: ParentKind, answer: &str) {
+    fn acknowledged(&mut self, context: &mut Context, kind: ParentKind, answer: &str) {
         let answer: serde_json::Value = serde_json::from_str(answer).unwrap_or_default();
         if answer.get("code").and_then(json::integer) != Some(Code::FINISHED_KO.0) {
             return;

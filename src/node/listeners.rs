@@ -15,7 +15,7 @@ use crate::model::token::Token;
 use super::journal::Seen;
 use super::json;
 use super::modules::statistics::Statistics;
-use super::peer::Handled;
+use super::peer::{Handled, OwnRequest};
 use super::timers::Timer;
 
 /// Maximum number of tokens with a listener.
@@ -40,19 +40,11 @@ struct Listener {
     ends: Monotonic,
 }
 
-/// An action that a row has triggered.
-#[derive(Debug)]
-pub(super) struct Event {
-    pub action: Action,
-    pub token: Token,
-    pub data: String,
-}
-
 /// Every listener.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Listeners {
     listeners: BTreeMap<String, Listener>,
-    pending: VecDeque<Event>,
+    pending: VecDeque<OwnRequest>,
 }
 
 impl Listeners {
@@ -63,7 +55,8 @@ impl Listeners {
         let data = format!("{{\"code\":{},\"data\":{}}}", seen.code.0, seen.data);
         for action in &listener.actions {
             if self.pending.len() < PENDING_MAX {
-                self.pending.push_back(Event { action: action.clone(), token: token.clone(), data: data.clone() });
+                let (action, token, data) = (action.clone(), token.clone(), data.clone());
+                self.pending.push_back(OwnRequest { action, token, target: String::new(), data });
             }
         }
         if seen.is_last {
@@ -147,7 +140,7 @@ impl Listeners {
     }
 
     /// Returns the next action that a row has triggered.
-    pub(super) fn next_event(&mut self, context: &mut Context, statistics: &mut Statistics) -> Option<Event> {
+    pub(super) fn next_event(&mut self, context: &mut Context, statistics: &mut Statistics) -> Option<OwnRequest> {
         while let Some(seen) = context.journal.next_seen() {
             statistics.row_seen(context, &seen);
             self.row_seen(&seen);

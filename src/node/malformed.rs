@@ -4,8 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::model::action::Action;
 use crate::model::connection::ClientId;
+use crate::model::log::LogLine;
 use crate::model::time::Monotonic;
+
+use super::context::Context;
+use super::peer::{Handled, Peer};
 
 /// Minimum time between two lines about a client.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -26,8 +31,24 @@ struct Said {
 }
 
 impl MalformedLog {
+    /// Notes a malformed message.
+    pub(super) fn note(&mut self, context: &mut Context, client: ClientId, reason: &str) {
+        if let Some(line) = self.line(client, reason, context.now.monotonic) {
+            context.log(line);
+        }
+    }
+
+    /// Handles an answer of a node from a client that has not registered as one.
+    pub(super) fn answer_of_no_node(&mut self, context: &mut Context, peer: Peer, action: &Action) -> Handled {
+        if let Some(client) = peer.client() {
+            let reason = format!("{} of a client that has not registered as a node: ignored", action.as_str());
+            self.note(context, client, &reason);
+        }
+        Handled::accepted()
+    }
+
     /// Returns the line about one more message, unless there was one about the client a moment ago.
-    pub(super) fn line(&mut self, client: ClientId, reason: &str, now: Monotonic) -> Option<String> {
+    fn line(&mut self, client: ClientId, reason: &str, now: Monotonic) -> Option<LogLine> {
         let mut hidden = 0;
         if let Some(said) = self.clients.get_mut(&client) {
             if now.since(said.at) < PERIOD {
@@ -40,7 +61,7 @@ impl MalformedLog {
         }
         self.clients.insert(client, Said { at: now, hidden: 0 });
         let more = if hidden > 0 { format!(" ({hidden} more were not logged)") } else { String::new() };
-        Some(format!("a client sent something that is not a request: {reason}{more}"))
+        Some(LogLine::warning("core", format!("a client sent something that is not a request: {reason}{more}")))
     }
 
     /// Forgets a client that is gone.
@@ -61,7 +82,7 @@ mod tests {
             |client, time| (0..1000).filter_map(|_| log.line(ClientId::Zmq(client), "no", at(time))).count();
         assert_eq!((lines(1, 0), lines(2, 0), lines(1, 9_999)), (1, 1, 0));
         let line = log.line(ClientId::Zmq(1), "no", at(10_000)).unwrap();
-        assert_eq!(line, "a client sent something that is not a request: no (1999 more were not logged)");
+        assert_eq!(line.text, "a client sent something that is not a request: no (1999 more were not logged)");
         for client in 0..2 * CLIENTS_MAX as u64 {
             log.line(ClientId::Zmq(client), "no", at(20_000));
         }

@@ -7,7 +7,6 @@
 //!
 //! Out of scope: sockets, clocks, files, threads, and the bytes of wire formats.
 
-mod actions;
 mod api;
 mod audit;
 mod clock_watch;
@@ -36,6 +35,8 @@ mod peer;
 mod phase;
 mod put_logs;
 mod ssh;
+#[cfg_attr(not(feature = "status"), path = "status_absent.rs")]
+mod status;
 mod subscribers;
 mod sync;
 mod taken_tokens;

@@ -3,6 +3,7 @@
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
+use crate::model::token::Token;
 
 use super::json;
 
@@ -15,6 +16,15 @@ pub(super) enum Peer {
     ClientWithoutToken(ClientId),
     /// This daemon itself or a call of the API; the reply is the return value.
     Ourselves,
+}
+
+/// A request that a room makes to this daemon, or through it to a node. Holds command lines: no `Debug`.
+pub(super) struct OwnRequest {
+    pub action: Action,
+    pub token: Token,
+    /// The id of a node; empty for this daemon.
+    pub target: String,
+    pub data: String,
 }
 
 /// The result of a request.

@@ -371,7 +371,7 @@ impl WebSocketServer {
                 let status = error.status();
                 let body = format!(r#"{{"error":"http_error_{status}","message":"{error}"}}"#).into();
                 let persistence = Persistence::Close;
-                let response = Response { status, body, allow: None, persistence, head_only: false };
+                let response = Response { status, body, allow: None, document: None, persistence, head_only: false };
                 let mut queue = std::mem::take(queue);
                 response.write(&HttpDate::new(now.wall), &mut queue);
                 self.log_refusal(&format!("{error}, closed"), now);

@@ -16,6 +16,7 @@ mod hostile_peers;
 mod hostile_routes;
 mod hostile_websockets;
 mod liveness;
+mod many_nodes;
 mod namespaces;
 mod node_keys;
 #[path = "../platform/mod.rs"]
@@ -29,3 +30,5 @@ mod routes;
 mod service;
 mod shared_limits;
 mod startup;
+mod status;
+mod subcommand;

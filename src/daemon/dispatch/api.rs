@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::config::settings::{HttpSettings, HttpUser, Subnet};
+use crate::config::modules::httpserver::{HttpSettings, HttpUser};
+use crate::config::settings::Subnet;
 use crate::model::api::{ApiAnswer, ApiCall, CallId};
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::time::Now;
@@ -57,7 +58,9 @@ impl Dispatch {
             match client.poll_output() {
                 None => break,
                 Some(ApiClientOutput::Call { number, call }) => {
-                    self.no_stranger(connection, now);
+                    if !call.caller.rights.are_none() {
+                        self.no_stranger(connection, now);
+                    }
                     self.start_call(connection, number, call, now);
                 }
                 Some(ApiClientOutput::CheckLogin(check)) => {
@@ -89,7 +92,7 @@ impl Dispatch {
         let (may_wait, has_ended) = (may_wait(&call), entry.hung_up);
         if may_wait && self.calls.has_its_share(peer) {
             let body = "{\"error\":\"busy\",\"message\":\"too many calls of this address are waiting, try again\"}";
-            client.handle_answer(number, ApiAnswer { status: 503, body: body.to_owned(), allow: None }, now);
+            client.handle_answer(number, ApiAnswer::json(503, body), now);
             return;
         }
         let id = self.calls.begin(connection, number);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::config::settings::Config;
+use crate::config::Config;
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::{ClientId, ConnectionId, PeerAddress};

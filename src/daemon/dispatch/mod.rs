@@ -31,7 +31,7 @@ mod websocket;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use crate::config::settings::Config;
+use crate::config::Config;
 use crate::model::broken::{self, Fault};
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::history::{Origins, SyncMark};
@@ -113,6 +113,8 @@ pub struct Surroundings {
     pub debug: bool,
     /// The local time zone.
     pub time_zone: TimeZone,
+    /// Returns the memory in use in bytes; `None` if the system does not say.
+    pub memory: fn() -> Option<u64>,
 }
 
 /// Maximum number of bytes queued for a peer; a peer that does not read is disconnected beyond it.
@@ -164,6 +166,7 @@ impl Dispatch {
     pub fn new(config: Config, own_key: OwnKey, restored: Restored, surroundings: Surroundings, now: Now) -> Self {
         let mut options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
         options.time_zone = surroundings.time_zone;
+        options.memory = surroundings.memory;
         let remembered = node::Restored {
             marks: restored.marks,
             origins: restored.origins,

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use mio::{Interest, Registry, Token};
 
-use crate::config::settings::{Config, ServerTls};
+use crate::config::Config;
+use crate::config::settings::ServerTls;
 use crate::daemon::dispatch::Listener;
 use crate::edge::log::LogWriter;
 use crate::edge::sockets::{self, Stream};

@@ -14,6 +14,8 @@ mod output_budget;
 mod questions;
 mod register_file;
 mod reload;
+#[cfg_attr(not(feature = "status"), path = "reports_absent.rs")]
+mod reports;
 #[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
 mod ssh;
 #[cfg_attr(not(feature = "centreon"), path = "statistics_absent.rs")]
@@ -35,14 +37,14 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::config::settings::Config;
+use crate::config::Config;
 use crate::edge::child_process::Environment;
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
 use crate::edge::notify::State as ServiceState;
 use crate::edge::random::{BlockRandom, SystemRandom};
 use crate::edge::signals::{Signal, Signals};
-use crate::edge::{self, child_process, clock};
+use crate::edge::{self, child_process, clock, process_memory};
 use crate::model::connection::ConnectionId;
 use crate::model::log::{Level, LogLine};
 use crate::model::time::{Monotonic, Now};
@@ -192,6 +194,7 @@ impl EventLoop {
             session_random: Box::new(SystemRandom::new()),
             debug: log.shows(Level::Debug),
             time_zone: local_time_zone(&config, log, now),
+            memory: process_memory::anonymous_bytes,
         };
         let upkeep = Upkeep::new(config.core.max_memory, now);
         let environment = config.modules.action.as_ref().map(|action| Environment::new(&action.environment));

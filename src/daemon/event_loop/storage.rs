@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mio::{Interest, Registry};
 
-use crate::config::settings::Config;
+use crate::config::Config;
 use crate::daemon::dispatch::{Batch, CryptoOutcome, Restored};
 use crate::edge::child_process::ChildProcess;
 use crate::edge::history_store::{self, HistoryStore, StoreErrorKind, StoreOptions};
@@ -143,6 +143,24 @@ impl Storage {
     fn is_well(&self) -> bool {
         let is_free = !self.failing && self.waiting.is_none() && self.retry_at.is_none() && self.lost.is_none();
         is_free && history_store::has_room(&self.path)
+    }
+
+    /// Path of the database.
+    #[cfg(feature = "status")]
+    pub(super) fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// Tries whether the database takes rows now; returns the reason if not.
+    #[cfg(feature = "status")]
+    pub(super) fn takes_no_rows(&self) -> Option<String> {
+        if self.failing || self.retry_at.is_some() || self.lost.is_some() {
+            return Some("the database does not take rows; the log says why".to_owned());
+        }
+        if !history_store::has_room(&self.path) {
+            return Some("the disk of the database is full".to_owned());
+        }
+        self.store.try_to_write().err().map(|error| error.to_string())
     }
 
     /// The time of the next check, while no input may be read.

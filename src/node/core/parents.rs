@@ -1,25 +1,15 @@
 //! Messages of our centrals, passed to the rooms that they concern.
 
 use super::Core;
-use crate::model::action::Action;
 use crate::model::connection::{ClientId, ParentKind};
 use crate::model::message::{Message, Reply};
 use crate::node::peer::{Handled, Peer};
-use crate::node::timers::Timer;
 
 impl Core {
     /// Handles a message of our central.
     pub(super) fn parent_message(&mut self, kind: ParentKind, message: Message) {
-        self.context.timers.cancel(&Timer::ParentSilence(kind));
         let Message { action, token, target, data } = message;
-        if action == Action::Ack {
-            self.dialled_out.acknowledged(&mut self.context, kind, &data);
-        }
-        // Replies, such as the ACK of REGISTERNODES, show that the central is alive.
-        if matches!(
-            action,
-            Action::Ack | Action::Pong | Action::SetLogs | Action::RegisterNodes | Action::UnregisterNodes
-        ) {
+        if self.dialled_out.is_answer(&mut self.context, kind, &action, &data) {
             return;
         }
         let client = ClientId::Parent(kind);

@@ -4,7 +4,6 @@ use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::link::LinkMode;
 use crate::model::log::LogLine;
-use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
@@ -14,7 +13,6 @@ use crate::node::nodes::node::Node;
 use crate::node::nodes::pathway::Route;
 use crate::node::peer::{Handled, Peer};
 use crate::node::sync::asking;
-use crate::node::trace::passed_on;
 
 impl Core {
     /// Handles a request for another target. The reply says that it is accepted; a row reports if it cannot be passed
@@ -27,7 +25,7 @@ impl Core {
         target: &str,
         data: String,
     ) -> Handled {
-        if self.context.options.proxy.is_none() {
+        if self.context.options.modules.proxy.is_none() {
             let data = r#"{"error":"no_proxy","message":"no proxy configured. cannot manage target."}"#.to_owned();
             self.context.finish(token, Code::FINISHED_KO, data.clone());
             return Handled::refused(data);
@@ -124,35 +122,19 @@ impl Core {
         route: Route,
         data: String,
     ) -> Result<Handled, String> {
-        let Some(node) = self.nodes.get_mut(route.through) else {
+        let Some(node) = self.nodes.get(route.through) else {
             return Err(format!("proxy - no pathway for target {}", route.target));
         };
         if node.is_ssh_host() {
             return self.ssh.request(&mut self.context, route, &action, token, &data).map(|()| Handled::accepted());
         }
-        node.reachable()?;
         if action == Action::RemoteCopy {
+            node.reachable()?;
             self.copies.sender(&mut self.context, &mut self.nodes).begin(token, route, &data);
             return Ok(Handled::accepted());
         }
-        if node.owed.is_full() {
-            return Err(format!("proxy - too many messages to node '{}' wait to be confirmed", route.through));
-        }
-        let is_owed = action != Action::GetLog || !matches!(peer, Peer::ClientWithoutToken(_));
-        if is_owed {
-            // A relay of our own kind writes the end itself, whatever the action.
-            let is_relayed = route.through != route.target && node.sync.is_of_our_kind();
-            let has_row = node.owed.sent(token.clone(), &action, node.sync.serial, is_relayed);
-            let is_of_daemon = self.subscribers.are_asked_by(peer);
-            if has_row || is_of_daemon {
-                self.context.open_token(token, Some(route.through));
-            }
-            if is_of_daemon {
-                self.context.write(passed_on(token, route.through));
-            }
-        }
-        let message = Message { action, token: Some(token.clone()), target: Some(route.target_field()), data };
-        self.nodes.send(&mut self.context, route.through, message);
+        let is_of_daemon = self.subscribers.are_asked_by(peer);
+        self.nodes.hand_on(&mut self.context, (peer, is_of_daemon), action, token, route, data)?;
         Ok(Handled::accepted())
     }
 }

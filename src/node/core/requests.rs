@@ -1,22 +1,18 @@
 //! The path of a request from its arrival to the part that handles it: this daemon, a module, or the proxy
 //! (docs/protocol.md sections 1 and 4).
 
-use serde_json::Value;
-
-use crate::model::action::Action;
+use crate::model::action::{Action, Module};
 use crate::model::api::{ApiAnswer, ApiCall, CallId};
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
 use crate::model::log::LogLine;
 use crate::model::message::{Message, Reply};
-use crate::model::module::Module;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 use crate::node::peer::Handled;
 use crate::node::peer::Peer;
 
 use super::Core;
-use crate::node::actions::{self, Room};
 use crate::node::api::{self, Plan, Started};
 use crate::node::copies::held::Held;
 use crate::node::counters::Way;
@@ -57,9 +53,7 @@ impl Core {
 
     /// Handles a malformed message of a client.
     pub(super) fn client_malformed(&mut self, client: ClientId, token: Option<Token>, reason: &str) {
-        if let Some(line) = self.malformed.line(client, reason, self.context.now.monotonic) {
-            self.context.log(LogLine::warning("core", line));
-        }
+        self.malformed.note(&mut self.context, client, reason);
         let data = json::message("request not well formatted");
         self.context.reply(client, Reply { kind: Action::Ack, token, code: Code::FINISHED_KO, data });
     }
@@ -82,6 +76,9 @@ impl Core {
             return self.context.refuse_unknown(&action, token);
         }
         self.counters.count(if peer == Peer::Ourselves { Way::Internal } else { Way::External }, &action);
+        if action == Action::Command {
+            self.status.command_begins(token, self.context.now);
+        }
         if self.context.is_stopping() && action == Action::ProcessCopy {
             // This does not end the copy: its sender notices the lost connection, and a sender of our own kind resumes
             // afterwards.
@@ -138,22 +135,20 @@ impl Core {
 
     /// Has the room of an action handle it.
     pub(super) fn request_here(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
-        let Some(spec) = actions::find(action) else { return self.context.refuse_unknown(action, token) };
-        match spec.room {
-            Room::Core => self.core_request(peer, action, token, data),
-            Room::History => self.history_request(peer, action, token, data),
-            Room::Nodes => self.nodes_request(peer, action, token, data),
-            Room::Commands => self.commands.command_request(&mut self.context, peer, action, token, data),
-            Room::Copies => self.copies.receiving.take(&mut self.context, peer, token, data.to_owned(), None),
-            Room::Cron => {
-                let handled = self.cron.cron_request(&mut self.context, &mut self.questions, action, token, data);
+        let Some(spec) = action.spec() else { return self.context.refuse_unknown(action, token) };
+        match spec.module {
+            None => self.core_request(peer, action, token, data),
+            Some(Module::Proxy) => self.proxy_request(peer, action, token, data),
+            Some(Module::Action) if *action == Action::ProcessCopy => {
+                self.copies.receiving.take(&mut self.context, peer, token, data.to_owned(), None)
+            }
+            Some(Module::Action) => self.commands.command_request(&mut self.context, peer, action, token, data),
+            Some(module) => {
+                let (context, questions) = (&mut self.context, &mut self.questions);
+                let handled = self.modules.request(context, questions, module, (action, token), data);
                 self.run_jobs();
                 handled
             }
-            Room::Engine => self.engine.engine_command(&mut self.context, token, data),
-            Room::Pollers => self.nodes_module.sync(&mut self.context, token),
-            Room::Statistics => self.statistics.request(&mut self.context, action, token, data),
-            Room::Legacy => self.legacy.request(&mut self.context, action, token, data),
         }
     }
 
@@ -166,36 +161,11 @@ impl Core {
             Action::BroadcastLogger => core_settings::set_log_level(&mut self.context, data),
             Action::LoadModule => loading::load(&mut self.context, data),
             Action::UnloadModule => loading::unload(&mut self.context, data),
-            Action::Kill => self.kill_module(data),
-            Action::Ping => self.ping(peer),
-            _ => self.context.refuse_unknown(action, token),
-        }
-    }
-
-    fn ping(&mut self, peer: Peer) -> Handled {
-        if let Some(client) = peer.client() {
-            self.subscribers.pinged(client, self.context.now.monotonic);
-        }
-        Handled::Reply(Action::Pong, Code::BEGIN, self.nodes.pong_text(&self.context))
-    }
-
-    /// Stops the work of a module. Only `action` runs anything that can be stopped.
-    fn kill_module(&mut self, data: &str) -> Handled {
-        let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
-        let Some((called, module)) = loading::named(&self.context, &data) else {
-            return Handled::refused(json::action_message("kill", "cannot find module"));
-        };
-        if module == Some(Module::Action) {
-            const REASON: &str = "the module 'action' was killed";
-            self.copies.kill(&mut self.context, REASON);
-            self.commands.kill_commands(&mut self.context, REASON);
-        }
-        let data = json::action_message("kill", &format!("module '{called}' kill in progress"));
-        Handled::Reply(Action::Ack, Code::FINISHED_OK, data)
-    }
-
-    fn history_request(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
-        match action {
+            Action::Kill => loading::kill(&mut self.context, &mut self.commands, &mut self.copies, data),
+            Action::Ping => {
+                let running = self.commands.load().running;
+                core_actions::ping(&self.context, (&mut self.nodes, running), &mut self.subscribers, peer)
+            }
             Action::PutLog => self.put_logs.request(&mut self.context, peer, token, data),
             Action::AddListener => self.listeners.add_listeners(&mut self.context, data),
             Action::GetLog => self.questions.get_log(
@@ -206,13 +176,13 @@ impl Core {
                 token,
                 data,
             ),
+            Action::SyncLogs => asking::sync_logs(&mut self.context, &mut self.nodes, data),
             _ => self.context.refuse_unknown(action, token),
         }
     }
 
-    fn nodes_request(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
+    fn proxy_request(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
         match action {
-            Action::SyncLogs => self.sync_logs(data),
             Action::Routes => self.nodes.routes(&mut self.context, peer, token, data),
             Action::ForgetKey => self.nodes.forget_key(&mut self.context, token, data),
             Action::TrustKey => self.nodes.trust_key(&mut self.context, token, data),
@@ -226,30 +196,9 @@ impl Core {
                 Handled::accepted()
             }
             // Answers of nodes that connect to us, but this client is not one of them.
-            Action::Pong | Action::SetLogs => self.answer_of_no_node(peer, action),
+            Action::Pong | Action::SetLogs => self.malformed.answer_of_no_node(&mut self.context, peer, action),
             _ => self.context.refuse_unknown(action, token),
         }
-    }
-
-    fn sync_logs(&mut self, data: &str) -> Handled {
-        let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
-        if data.pointer("/data/id").is_none_or(Value::is_null) {
-            return Handled::refused(json::action_message("synclog", "please set id for synclog"));
-        }
-        if self.context.options.proxy.is_none() {
-            return Handled::refused(json::action_message("synclog", "no proxy module"));
-        }
-        asking::sync_all(&mut self.context, &mut self.nodes);
-        Handled::Reply(Action::Ack, Code::BEGIN, json::action_message("synclog", "synclog launched"))
-    }
-
-    fn answer_of_no_node(&mut self, peer: Peer, action: &Action) -> Handled {
-        let reason = format!("{} of a client that has not registered as a node: ignored", action.as_str());
-        let line = peer.client().and_then(|client| self.malformed.line(client, &reason, self.context.now.monotonic));
-        if let Some(line) = line {
-            self.context.log(LogLine::warning("core", line));
-        }
-        Handled::accepted()
     }
 
     /// Handles an authorised call of the API.
@@ -263,6 +212,10 @@ impl Core {
                 Some(api::answer_of(handled, self.context.is_stopping()))
             }
             Plan::Start(started) => self.start_for_call(started),
+            Plan::Report(form) => {
+                let load = self.commands.load();
+                self.status.report(&mut self.context, &self.nodes, load, (id, call, form))
+            }
         };
         if let Some(answer) = answer {
             self.context.output(Output::Answer { call: id, answer });

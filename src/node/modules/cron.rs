@@ -13,17 +13,16 @@ use crate::node::context::Context;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::config::settings::CronJob;
-use crate::model::action::Action;
+use crate::config::modules::cron::CronJob;
+use crate::model::action::{Action, Module};
 use crate::model::log::LogLine;
-use crate::model::module::Module;
 use crate::model::text::quoted;
 use crate::model::time::Monotonic;
 use crate::model::time_zone::minute_of;
 use crate::model::token::Token;
 
 use crate::node::journal::Ended;
-use crate::node::peer::Handled;
+use crate::node::peer::{Handled, OwnRequest};
 use crate::node::timers::Timer;
 use schedule::Schedule;
 
@@ -54,14 +53,9 @@ impl Job {
     }
 }
 
-/// The request of a job that is due.
-pub(in crate::node) struct Run {
-    pub action: Action,
-    pub token: Token,
-    pub target: String,
-    pub data: String,
-    /// Whether it is for this daemon.
-    pub is_here: bool,
+/// Returns whether a job is for this daemon.
+fn is_here(context: &Context, target: &str) -> bool {
+    target.is_empty() || context.is_own(target)
 }
 
 /// Returns the second of the current minute.
@@ -78,7 +72,7 @@ const fn passed(second: i64) -> u64 {
 #[derive(Default)]
 pub(in crate::node) struct Cron {
     /// Runs that are due and not handed over yet.
-    due: VecDeque<Run>,
+    due: VecDeque<OwnRequest>,
     jobs: BTreeMap<String, Job>,
     schedule: Option<Schedule>,
     /// The running jobs, by token.
@@ -91,7 +85,7 @@ pub(in crate::node) struct Cron {
 
 impl Cron {
     /// Returns the log line about a run that ended with an error.
-    pub(in crate::node) fn complaint(&self, ended: &Ended) -> Option<LogLine> {
+    fn complaint(&self, ended: &Ended) -> Option<LogLine> {
         let token = &ended.token;
         let (id, data) = self.running.get(token).zip(ended.error.as_deref())?;
         let data: serde_json::Value = serde_json::from_str(data).unwrap_or_default();
@@ -101,8 +95,15 @@ impl Cron {
         Some(LogLine::warning("cron", format!("job '{id}' failed (token {token}): {message}")))
     }
 
-    /// Notes that a terminal row of a token is written.
-    pub(in crate::node) fn token_ended(&mut self, token: &str) {
+    /// Handles the end of a token. A run that ended with an error is logged.
+    pub(in crate::node) fn token_ended(&mut self, context: &mut Context, ended: &Ended) {
+        if let Some(line) = self.complaint(ended) {
+            context.log(line);
+        }
+        self.run_ended(&ended.token);
+    }
+
+    fn run_ended(&mut self, token: &str) {
         let job = self.running.remove(token).and_then(|id| self.jobs.get_mut(&id));
         if let Some(job) = job.filter(|job| job.last_token.as_ref().is_some_and(|last| last.as_str() == token)) {
             job.runs_until = None;
@@ -112,8 +113,8 @@ impl Cron {
 
 impl Cron {
     /// Takes the jobs of the configuration and starts to watch the clock.
-    pub(in crate::node) fn start_cron(&mut self, context: &mut Context) {
-        let Some(definitions) = context.options.cron.as_mut().map(std::mem::take) else { return };
+    pub(in crate::node) fn start(&mut self, context: &mut Context) {
+        let Some(definitions) = context.options.modules.cron.as_mut().map(std::mem::take) else { return };
         self.jobs = definitions.into_iter().map(|job| (job.id.clone(), Job::new(job))).collect();
         self.schedule = Some(Schedule::new(self.local_minute(context)));
         let ids: Vec<String> = self.jobs.keys().cloned().collect();
@@ -189,7 +190,7 @@ impl Cron {
     }
 
     /// Returns the request of the next job that is due.
-    pub(in crate::node) fn next_due(&mut self) -> Option<Run> {
+    pub(in crate::node) fn next_due(&mut self) -> Option<OwnRequest> {
         self.due.pop_front()
     }
 
@@ -225,7 +226,7 @@ impl Cron {
     }
 
     /// Returns the request of a job, unless its last run has not ended.
-    fn start_job(&mut self, context: &mut Context, id: &str) -> Option<Run> {
+    fn start_job(&mut self, context: &mut Context, id: &str) -> Option<OwnRequest> {
         let now = context.now.monotonic;
         let fresh = context.generate_token();
         let job = self.jobs.get_mut(id)?;
@@ -237,30 +238,24 @@ impl Cron {
         }
         let CronJob { action, parameters, target, keep_token, .. } = job.definition.clone();
         let token = keep_token.then(|| Token::parse(id).ok()).flatten().unwrap_or(fresh);
-        let is_here = target.is_empty() || context.is_own(&target);
-        job.runs_until = Some(now + if is_here { RUN_MAX } else { RUN_ON_NODE_MAX });
+        job.runs_until = Some(now + if is_here(context, &target) { RUN_MAX } else { RUN_ON_NODE_MAX });
         job.last_token = Some(token.clone());
         self.running.insert(token.as_str().to_owned(), id.to_owned());
         context.log(LogLine::info("cron", format!("launching job {shown} (token {token})")));
         let data = format!("{{\"content\":{parameters}}}");
-        Some(Run { action: Action::parse(&action), token, target, data, is_here })
+        Some(OwnRequest { action: Action::parse(&action), token, target, data })
     }
 
     /// Notes that a job was handed over. It is done if it leaves nothing open here. A run that has just ended is
     /// reported like any other.
-    pub(in crate::node) fn job_started(
-        &mut self,
-        context: &mut Context,
-        token: &Token,
-        is_here: bool,
-        handled: &Handled,
-    ) {
-        if is_here
+    pub(in crate::node) fn job_started(&mut self, context: &mut Context, token: &Token, handled: &Handled) {
+        let job = self.running.get(token.as_str()).and_then(|id| self.jobs.get(id));
+        if job.is_none_or(|job| is_here(context, &job.definition.target))
             && matches!(handled, Handled::Reply(..))
             && !context.journal.is_open(token)
             && !context.journal.has_just_ended(token)
         {
-            self.token_ended(token.as_str());
+            self.run_ended(token.as_str());
         }
     }
 }

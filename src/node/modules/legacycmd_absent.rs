@@ -7,26 +7,17 @@ use crate::model::token::Token;
 use crate::model::work::WorkId;
 use crate::node::context::Context;
 use crate::node::journal::Ended;
+use crate::node::nodes::Nodes;
 use crate::node::output::ReceiptId;
-use crate::node::peer::Handled;
+use crate::node::peer::{Handled, OwnRequest};
+use crate::node::taken_tokens::TakenTokens;
 
 /// The module's empty state.
 #[derive(Default)]
 pub(in crate::node) struct LegacyCmd;
 
-/// A message to be sent as a request; there is none.
-pub(in crate::node) struct Outgoing {
-    pub token: Token,
-    pub action: Action,
-    pub target: String,
-    pub data: String,
-    pub is_unsure: bool,
-}
-
 #[expect(clippy::unused_self, clippy::needless_pass_by_value, reason = "the module that is absent has state")]
 impl LegacyCmd {
-    pub(in crate::node) const SEND_MAX: usize = 0;
-
     pub(in crate::node) fn start(&mut self, _: &mut Context, _: LegacyStored, _: &[(Token, Option<NodeId>)]) {}
 
     pub(in crate::node) const fn keeps(&self, _: &Token) -> bool {
@@ -41,17 +32,14 @@ impl LegacyCmd {
 
     pub(in crate::node) fn stored(&mut self, _: &mut Context, _: ReceiptId, _: bool) {}
 
-    pub(in crate::node) fn send_later(&mut self, _: &mut Context) {}
-
     pub(in crate::node) fn look_again(&mut self, _: &mut Context) {}
 
-    pub(in crate::node) const fn ready(&self) -> Option<String> {
-        None
-    }
-
-    pub(in crate::node) fn block(&mut self, _: &str) {}
-
-    pub(in crate::node) const fn next(&mut self, _: &mut Context, _: &str) -> Option<Outgoing> {
+    pub(in crate::node) const fn next_due(
+        &mut self,
+        _: &mut Context,
+        _: &Nodes,
+        _: &TakenTokens,
+    ) -> Option<OwnRequest> {
         None
     }
 

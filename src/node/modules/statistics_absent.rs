@@ -1,25 +1,17 @@
 //! A build without the feature `centreon`: no configuration has the module `statistics`, so it gets no requests.
 
 use crate::model::action::Action;
-use crate::model::node_id::NodeId;
 use crate::model::statistics::StatisticsDone;
 use crate::model::token::Token;
 use crate::model::work::WorkId;
 use crate::node::context::Context;
 use crate::node::journal::Seen;
 use crate::node::listeners::Listeners;
-use crate::node::peer::Handled;
+use crate::node::peer::{Handled, OwnRequest};
 
 /// The module's empty state.
 #[derive(Default)]
 pub(in crate::node) struct Statistics;
-
-/// A COMMAND for a node; there is none.
-pub(in crate::node) struct Run {
-    pub token: Token,
-    pub target: NodeId,
-    pub data: String,
-}
 
 #[expect(clippy::unused_self, clippy::needless_pass_by_value, reason = "the module that is absent has state")]
 impl Statistics {
@@ -35,7 +27,7 @@ impl Statistics {
 
     pub(in crate::node) fn work_done(&mut self, _: &mut Context, _: &mut Listeners, _: WorkId, _: StatisticsDone) {}
 
-    pub(in crate::node) const fn next_due(&mut self) -> Option<Run> {
+    pub(in crate::node) const fn next_due(&mut self) -> Option<OwnRequest> {
         None
     }
 

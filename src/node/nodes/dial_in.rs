@@ -172,8 +172,8 @@ impl Nodes {
         if self.get(id).is_some() || self.is_listed(context, id, named) {
             return Ok(());
         }
-        let proxy = context.options.proxy.as_ref();
-        let awaits_database = context.options.pollers.is_some();
+        let proxy = context.options.modules.proxy.as_ref();
+        let awaits_database = context.options.modules.nodes.is_some();
         let only_listed = proxy.and_then(|proxy| proxy.only_listed);
         let only_listed = only_listed.unwrap_or_else(|| self.wanted.lists_one_that_dials_in(awaits_database));
         self.unlisted.admit(id, client, only_listed)
@@ -181,7 +181,7 @@ impl Nodes {
 
     /// Returns whether a list contains a node, or a key or token is bound to it.
     fn is_listed(&self, context: &Context, id: NodeId, named: Option<NodeId>) -> bool {
-        let server = context.options.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
+        let server = context.options.modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
         let has_token = server.is_some_and(|server| server.tokens.iter().any(|token| token.node == Some(id)));
         has_token || self.wanted.lists(id) || named == Some(id)
     }
@@ -273,8 +273,10 @@ impl Nodes {
         {
             return Ok(());
         }
+        let address = self.unlisted.address_of(client);
         let Some(node) = self.get_mut(id) else { return Ok(()) };
         node.client = Some(client);
+        node.address = address;
         node.calls_itself(name);
         node.instance = instance;
         node.registration.identity = identity;

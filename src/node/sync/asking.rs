@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::model::action::Action;
+use crate::model::code::Code;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use crate::node::context::Context;
+use crate::node::json;
 use crate::node::nodes::Nodes;
 use crate::node::nodes::node::Link;
+use crate::node::peer::Handled;
 use crate::node::timers::Timer;
 
 /// Time after which a node that dials in is asked again, because a Perl node drops messages that arrive while it sends.
@@ -23,8 +28,35 @@ pub(in crate::node) fn repeat_later(context: &mut Context, id: NodeId) {
     context.timers.set_if_unset(Timer::Repeat(id), at);
 }
 
-/// Handles [`Timer::SyncAll`], or a SYNCLOGS of a client: syncs every node whose link is up.
-pub(in crate::node) fn sync_all(context: &mut Context, nodes: &mut Nodes) {
+/// Starts the periodic syncs, if there is a proxy.
+pub(in crate::node) fn start(context: &mut Context) {
+    if let Some(proxy) = &context.options.modules.proxy {
+        let at = context.now.monotonic + proxy.sync_time.max(Duration::from_secs(1));
+        context.timers.set(Timer::SyncAll, at);
+    }
+}
+
+/// Handles [`Timer::SyncAll`].
+pub(in crate::node) fn sync_due(context: &mut Context, nodes: &mut Nodes) {
+    sync_all(context, nodes);
+    start(context);
+}
+
+/// Handles a SYNCLOGS of a client.
+pub(in crate::node) fn sync_logs(context: &mut Context, nodes: &mut Nodes, data: &str) -> Handled {
+    let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+    if data.pointer("/data/id").is_none_or(Value::is_null) {
+        return Handled::refused(json::action_message("synclog", "please set id for synclog"));
+    }
+    if context.options.modules.proxy.is_none() {
+        return Handled::refused(json::action_message("synclog", "no proxy module"));
+    }
+    sync_all(context, nodes);
+    Handled::Reply(Action::Ack, Code::BEGIN, json::action_message("synclog", "synclog launched"))
+}
+
+/// Syncs every node whose link is up.
+fn sync_all(context: &mut Context, nodes: &mut Nodes) {
     for id in nodes.ids() {
         if nodes.get(id).is_some_and(|node| node.link == Link::Up) {
             sync_soon(context, nodes, id);
@@ -127,7 +159,7 @@ pub(in crate::node) fn repeat_question(context: &mut Context, nodes: &mut Nodes,
 /// Asks for the log of a target without a token: by a sync, or by a GETLOG to the relay before it. Returns the node,
 /// and the serial number of the sync if there is one.
 pub(in crate::node) fn poll_log_of(context: &mut Context, nodes: &mut Nodes, target: &str) -> Option<(NodeId, u64)> {
-    context.options.proxy.as_ref()?;
+    context.options.modules.proxy.as_ref()?;
     let route = nodes.route_to(context, target).ok()?;
     if route.through == route.target {
         return Some((route.target, sync_soon(context, nodes, route.target)?));
@@ -141,7 +173,7 @@ pub(in crate::node) fn poll_log_of(context: &mut Context, nodes: &mut Nodes, tar
 
 /// Fetches rows for a caller that waits for a token of `target`, unless they are announced.
 pub(in crate::node) fn look_for_rows_of(context: &mut Context, nodes: &mut Nodes, target: NodeId) {
-    if context.options.proxy.is_none() {
+    if context.options.modules.proxy.is_none() {
         return;
     }
     let Ok(route) = nodes.route_to(context, &target.to_string()) else { return };

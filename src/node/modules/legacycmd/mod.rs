@@ -17,6 +17,7 @@ mod orders;
 mod pieces;
 mod queue;
 mod requests;
+mod sending;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -26,8 +27,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::config::legacy::LegacySettings;
-use crate::model::action::Action;
+use crate::config::modules::legacycmd::LegacySettings;
 use crate::model::history::StoreChange;
 use crate::model::legacy::{LegacyChange, LegacyDone, LegacyStored, LegacyWork, StoredOrder};
 use crate::model::log::LogLine;
@@ -37,7 +37,6 @@ use crate::model::work::{Work, WorkId};
 use crate::node::context::Context;
 use crate::node::journal::Ended;
 use crate::node::output::{Output, ReceiptId};
-use crate::node::peer::Handled;
 use crate::node::timers::Timer;
 
 use calls::Calls;
@@ -51,8 +50,6 @@ use told::Told;
 /// Interval between two readings of the database, and after a failed one.
 const TABLES_PERIOD: Duration = Duration::from_secs(60);
 const TABLES_RETRY: Duration = Duration::from_secs(10);
-/// Interval between checks whether a node can be reached now.
-const RETRY: Duration = Duration::from_millis(500);
 /// Replaces the password of the worker command in stored messages; the real one is inserted when the message is sent.
 const PASSWORD: &str = "-p (password of tpapi)";
 
@@ -73,23 +70,11 @@ pub(in crate::node) struct LegacyCmd {
     told: Told,
     /// Whether an import has changed the nodes in the database.
     has_imported: bool,
-}
-
-/// A message to be sent as a request.
-pub(in crate::node) struct Outgoing {
-    pub token: Token,
-    pub action: Action,
-    /// The id of the node; empty for this daemon.
-    pub target: String,
-    pub data: String,
-    /// Whether an earlier run may have begun with it here, or on a host by SSH.
-    pub is_unsure: bool,
+    /// Number of messages that the current event may still send.
+    left_to_send: usize,
 }
 
 impl LegacyCmd {
-    /// Maximum number of messages that one event sends; the next event sends more.
-    pub(in crate::node) const SEND_MAX: usize = 32;
-
     /// Takes over the unfinished orders of an earlier run, and starts the module. `open` says which node has not
     /// confirmed a token, `None` if it was not sent.
     pub(in crate::node) fn start(
@@ -98,7 +83,7 @@ impl LegacyCmd {
         stored: LegacyStored,
         open: &[(Token, Option<NodeId>)],
     ) {
-        if context.options.legacycmd.is_none() {
+        if context.options.modules.legacycmd.is_none() {
             return;
         }
         let open: BTreeMap<&Token, Option<NodeId>> = open.iter().map(|(token, node)| (token, *node)).collect();
@@ -127,7 +112,7 @@ impl LegacyCmd {
 
     /// Handles [`Timer::CommandFiles`], or a change in the directories of command files.
     pub(in crate::node) fn look_for_files(&mut self, context: &mut Context) {
-        if self.pollers.is_some() && !context.is_stopping() && context.options.legacycmd.is_some() {
+        if self.pollers.is_some() && !context.is_stopping() && context.options.modules.legacycmd.is_some() {
             self.files.look(context, self.queue.is_full());
         }
     }
@@ -227,62 +212,6 @@ impl LegacyCmd {
         self.queue.push(order, context.now.monotonic);
     }
 
-    /// Sets [`Timer::Orders`] to run right after the current event.
-    pub(in crate::node) fn send_later(&mut self, context: &mut Context) {
-        if self.queue.ready().is_some() {
-            context.timers.set(Timer::Orders, context.now.monotonic);
-        } else if self.queue.has_blocked() {
-            context.timers.set_if_unset(Timer::Orders, context.now.monotonic + RETRY);
-        }
-    }
-
-    /// Handles [`Timer::Orders`]: checks again the nodes that could not be reached.
-    pub(in crate::node) fn look_again(&mut self, context: &mut Context) {
-        for (token, name) in self.queue.expired(context.now.monotonic) {
-            let text = format!("{name} is given up: its node could not be reached in time");
-            context.log(LogLine::warning("legacycmd", format!("{text} (token {token})")));
-            context.fail(&token, &text);
-        }
-        self.queue.unblock_all();
-    }
-
-    /// Returns a node to which something can be sent.
-    pub(in crate::node) fn ready(&self) -> Option<String> {
-        self.queue.ready().map(str::to_owned)
-    }
-
-    /// Blocks a node that cannot be reached now, or that may have lost messages which are looked for first.
-    pub(in crate::node) fn block(&mut self, target: &str) {
-        self.queue.block(target);
-    }
-
-    /// Returns the next message to a node.
-    pub(in crate::node) fn next(&mut self, context: &mut Context, target: &str) -> Option<Outgoing> {
-        let queue::Next { order, is_unsure } = self.queue.next(target)?;
-        let StoredOrder { token, target, action, data, name, .. } = order;
-        let secret = context.options.legacycmd.as_ref().and_then(requests::secret);
-        let data = match secret.filter(|_| data.contains(PASSWORD)) {
-            Some(secret) => {
-                let data = data.replace(PASSWORD, &secret);
-                context.journal.mask(&token, secret);
-                data
-            }
-            None => data,
-        };
-        context.log(LogLine::info("legacycmd", format!("{name} (token {token})")));
-        Some(Outgoing { token, action: Action::parse(&action), target, data, is_unsure })
-    }
-
-    /// Handles the result of handing over a message. A message that was not accepted and has no row ends here.
-    pub(in crate::node) fn handed_over(&mut self, context: &mut Context, token: &Token, handled: &Handled) {
-        if let Handled::Reply(_, crate::model::code::Code::FINISHED_KO, data) = handled
-            && !context.journal.has_just_ended(token)
-            && self.queue.has(token)
-        {
-            context.finish(token, crate::model::code::Code::FINISHED_KO, data.clone());
-        }
-    }
-
     /// Removes a message that its node has confirmed. The node owes the end from then on.
     pub(in crate::node) fn confirmed(&mut self, context: &mut Context, token: &str) {
         if let Some(sequence) = self.queue.remove(token) {
@@ -333,8 +262,8 @@ impl LegacyCmd {
 
 /// Calls `act` with the settings and the data for the worker command.
 fn with_worker<T>(context: &Context, act: impl FnOnce(&LegacySettings, Worker<'_>) -> T) -> Option<T> {
-    let settings = context.options.legacycmd.as_ref()?;
-    let action = context.options.action.as_ref();
+    let settings = context.options.modules.legacycmd.as_ref()?;
+    let action = context.options.modules.action.as_ref();
     let allowed = action.and_then(|action| action.allowed.as_ref());
     let allows = |line: &str| {
         allowed.is_none_or(|allowed| allowed.list.check(&[line.to_owned()], 1, || false).refused.is_empty())

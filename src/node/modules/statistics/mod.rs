@@ -27,7 +27,7 @@ use crate::node::context::Context;
 use crate::node::journal::Seen;
 use crate::node::json as read;
 use crate::node::listeners::Listeners;
-use crate::node::peer::Handled;
+use crate::node::peer::{Handled, OwnRequest};
 use crate::node::phase::STOPPING_TEXT;
 use plan::{Kind, Wanted};
 
@@ -43,13 +43,6 @@ const FAILING_MAX: usize = 40_000;
 const PATIENCE: Duration = Duration::from_secs(8);
 /// Time to wait for a node's answer if the request has no time limit for the command.
 const PATIENCE_DEFAULT: Duration = Duration::from_secs(600);
-
-/// A COMMAND for a node.
-pub(in crate::node) struct Run {
-    pub token: Token,
-    pub target: NodeId,
-    pub data: String,
-}
 
 /// A request in progress.
 struct Collection {
@@ -78,7 +71,7 @@ pub(in crate::node) struct Statistics {
     reading: BTreeMap<WorkId, u64>,
     /// Awaited answers by the token of the command.
     awaited: BTreeMap<String, Awaited>,
-    due: VecDeque<Run>,
+    due: VecDeque<OwnRequest>,
     pending: VecDeque<(u64, Collected)>,
     /// The write in progress: collection and node of each of its parts.
     writing: Option<(WorkId, Vec<(u64, NodeId)>)>,
@@ -184,7 +177,7 @@ impl Statistics {
             self.awaited.insert(own.as_str().to_owned(), awaited);
             listeners.watch(context, &own, node, patience);
             let data = json!({ "content": commands, "instant": 1 }).to_string();
-            self.due.push_back(Run { token: own, target: node, data });
+            self.due.push_back(OwnRequest { action: Action::Command, token: own, target: node.to_string(), data });
         }
         for (node, text) in failures {
             self.failed(context, id, node, text);
@@ -193,7 +186,7 @@ impl Statistics {
     }
 
     /// Returns the next command to send.
-    pub(in crate::node) fn next_due(&mut self) -> Option<Run> {
+    pub(in crate::node) fn next_due(&mut self) -> Option<OwnRequest> {
         self.due.pop_front()
     }
 
