@@ -110,8 +110,8 @@ impl ZmqDialer {
             ),
         };
         format!(
-            "{endpoint} was met sealed and offers no sealed link any more, so nothing is sent to it. Somebody may be in \
-             between; if it was set to link: classic or replaced by a Perl daemon on purpose, {remedy}"
+            "{endpoint} was met sealed and offers no sealed link any more, so nothing is sent to it; somebody may be \
+             in between. If it went back to that on purpose, {remedy}"
         )
     }
 

@@ -33,12 +33,6 @@ impl ZmqListener {
         Some(if session.is_classic() { LinkKind::Classic } else { LinkKind::Sealed })
     }
 
-    /// The thumbprint of a client's key, if it is known.
-    #[must_use]
-    pub fn key_of(&self, client: ClientId) -> Option<&str> {
-        self.sessions.get(&client)?.thumbprint.as_deref()
-    }
-
     /// Takes a message of TLS records.
     pub(super) fn handle_records(&mut self, connection: ConnectionId, payload: &[u8], now: Now) {
         let Some(entry) = self.connections.get_mut(&connection) else { return };
@@ -160,9 +154,8 @@ impl ZmqListener {
             ),
         };
         let text = format!(
-            "client {shown} from {peer} is refused: its key {thumbprint} was met sealed, and now it wants a classic \
-             link. Somebody may be in between and hide our offer; if it was set to link: classic or replaced by a Perl \
-             daemon on purpose, {remedy}"
+            "client {shown} from {peer} is refused: its key {thumbprint} was met sealed and now asks for a classic \
+             link; somebody may be in between. If it went back to that on purpose, {remedy}"
         );
         self.log_of(peer, now, |more| LogLine::warning(MODULE, format!("{text}{more}")));
     }
