@@ -15,6 +15,8 @@ pub(super) enum Topic {
     Copy,
     /// `exec`
     Exec,
+    /// `doctor`
+    Doctor,
     /// `demo`
     Demo,
     /// `help`
@@ -25,7 +27,8 @@ pub(super) enum Topic {
 
 impl Topic {
     /// The names of all commands.
-    pub(super) const NAMES: [&'static str; 8] = ["run", "check", "keys", "copy", "exec", "demo", "help", "completions"];
+    pub(super) const NAMES: [&'static str; 9] =
+        ["run", "check", "keys", "copy", "exec", "doctor", "demo", "help", "completions"];
 
     /// Returns the page of the command `name`.
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -35,6 +38,7 @@ impl Topic {
             "keys" => Some(Self::Keys),
             "copy" => Some(Self::Copy),
             "exec" => Some(Self::Exec),
+            "doctor" => Some(Self::Doctor),
             "demo" => Some(Self::Demo),
             "help" => Some(Self::Help),
             "completions" => Some(Self::Completions),
@@ -51,6 +55,7 @@ impl Topic {
             Self::Keys => "stheno help keys",
             Self::Copy => "stheno help copy",
             Self::Exec => "stheno help exec",
+            Self::Doctor => "stheno help doctor",
             Self::Demo => "stheno help demo",
             Self::Help => "stheno help help",
             Self::Completions => "stheno help completions",
@@ -66,6 +71,7 @@ impl Topic {
             Self::Keys => KEYS,
             Self::Copy => COPY,
             Self::Exec => EXEC,
+            Self::Doctor => DOCTOR,
             Self::Demo => DEMO,
             Self::Help => HELP,
             Self::Completions => COMPLETIONS,
@@ -88,6 +94,7 @@ Usage:
   stheno keys trust --config FILE NODE THUMBPRINT                take another key of a node for the right one
   stheno copy --config FILE SOURCE NODES:DESTINATION             copy a file or directory to nodes
   stheno exec --config FILE NODES -- COMMAND                     run a command on nodes
+  stheno doctor [--config FILE] [--json] [NODE]                  find the cause of a trouble
   stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
   stheno help [COMMAND] [--man]                                  more on one command
   stheno completions SHELL                                       what a shell completes
@@ -249,6 +256,33 @@ Examples:
   stheno exec --config /etc/centreon-gorgone/config.yaml 2 -- uptime
   stheno exec --config central.yaml --timeout 300 2,3 -- 'systemctl is-active centengine'
   stheno exec --config central.yaml --json all -- df -P / | jq -r 'select(.exit_code != 0).node'
+";
+
+const DOCTOR: &str = "\
+Usage: stheno doctor [--config FILE] [--logfile FILE] [--json] [NODE]
+
+Looks step by step for the cause of a trouble, and says for each step what was expected, what was seen, and what to do.
+It changes nothing.
+
+Without NODE it looks at this machine: configuration, keys, certificates, database, disk, ports, unit, time, limits. On
+a node that dials in (modules pull, pullwss) it also looks at the way to its central, over a connection of its own:
+name, port, TLS and certificate or greeting and key, token.
+
+With NODE, the id of a node, it looks at what lies between this daemon and that node: how it is listed, name, port,
+greeting, keys, id, PING; and by the running daemon whether its rows arrive, its modules, its clock, and whether a
+harmless command may run there. For a node that dials in, run it there without NODE.
+
+  --config FILE    the top file of the daemon on this machine, /etc/centreon-gorgone/config.yaml by default
+  --logfile FILE   the log file of the daemon, to look at its disk
+  --json           print JSON: {\"cause\": WORD or \"none\", \"steps\": [{step, ok, expected, seen, advice}]}
+
+Run it as root or as the user of the daemon.
+Exit status: 0 nothing was found, 1 something was, 2 the command line is wrong.
+
+Examples:
+  stheno doctor
+  stheno doctor --config central.yaml 2
+  stheno doctor --json 2 | jq -r .cause
 ";
 
 const DEMO: &str = "\

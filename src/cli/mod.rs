@@ -7,9 +7,11 @@ mod completions;
 mod copy;
 mod defaults;
 mod demo;
+mod doctor;
 mod exec;
 mod help;
 mod keys;
+mod keys_arguments;
 mod manual;
 mod many;
 mod pages;
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
         Ok(Command::NodeKey { config, node, thumbprint }) => keys::set_node_key(&config, node, thumbprint.as_deref()),
         Ok(Command::Copy(options)) => copy::run(&options),
         Ok(Command::Exec(options)) => exec::run(&options),
+        Ok(Command::Doctor(options)) => doctor::run(&options),
         Ok(Command::Demo(arguments)) => demo::run(arguments),
         Ok(Command::Help(topic)) => say(topic.text()),
         Ok(Command::Manual) => say(&manual::manual()),

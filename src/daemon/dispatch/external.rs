@@ -146,6 +146,7 @@ impl Dispatch {
                 self.close(connection, now);
             }
             ListenerOutput::Identified { client, thumbprint } => {
+                self.tally.handshakes += 1;
                 if let Some(link) = self.listener.link_of(client) {
                     self.core.handle_input(Input::ClientLink(client, link), now);
                 }
@@ -170,10 +171,12 @@ impl Dispatch {
             ListenerOutput::OpenHello { hello, job, is_known } => {
                 self.effects.push_back(Effect::Crypto(CryptoJob::Hello { hello, job, is_known }));
             }
-            ListenerOutput::Pin { name, thumbprint } => self.pin(pin_of_client(&name), thumbprint),
-            ListenerOutput::StoreSession(session) => self.storing.push(StoreChange::PutSession(session)),
+            ListenerOutput::Pin { name, thumbprint } => self.pin(pin_of_client(&name), thumbprint, now),
+            ListenerOutput::StoreSession(session) => {
+                self.storing.push(StoreChange::PutSession(session), now.monotonic);
+            }
             ListenerOutput::DropSession(routing_id) => {
-                self.storing.push(StoreChange::DeleteSession(routing_id));
+                self.storing.push(StoreChange::DeleteSession(routing_id), now.monotonic);
             }
             ListenerOutput::Log(line) => self.log(line),
         }

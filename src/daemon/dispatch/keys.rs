@@ -73,18 +73,18 @@ pub(super) fn pinned_clients(fingerprints: &BTreeMap<String, String>) -> BTreeSe
 
 impl Dispatch {
     /// Remembers that who is called so in the table of fingerprints was met sealed.
-    pub(super) fn pin(&mut self, target: String, thumbprint: String) {
+    pub(super) fn pin(&mut self, target: String, thumbprint: String, now: Now) {
         let before = self.keys.fingerprints.get(&target);
         if before == Some(&thumbprint) || (before.is_none() && self.keys.fingerprints.len() >= MAX_PINS) {
             return;
         }
         self.keys.fingerprints.insert(target.clone(), thumbprint.clone());
-        self.storing.push(StoreChange::PutFingerprint { target, thumbprint });
+        self.storing.push(StoreChange::PutFingerprint { target, thumbprint }, now.monotonic);
     }
 
-    fn unpin(&mut self, target: String) {
+    fn unpin(&mut self, target: String, now: Now) {
         if self.keys.fingerprints.remove(&target).is_some() {
-            self.storing.push(StoreChange::DeleteFingerprint(target));
+            self.storing.push(StoreChange::DeleteFingerprint(target), now.monotonic);
         }
     }
 
@@ -94,30 +94,30 @@ impl Dispatch {
         let key = PeerKey::Node(node);
         let Some(link) = self.dialled.link(key) else {
             self.forget_host_key(node, now);
-            return self.forget_pin_of_client(node);
+            return self.forget_pin_of_client(node, now);
         };
         let target = link.set_fingerprint(thumbprint.clone());
         match thumbprint {
             Some(thumbprint) => {
                 self.keys.fingerprints.insert(target.clone(), thumbprint.clone());
-                self.storing.push(StoreChange::PutFingerprint { target, thumbprint });
+                self.storing.push(StoreChange::PutFingerprint { target, thumbprint }, now.monotonic);
             }
             None => {
-                self.unpin(pin_of_target(&target));
+                self.unpin(pin_of_target(&target), now);
                 self.keys.fingerprints.remove(&target);
-                self.storing.push(StoreChange::DeleteFingerprint(target));
+                self.storing.push(StoreChange::DeleteFingerprint(target), now.monotonic);
             }
         }
         self.reset_dialled(key, now);
     }
 
     /// Forgets that a node that dials in was met sealed, by every name of the same key.
-    fn forget_pin_of_client(&mut self, node: NodeId) {
+    fn forget_pin_of_client(&mut self, node: NodeId, now: Now) {
         let Some(key) = self.keys.fingerprints.get(&pin_of_client(&format!("gorgone-{node}"))).cloned() else { return };
         let prefix = pin_of_client("");
         let pins = self.keys.fingerprints.iter().filter(|(target, held)| **held == key && target.starts_with(&prefix));
         for target in pins.map(|(target, _)| target.clone()).collect::<Vec<_>>() {
-            self.unpin(target);
+            self.unpin(target, now);
         }
         self.listener.unpin(&key);
         self.touch(Owner::Listener);

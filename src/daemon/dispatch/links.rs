@@ -245,9 +245,9 @@ impl Dispatch {
             }
             DialerOutput::StoreFingerprint { target, thumbprint } => {
                 self.keys.fingerprints.insert(target.clone(), thumbprint.clone());
-                self.storing.push(StoreChange::PutFingerprint { target, thumbprint });
+                self.storing.push(StoreChange::PutFingerprint { target, thumbprint }, now.monotonic);
             }
-            DialerOutput::Pin { target, thumbprint } => self.pin(pin_of_target(&target), thumbprint),
+            DialerOutput::Pin { target, thumbprint } => self.pin(pin_of_target(&target), thumbprint, now),
             DialerOutput::Log(line) => {
                 let text = format!("{key}: {}", line.text);
                 self.log(LogLine { text, ..line });
