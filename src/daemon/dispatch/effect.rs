@@ -8,8 +8,7 @@ use crate::model::node_id::NodeId;
 use crate::model::ssh::SshOrder;
 use crate::session::api_client::access::LoginCheck;
 use crate::session::zmq_dialer::{DialOutcome, DialTicket};
-use crate::session::zmq_listener::HelloId;
-use crate::wire::gorgone::key_exchange::{HelloJob, HelloOutcome};
+use crate::session::zmq_listener::{HelloId, HelloResult, HelloWork};
 use crate::wire::gorgone::keys::PrivateKey;
 use crate::wire::http::password_hash;
 
@@ -85,7 +84,7 @@ pub enum CryptoJob {
         /// Identifies the handshake.
         hello: HelloId,
         /// The calculation for a worker thread.
-        job: HelloJob,
+        job: HelloWork,
         /// Whether the client's address has had a session before; the work of strangers comes last.
         is_known: bool,
     },
@@ -103,7 +102,7 @@ pub enum CryptoJob {
 /// The result of a [`CryptoJob`].
 pub enum CryptoOutcome {
     /// Result of [`CryptoJob::Hello`].
-    Hello(HelloId, HelloOutcome),
+    Hello(HelloId, HelloResult),
     /// Result of [`CryptoJob::Dial`].
     Dial(PeerKey, DialOutcome),
     /// Result of [`CryptoJob::Login`]: whether the password is correct.

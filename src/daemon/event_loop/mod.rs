@@ -195,7 +195,7 @@ impl EventLoop {
         let config_path = options.config_path.clone();
         let ssh = SshConnections::new(Arc::clone(&wake));
         let copies = CopyWork::new(threads, wake);
-        let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
+        let own_key = OwnKey::new(&keys.private);
         let surroundings = Surroundings {
             core_random: Box::new(BlockRandom::new()),
             session_random: Box::new(SystemRandom::new()),
