@@ -1,82 +1,56 @@
 //! The pages of `help` and `--help`.
 
-/// A help page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Topic {
-    /// The overview page.
-    All,
-    /// `run`
-    Run,
-    /// `check`
-    Check,
-    /// `keys`
-    Keys,
-    /// `copy`
-    Copy,
-    /// `exec`
-    Exec,
-    /// `doctor`
-    Doctor,
-    /// `demo`
-    Demo,
-    /// `help`
-    Help,
-    /// `completions`
-    Completions,
+macro_rules! topics {
+    ($($topic:ident $name:literal $text:ident,)*) => {
+        /// A help page.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Topic {
+            /// The overview page.
+            All,
+            $(#[doc = concat!("`", $name, "`")] $topic,)*
+        }
+
+        impl Topic {
+            /// The names of all commands.
+            pub(super) const NAMES: [&'static str; [$($name),*].len()] = [$($name),*];
+
+            /// Returns the page of the command `name`.
+            pub(super) fn named(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$topic),)*
+                    _ => None,
+                }
+            }
+
+            /// Returns the command that prints this page.
+            pub(super) const fn command(self) -> &'static str {
+                match self {
+                    Self::All => "stheno help",
+                    $(Self::$topic => concat!("stheno help ", $name),)*
+                }
+            }
+
+            /// Returns the text of the page.
+            pub(super) const fn text(self) -> &'static str {
+                match self {
+                    Self::All => ALL,
+                    $(Self::$topic => $text,)*
+                }
+            }
+        }
+    };
 }
 
-impl Topic {
-    /// The names of all commands.
-    pub(super) const NAMES: [&'static str; 9] =
-        ["run", "check", "keys", "copy", "exec", "doctor", "demo", "help", "completions"];
-
-    /// Returns the page of the command `name`.
-    pub(super) fn named(name: &str) -> Option<Self> {
-        match name {
-            "run" => Some(Self::Run),
-            "check" => Some(Self::Check),
-            "keys" => Some(Self::Keys),
-            "copy" => Some(Self::Copy),
-            "exec" => Some(Self::Exec),
-            "doctor" => Some(Self::Doctor),
-            "demo" => Some(Self::Demo),
-            "help" => Some(Self::Help),
-            "completions" => Some(Self::Completions),
-            _ => None,
-        }
-    }
-
-    /// Returns the command that prints this page.
-    pub(super) const fn command(self) -> &'static str {
-        match self {
-            Self::All => "stheno help",
-            Self::Run => "stheno help run",
-            Self::Check => "stheno help check",
-            Self::Keys => "stheno help keys",
-            Self::Copy => "stheno help copy",
-            Self::Exec => "stheno help exec",
-            Self::Doctor => "stheno help doctor",
-            Self::Demo => "stheno help demo",
-            Self::Help => "stheno help help",
-            Self::Completions => "stheno help completions",
-        }
-    }
-
-    /// Returns the text of the page.
-    pub(super) const fn text(self) -> &'static str {
-        match self {
-            Self::All => ALL,
-            Self::Run => RUN,
-            Self::Check => CHECK,
-            Self::Keys => KEYS,
-            Self::Copy => COPY,
-            Self::Exec => EXEC,
-            Self::Doctor => DOCTOR,
-            Self::Demo => DEMO,
-            Self::Help => HELP,
-            Self::Completions => COMPLETIONS,
-        }
-    }
+topics! {
+    Run "run" RUN,
+    Check "check" CHECK,
+    Keys "keys" KEYS,
+    Copy "copy" COPY,
+    Exec "exec" EXEC,
+    Doctor "doctor" DOCTOR,
+    Demo "demo" DEMO,
+    Help "help" HELP,
+    Completions "completions" COMPLETIONS,
 }
 
 const ALL: &str = "\
