@@ -31,6 +31,7 @@ mod modules;
 pub mod node_entry;
 mod options;
 mod ports;
+mod queue_section;
 mod raw;
 pub mod register_file;
 mod rights_section;

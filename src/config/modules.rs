@@ -18,7 +18,7 @@ use super::tree::{Node, Value};
 use super::web_api::WebAccount;
 use super::{
     action_section, copy_section, cron_section, database_section, dial_in_section, http_section, legacy_section,
-    register_file, statistics_section,
+    queue_section, register_file, statistics_section,
 };
 use crate::model::text::quoted;
 
@@ -269,6 +269,7 @@ fn read_proxy(section: Section<'_>, tpapi: &[WebAccount], findings: &mut Finding
         only_listed: section
             .parsed("only_listed", None, section::BOOLEANS, findings, |text| section::boolean(text).map(Some)),
         copy_rate_limit: copy_section::read_rate_limit(&section, findings),
+        queue: queue_section::read(&section.child("queue", &options::PROXY_QUEUE, findings), findings),
         buffer_size: section.number("buffer_size", default.buffer_size, 1..=8 << 20, "bytes", findings),
     }
 }

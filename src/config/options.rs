@@ -61,6 +61,10 @@ options! {
     PROXY = "proxy" in "the module 'proxy'" {
         "httpserver", "pool", "synchistory_time", "synchistory_timeout", "ping", "pong_discard_timeout",
         "failover_after", "pong_max_timeout", "id_twice", "copy_rate_limit", "buffer_size", "only_listed",
+        "queue",
+    } unused {}
+    PROXY_QUEUE = "proxy queue" in "'queue' of the module 'proxy'" {
+        "ttl", "max_messages", "max_bytes", "by_action",
     } unused {}
     PROXY_HTTPSERVER = "proxy httpserver" in "'httpserver' of the module 'proxy'" {
         "enable", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "token", "tokens", "address", "port",

@@ -158,8 +158,29 @@ pub struct ProxySettings {
     /// `only_listed`: whether nodes that dial in must be listed. Without the option they must be if the register file
     /// or the Centreon database lists nodes that dial in.
     pub only_listed: Option<bool>,
+    /// `queue`: requests that wait for their nodes.
+    pub queue: QueueSettings,
     /// `httpserver`: the listener for pullwss nodes, if enabled.
     pub httpserver: Option<WebSocketSettings>,
+}
+
+/// `queue` of the module `proxy` (docs/queue.md).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// `ttl` (0 s): how long a request that says nothing else waits for its node; 0 for not at all.
+    pub ttl: i64,
+    /// `max_messages` (100000): maximum number of requests that wait for one node.
+    pub max_messages: usize,
+    /// `max_bytes` (256 MiB): maximum size of the requests that wait for one node.
+    pub max_bytes: u64,
+    /// `by_action`: the `ttl` of actions, by their words.
+    pub by_action: BTreeMap<String, i64>,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self { ttl: 0, max_messages: 100_000, max_bytes: 256 << 20, by_action: BTreeMap::new() }
+    }
 }
 
 impl Default for ProxySettings {
@@ -176,6 +197,7 @@ impl Default for ProxySettings {
             buffer_size: 150_000,
             copy_rate_limit: None,
             only_listed: None,
+            queue: QueueSettings::default(),
             httpserver: None,
         }
     }

@@ -18,6 +18,7 @@ pub mod message;
 pub mod module;
 pub mod node_id;
 pub mod poller;
+pub mod queue;
 pub mod random;
 pub mod refusal_log;
 pub mod registration;

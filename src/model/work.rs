@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::legacy::{LegacyDone, LegacyWork};
+use super::queue::{QueueAnswer, QueueQuery};
 use super::statistics::{StatisticsDone, StatisticsWork};
 
 /// Number of a piece of work, unique in the life of a process.
@@ -40,6 +41,8 @@ pub enum Work {
     Legacy(LegacyWork),
     /// Work for statistics of engines and brokers.
     Statistics(StatisticsWork),
+    /// Ask the queue of requests in the database.
+    Queue(QueueQuery),
 }
 
 /// The result of a [`Work`]. Holds command lines: no `Debug`.
@@ -55,6 +58,8 @@ pub enum WorkOutcome {
     Legacy(LegacyDone),
     /// Of [`Work::Statistics`].
     Statistics(StatisticsDone),
+    /// Of [`Work::Queue`].
+    Queue(QueueAnswer),
 }
 
 /// The result of a check against the allow-list.

@@ -10,6 +10,7 @@ mod host;
 mod node_messages;
 mod parents;
 mod passing_on;
+mod queueing;
 mod requests;
 mod stopping;
 
@@ -45,6 +46,7 @@ use super::nodes::Nodes;
 use super::output::{Output, ReceiptId};
 use super::peer::{Handled, OwnRequest, Peer};
 use super::put_logs::PutLogs;
+use super::queue::Queue;
 use super::ssh::SshHosts;
 use super::subscribers::Subscribers;
 use super::sync::{SyncRoom, Syncs, asking};
@@ -75,6 +77,7 @@ pub struct Core {
     engine: Engine,
     malformed: MalformedLog,
     put_logs: PutLogs,
+    queue: Queue,
 }
 
 impl Core {
@@ -105,12 +108,16 @@ impl Core {
             engine: Engine::default(),
             malformed: MalformedLog::default(),
             put_logs: PutLogs::default(),
+            queue: Queue::default(),
         };
         core.context.write(NewRow::without_token(Code::STARTED, json::message("gorgoned is starting...")));
         let nodes = std::mem::take(&mut core.context.options.nodes);
         core.nodes.apply_registrations(&mut core.context, RegistrationSource::File, nodes);
         core.legacy.start(&mut core.context, restored.legacy, &restored.open_tokens);
-        core.nodes.restore_open_tokens(&mut core.context, restored.open_tokens, |token| core.legacy.keeps(token));
+        core.queue.start(&mut core.context, restored.queue);
+        core.nodes.restore_open_tokens(&mut core.context, restored.open_tokens, |token| {
+            core.legacy.keeps(token) || core.queue.keeps(token)
+        });
         asking::start(&mut core.context);
         cleaner::start(&mut core.context);
         core.cron.start_cron(&mut core.context);
@@ -237,6 +244,8 @@ impl Core {
             Timer::CommandFiles => self.legacy.look_for_files(&mut self.context),
             Timer::CommandTables => self.legacy.read_tables(&mut self.context),
             Timer::Orders => self.run_orders(),
+            Timer::Queue(target) => self.queue_due(target),
+            Timer::QueueDue => self.queue.look_for_due(&mut self.context),
             Timer::Purge => cleaner::purge(&mut self.context),
             Timer::Stop => self.stop_due(),
         }
@@ -244,6 +253,7 @@ impl Core {
 
     fn after_event(&mut self) {
         self.cron.notice_clock(&mut self.context);
+        self.queue.look_at_clock(&mut self.context);
         self.tell_ended();
         self.run_held();
         self.run_listener_events();
@@ -315,9 +325,13 @@ impl Core {
             self.legacy.token_ended(&mut self.context, &ended);
             self.copies.sender(&mut self.context, &mut self.nodes).token_ended(&ended.token);
             self.api().token_ended(&ended.token);
+            self.queued_has_ended(&ended.token);
             if !ended.of_node {
                 self.subscribers.tell_subscribers(&mut self.context, false);
             }
+        }
+        while let Some(token) = self.context.journal.next_token_of_node() {
+            self.queued_is_taken(&token);
         }
         while let Some(token) = self.context.journal.next_lost() {
             self.legacy.send_again(&mut self.context, &token);
@@ -349,6 +363,7 @@ impl Core {
                     self.api().token_not_stored(token.as_str());
                 }
             }
+            Some(Awaited::Queue) => self.queue_stored(receipt, stored),
             Some(Awaited::Orders) => self.legacy.stored(&mut self.context, receipt, stored),
             None => {}
         }

@@ -35,6 +35,7 @@ mod nodes;
 mod peer;
 mod phase;
 mod put_logs;
+mod queue;
 mod ssh;
 mod subscribers;
 mod sync;

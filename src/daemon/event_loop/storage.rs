@@ -1,7 +1,7 @@
 //! The database of the loop: commits run on the loop, questions and checkpoints on workers.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mio::{Interest, Registry};
@@ -116,6 +116,7 @@ impl Storage {
             open_tokens: stored.open_tokens,
             taken_tokens: stored.taken_tokens,
             legacy: stored.legacy,
+            queue: stored.queue,
             newest_ctime: store.newest_ctime(),
         };
         let path = core.database.clone();
@@ -133,6 +134,11 @@ impl Storage {
             },
             restored,
         ))
+    }
+
+    /// The path of the database.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Monotonic> {

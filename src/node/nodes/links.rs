@@ -18,11 +18,17 @@ impl Nodes {
         self.changes.pop_front()
     }
 
+    /// Notes a change for other rooms.
+    pub(in crate::node) fn note_change(&mut self, change: LinkChange) {
+        self.changes.push_back(change);
+    }
+
     /// Handles a link that is up.
     pub(in crate::node) fn link_up(&mut self, context: &mut Context, id: NodeId) {
         let Some(node) = self.get_mut(id) else { return };
         node.link = Link::Up;
         node.down_since = None;
+        node.sync.is_current = false;
         let serial = node.sync.serial;
         node.owed.link_restored(serial);
         context.timers.cancel(&Timer::Unconfirmed(id));

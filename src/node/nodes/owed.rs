@@ -97,6 +97,16 @@ impl OwedTokens {
         self.owed.len() >= OWED_MAX
     }
 
+    /// Returns the number of tokens.
+    pub(in crate::node) fn len(&self) -> usize {
+        self.owed.len()
+    }
+
+    /// Adds a token whose message is known to have been answered with an end.
+    pub(in crate::node) fn refused(&mut self, token: Token, current_sync: u64) {
+        self.owed.insert(token, Owed { after_sync: current_sync, ..Owed::default() });
+    }
+
     /// Returns whether nothing is owed.
     pub(in crate::node) fn is_empty(&self) -> bool {
         self.owed.is_empty()
