@@ -5,7 +5,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::config::settings::{ClientTls, Config, CronJob, HttpSettings, Problem, ServerTls, WebSocketSettings};
+use crate::config::modules::cron::CronJob;
+use crate::config::modules::httpserver::HttpSettings;
+use crate::config::modules::proxy::WebSocketSettings;
+use crate::config::settings::{ClientTls, ServerTls};
+use crate::config::{Config, Problem};
 use crate::daemon::key_files::KeyState;
 use crate::daemon::poller_preview::PollerPlan;
 use crate::edge::{clock, time_zone};

@@ -2,7 +2,10 @@
 //!
 //! [`take_over`] is the only list of both. Out of scope: the nodes of the register file, which is reloaded separately.
 
-use super::settings::{ActionSettings, Config, HttpSettings, ProxySettings};
+use super::Config;
+use super::modules::action::ActionSettings;
+use super::modules::httpserver::HttpSettings;
+use super::modules::proxy::ProxySettings;
 
 /// The differences between two configurations.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -67,10 +70,10 @@ pub fn take_over(running: &mut Config, read: &Config) -> Changes {
     }
     after_restart!(changes, old, new, {
         "modules (one was added, removed, enabled or disabled)": loaded,
-        "modules[engine]": engine, "modules[cron]": cron, "modules[pull]": pull, "modules[pullwss]": pullwss,
-        "modules[nodes]": nodes, "modules[statistics]": statistics,
-        "modules[legacycmd]": legacycmd, "modules[dbcleaner]": dbcleaner,
     });
+    let is_compared_above =
+        |name: &&str| ["modules[action]", "modules[httpserver]", "modules[proxy]", "modules[register]"].contains(name);
+    changes.after_restart.extend(old.differing(new).into_iter().filter(|name| !is_compared_above(name)));
     let register = |config: &Config| config.modules.register.as_ref().map(|register| register.file.clone());
     if register(running) != register(read) {
         changes.after_restart.push("modules[register].config_file");

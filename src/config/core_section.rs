@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use super::address;
 use super::delegate_section;
-use super::dial_in_section::is_named_without_value;
 use super::findings::Findings;
 use super::options;
 use super::raw::RawConfig;
 use super::rights_section;
-use super::section::{Section, Unit, refuse, scalar};
+use super::section::{Section, Unit, is_named_without_value, refuse, scalar};
 use super::settings::{CoreSettings, FingerprintMode};
 use super::tree::Value;
 use crate::model::connection::Endpoint;

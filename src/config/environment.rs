@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::findings::Findings;
 use super::tree::{Node, Place, Value};
-use crate::model::module::Module;
+use crate::model::action::Module;
 use crate::model::text::quoted;
 
 /// Prefix of every long name.

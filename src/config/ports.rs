@@ -4,10 +4,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::findings::Findings;
+use super::modules::Modules;
 use super::raw::RawConfig;
-use super::settings::{CoreSettings, Modules};
+use super::settings::CoreSettings;
+use crate::model::action::Module;
 use crate::model::connection::Endpoint;
-use crate::model::module::Module;
 
 /// Reports a problem for every two listeners that cannot both bind.
 pub(super) fn check(raw: &RawConfig<'_>, core: &CoreSettings, modules: &Modules, findings: &mut Findings) {

@@ -4,7 +4,7 @@ use super::findings::Findings;
 use super::options;
 use super::section::Section;
 use super::tree::{Node, Place, Value};
-use crate::model::module::Module;
+use crate::model::action::Module;
 
 /// The sections that the readers use.
 pub(super) struct RawConfig<'a> {

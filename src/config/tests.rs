@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::settings::{Config, FingerprintMode, Problem};
+use super::settings::FingerprintMode;
+use super::{Config, Problem};
 use super::{Role, load};
 use crate::model::connection::Endpoint;
 use crate::model::registration::NodeKind;

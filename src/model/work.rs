@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::api::ApiAnswer;
 use super::legacy::{LegacyDone, LegacyWork};
 use super::queue::{QueueAnswer, QueueQuery};
 use super::statistics::{StatisticsDone, StatisticsWork};
+use super::status::ReportOrder;
 
 /// Number of a piece of work, unique in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +45,8 @@ pub enum Work {
     Statistics(StatisticsWork),
     /// Ask the queue of requests in the database.
     Queue(QueueQuery),
+    /// Make a report about this daemon.
+    Report(Box<ReportOrder>),
 }
 
 /// The result of a [`Work`]. Holds command lines: no `Debug`.
@@ -60,6 +64,8 @@ pub enum WorkOutcome {
     Statistics(StatisticsDone),
     /// Of [`Work::Queue`].
     Queue(QueueAnswer),
+    /// Of [`Work::Report`].
+    Reported(ApiAnswer),
 }
 
 /// The result of a check against the allow-list.

@@ -8,8 +8,8 @@ use crate::model::api::Caller;
 use crate::model::connection::PeerAddress;
 use crate::model::log::{AUDIT, LogLine};
 use crate::model::rights::{May, Rights};
+use crate::model::status::Allowed;
 
-use super::actions;
 use super::context::Context;
 
 /// Maximum number of characters of a request in the audit log.
@@ -80,7 +80,7 @@ pub(super) fn admit(
             target => format!("{word} on node {target}"),
         }
     };
-    if !asker.rights.allow(actions::may(action), action, data) {
+    if !asker.rights.allow(action.may(), action, data) {
         let text = format!("{asker} may not ask for {}: refused; if it should, widen {}", request(), asker.place());
         context.log(LogLine::warning("core", text));
         return Err(());
@@ -93,8 +93,15 @@ pub(super) fn admit(
     Ok(())
 }
 
+/// Returns what a caller may do in general.
+#[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for reports"))]
+pub(super) fn allowed(caller: &Caller) -> Allowed {
+    let central = caller.rights.allow(May::Central, &Action::Command, "{}");
+    Allowed { central, admin: caller.rights.is_admin() }
+}
+
 /// Returns whether the audit log has a line for an action: not if it changes nothing, or if nodes send it all the time.
 fn is_worth_a_line(action: &Action) -> bool {
     use Action::{Ack, Pong, SetLogs, SyncLogs};
-    actions::may(action) != May::Read && !matches!(action, Ack | Pong | SetLogs | SyncLogs)
+    action.may() != May::Read && !matches!(action, Ack | Pong | SetLogs | SyncLogs)
 }

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::config::settings::ProxySettings;
-use crate::model::action::Action;
+use crate::config::modules::proxy::ProxySettings;
+use crate::model::action::{Action, Module};
 use crate::model::broken::{self, Fault};
 use crate::model::code::Code;
 use crate::model::command::{CommandId, CommandSpec};
@@ -16,14 +16,12 @@ use crate::model::history::{RowOrigin, StoreChange, SyncMark};
 use crate::model::host_work::HostWork;
 use crate::model::log::LogLine;
 use crate::model::message::{Outgoing, Reply};
-use crate::model::module::Module;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::time::Now;
 use crate::model::token::Token;
 use crate::model::work::{Work, WorkId};
 
-use super::actions;
 use super::clock_watch::ClockWatch;
 use super::core_options::CoreOptions;
 use super::delegate::Delegate;
@@ -203,7 +201,7 @@ impl Context {
 
     /// Returns whether this daemon handles `action` itself.
     pub fn is_known(&self, action: &Action) -> bool {
-        let known = actions::find(action);
+        let known = action.spec();
         known.is_some_and(|spec| spec.module.is_none_or(|module| self.has(module)))
     }
 
@@ -224,22 +222,12 @@ impl Context {
 
     /// Returns whether a module is loaded.
     pub fn is_loaded(&self, module: Module) -> bool {
-        self.options.loaded.values().any(|loaded| loaded == module.package())
+        self.options.modules.loaded.values().any(|loaded| loaded == module.package())
     }
 
     /// Returns whether the configuration has a module, loaded or not.
     pub fn is_configured(&self, module: Module) -> bool {
-        match module {
-            Module::Proxy => self.options.proxy.is_some(),
-            Module::Action => self.options.action.is_some(),
-            Module::Cron => self.options.cron.is_some(),
-            Module::Engine => self.options.engine.is_some(),
-            Module::Nodes => self.options.pollers.is_some(),
-            Module::LegacyCmd => self.options.legacycmd.is_some(),
-            Module::Statistics => self.options.has_statistics,
-            Module::DbCleaner => true,
-            Module::Register | Module::HttpServer | Module::Pull | Module::PullWss => self.is_loaded(module),
-        }
+        module == Module::DbCleaner || self.options.modules.has(module)
     }
 
     /// Returns whether a module is configured and not unloaded.
@@ -249,7 +237,7 @@ impl Context {
 
     /// Returns the settings of the proxy, or its defaults.
     pub fn proxy_settings(&self) -> ProxySettings {
-        self.options.proxy.clone().unwrap_or_default()
+        self.options.modules.proxy.clone().unwrap_or_default()
     }
 
     /// Writes a row that does not end its token, whatever its code.

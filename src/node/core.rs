@@ -36,18 +36,14 @@ use super::json;
 use super::listeners::{Listeners, PENDING_MAX};
 use super::malformed::MalformedLog;
 use super::modules::action::Commands;
-use super::modules::cleaner;
-use super::modules::cron::Cron;
-use super::modules::engine::Engine;
-use super::modules::legacycmd::LegacyCmd;
-use super::modules::nodes::NodesModule;
-use super::modules::statistics::Statistics;
+use super::modules::{Modules, cleaner};
 use super::nodes::Nodes;
 use super::output::{Output, ReceiptId};
 use super::peer::{Handled, OwnRequest, Peer};
 use super::put_logs::PutLogs;
 use super::queue::Queue;
 use super::ssh::SshHosts;
+use super::status::Status;
 use super::subscribers::Subscribers;
 use super::sync::{SyncRoom, Syncs, asking};
 use super::taken_tokens::TakenTokens;
@@ -69,15 +65,12 @@ pub struct Core {
     pub(super) commands: Commands,
     ssh: SshHosts,
     copies: Copies,
-    nodes_module: NodesModule,
-    legacy: LegacyCmd,
-    statistics: Statistics,
+    pub(super) modules: Modules,
     taken_tokens: TakenTokens,
-    pub(super) cron: Cron,
-    engine: Engine,
     malformed: MalformedLog,
     put_logs: PutLogs,
     queue: Queue,
+    status: Status,
 }
 
 impl Core {
@@ -86,6 +79,7 @@ impl Core {
     pub fn new(options: CoreOptions, restored: Restored, random: Box<dyn Random>, now: Now) -> Self {
         let mut context = Context::new(options, random, now, restored.newest_ctime);
         context.own_history = restored.origins.own;
+        let status = Status::new(&context);
         let mut core = Self {
             context,
             nodes: Nodes::new(restored.marks, now.wall),
@@ -100,28 +94,25 @@ impl Core {
             commands: Commands::default(),
             ssh: SshHosts::default(),
             copies: Copies::default(),
-            nodes_module: NodesModule::default(),
-            legacy: LegacyCmd::default(),
-            statistics: Statistics::default(),
+            modules: Modules::default(),
             taken_tokens: TakenTokens::restored(restored.taken_tokens),
-            cron: Cron::default(),
-            engine: Engine::default(),
             malformed: MalformedLog::default(),
             put_logs: PutLogs::default(),
             queue: Queue::default(),
+            status,
         };
         core.context.write(NewRow::without_token(Code::STARTED, json::message("gorgoned is starting...")));
         let nodes = std::mem::take(&mut core.context.options.nodes);
         core.nodes.apply_registrations(&mut core.context, RegistrationSource::File, nodes);
-        core.legacy.start(&mut core.context, restored.legacy, &restored.open_tokens);
+        core.modules.legacycmd.start(&mut core.context, restored.legacy, &restored.open_tokens);
         core.queue.start(&mut core.context, restored.queue);
         core.nodes.restore_open_tokens(&mut core.context, restored.open_tokens, |token| {
-            core.legacy.keeps(token) || core.queue.keeps(token)
+            core.modules.legacycmd.keeps(token) || core.queue.keeps(token)
         });
         asking::start(&mut core.context);
         cleaner::start(&mut core.context);
-        core.cron.start_cron(&mut core.context);
-        core.nodes_module.start(&mut core.context);
+        core.modules.cron.start(&mut core.context);
+        core.modules.nodes.start(&mut core.context);
         core
     }
 
@@ -162,10 +153,10 @@ impl Core {
             Input::ApiCallerEnded(id) => self.api().ask_history(id),
             Input::NodesWanted { source, nodes } => self.nodes.nodes_wanted(&mut self.context, source, nodes),
             Input::Reconfigured { action, proxy } => {
-                self.context.options.action = action.map(|action| *action);
-                self.context.options.proxy = proxy.map(|proxy| *proxy);
+                self.context.options.modules.action = action.map(|action| *action);
+                self.context.options.modules.proxy = proxy.map(|proxy| *proxy);
             }
-            Input::CommandFilesTouched => self.legacy.look_for_files(&mut self.context),
+            Input::CommandFilesTouched => self.modules.legacycmd.look_for_files(&mut self.context),
             Input::Stop => self.stop(),
         }
         self.after_event();
@@ -206,7 +197,7 @@ impl Core {
     /// Returns the number of bytes of requests and chunks that wait in the rooms.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.copies.held_bytes() + self.commands.held_bytes() + self.engine.held_bytes()
+        self.copies.held_bytes() + self.commands.held_bytes() + self.modules.engine.held_bytes()
     }
 
     fn timer_due(&mut self, timer: Timer) {
@@ -237,12 +228,12 @@ impl Core {
             Timer::Poll(target) => self.api().poll_due(target),
             Timer::SyncAll => asking::sync_due(&mut self.context, &mut self.nodes),
             Timer::Cron => {
-                self.cron.look_at_clock(&mut self.context);
+                self.modules.cron.look_at_clock(&mut self.context);
                 self.run_jobs();
             }
-            Timer::ReadPollers => self.nodes_module.read(&mut self.context),
-            Timer::CommandFiles => self.legacy.look_for_files(&mut self.context),
-            Timer::CommandTables => self.legacy.read_tables(&mut self.context),
+            Timer::ReadPollers => self.modules.nodes.read(&mut self.context),
+            Timer::CommandFiles => self.modules.legacycmd.look_for_files(&mut self.context),
+            Timer::CommandTables => self.modules.legacycmd.read_tables(&mut self.context),
             Timer::Orders => self.run_orders(),
             Timer::Queue(target) => self.queue_due(target),
             Timer::QueueDue => self.queue.look_for_due(&mut self.context),
@@ -252,7 +243,7 @@ impl Core {
     }
 
     fn after_event(&mut self) {
-        self.cron.notice_clock(&mut self.context);
+        self.modules.cron.notice_clock(&mut self.context);
         self.queue.look_at_clock(&mut self.context);
         self.tell_ended();
         self.run_held();
@@ -269,10 +260,10 @@ impl Core {
 
     /// Runs the jobs of `cron` that are due.
     fn run_jobs(&mut self) {
-        while let Some(job) = self.cron.next_due() {
+        while let Some(job) = self.modules.cron.next_due() {
             let token = job.token.clone();
             let handled = self.run(job);
-            self.cron.job_started(&mut self.context, &token, &handled);
+            self.modules.cron.job_started(&mut self.context, &token, &handled);
         }
     }
 
@@ -280,14 +271,16 @@ impl Core {
     /// number per event is limited so that the daemon is not held up.
     fn run_listener_events(&mut self) {
         for _ in 0..PENDING_MAX {
-            let Some(event) = self.listeners.next_event(&mut self.context, &mut self.statistics) else { return };
+            let Some(event) = self.listeners.next_event(&mut self.context, &mut self.modules.statistics) else {
+                return;
+            };
             self.run(event);
         }
     }
 
     /// Sends nodes the commands that print their statistics.
     fn collect_statistics(&mut self) {
-        while let Some(command) = self.statistics.next_due() {
+        while let Some(command) = self.modules.statistics.next_due() {
             self.run(command);
         }
     }
@@ -320,10 +313,11 @@ impl Core {
             self.copies.sender(&mut self.context, &mut self.nodes).synced(node);
         }
         while let Some(ended) = self.context.journal.next_ended() {
+            self.status.ended(&ended, self.nodes.target_of(&ended.token), self.context.now);
             self.nodes.owed_token_ended(&ended);
-            self.cron.token_ended(&mut self.context, &ended);
-            self.legacy.token_ended(&mut self.context, &ended);
-            self.copies.sender(&mut self.context, &mut self.nodes).token_ended(&ended.token);
+            self.modules.cron.token_ended(&mut self.context, &ended);
+            self.modules.legacycmd.token_ended(&mut self.context, &ended);
+            self.copies.token_ended(&mut self.context, &mut self.nodes, &ended.token);
             self.api().token_ended(&ended.token);
             self.queued_has_ended(&ended.token);
             if !ended.of_node {
@@ -334,23 +328,23 @@ impl Core {
             self.queued_is_taken(&token);
         }
         while let Some(token) = self.context.journal.next_lost() {
-            self.legacy.send_again(&mut self.context, &token);
+            self.modules.legacycmd.send_again(&mut self.context, &token);
         }
         while let Some(token) = self.context.journal.next_confirmed() {
-            self.legacy.confirmed(&mut self.context, token.as_str());
+            self.modules.legacycmd.confirmed(&mut self.context, token.as_str());
         }
-        if self.legacy.take_imported() {
-            self.nodes_module.start(&mut self.context);
+        if self.modules.legacycmd.take_imported() {
+            self.modules.nodes.start(&mut self.context);
         }
     }
 
     /// Handles [`Timer::Orders`]: sends the orders of Centreon Web to the nodes that can be reached.
     fn run_orders(&mut self) {
-        self.legacy.look_again(&mut self.context);
-        while let Some(order) = self.legacy.next_due(&mut self.context, &self.nodes, &self.taken_tokens) {
+        self.modules.legacycmd.look_again(&mut self.context);
+        while let Some(order) = self.modules.legacycmd.next_due(&mut self.context, &self.nodes, &self.taken_tokens) {
             let token = order.token.clone();
             let handled = self.run(order);
-            self.legacy.handed_over(&mut self.context, &token, &handled);
+            self.modules.legacycmd.handed_over(&mut self.context, &token, &handled);
         }
     }
 
@@ -364,7 +358,7 @@ impl Core {
                 }
             }
             Some(Awaited::Queue) => self.queue_stored(receipt, stored),
-            Some(Awaited::Orders) => self.legacy.stored(&mut self.context, receipt, stored),
+            Some(Awaited::Orders) => self.modules.legacycmd.stored(&mut self.context, receipt, stored),
             None => {}
         }
     }

@@ -7,7 +7,6 @@
 //!
 //! Out of scope: sockets, clocks, files, threads, and the bytes of wire formats.
 
-mod actions;
 mod api;
 mod audit;
 mod clock_watch;
@@ -37,6 +36,8 @@ mod phase;
 mod put_logs;
 mod queue;
 mod ssh;
+#[cfg_attr(not(feature = "status"), path = "status_absent.rs")]
+mod status;
 mod subscribers;
 mod sync;
 mod taken_tokens;
@@ -47,6 +48,7 @@ pub mod core;
 pub mod input;
 pub mod output;
 
+pub use api::endpoints::path_of;
 pub use core_options::{CoreOptions, Restored};
 pub use modules::nodes::plan;
 

@@ -197,7 +197,7 @@ impl ApiClient {
 
     /// The answer to a call, in any order. An unknown number is ignored.
     pub fn handle_answer(&mut self, number: u64, answer: ApiAnswer, now: Now) {
-        self.answers.set_answer(number, answer.status, answer.body, answer.allow);
+        self.answers.set_answer(number, answer);
         self.advance(now);
     }
 
@@ -345,13 +345,18 @@ impl ApiClient {
             self.stop_reading();
         }
         let mut path = head.target.path;
-        path.remove(0);
-        let call = ApiCall { method, path, query: head.target.query, body, caller };
+        let below_api = path.first().is_some_and(|root| root == "api");
+        if below_api {
+            path.remove(0);
+        }
+        let (query, wishes) = (head.target.query, head.wishes);
+        let call = ApiCall { below_api, method, path, query, wishes, body, caller };
         self.outputs.push_back(ApiClientOutput::Call { number, call });
     }
 
     /// Answers a request without a call. The connection stays open if the end of the body is near.
     fn refuse(&mut self, head: &RequestHead, status: u16, body: &'static str) {
+        self.access.count_refused(status);
         let mut form = ResponseForm::of(head);
         // A client that awaits `100 Continue` may or may not send its body after another answer, so the next bytes are
         // ambiguous.
@@ -359,7 +364,7 @@ impl ApiClient {
         if !body_is_near || self.auth_failures >= MAX_AUTH_FAILURES {
             form.persistence = Persistence::Close;
         }
-        self.answers.push_ready(form.respond(status, body.into(), None));
+        self.answers.push_ready(form.refuse(status, body.into()));
         if form.persistence == Persistence::Close {
             self.stop_reading();
         } else {
@@ -369,7 +374,8 @@ impl ApiClient {
 
     /// Gives the last answer of this connection to the request being read.
     fn refuse_last(&mut self, status: u16, body: String) {
-        self.answers.push_ready(ResponseForm::last().respond(status, body.into(), None));
+        self.access.count_refused(status);
+        self.answers.push_ready(ResponseForm::last().refuse(status, body.into()));
         self.stop_reading();
     }
 

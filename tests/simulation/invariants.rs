@@ -1,15 +1,14 @@
 //! What must hold in every run.
 
 use stheno::model::code::Code;
-use stheno::model::connection::ConnectionId;
 use stheno::model::history::HistoryRow;
 
 use super::world::World;
 
-/// No send queue may ever hold more.
-const QUEUE_BOUND_BYTES: usize = 64 << 20;
-/// No stream may ever hold more: so many bytes of copies and rows are on their way at most.
-const STREAM_BOUND_BYTES: usize = 512 << 10;
+/// No more may ever wait for one peer, on its stream and before it.
+const WAITING_BOUND_BYTES: usize = 4 << 20;
+/// Of a copy to a peer that takes nothing, no more is on its way.
+const COPY_BOUND_BYTES: usize = 512 << 10;
 
 impl World {
     pub fn is_finished(&self, token: &str) -> bool {
@@ -17,17 +16,23 @@ impl World {
     }
 
     pub fn check_bounds(&mut self, what: &str) {
-        for machine in &mut self.machines {
-            let connections: Vec<ConnectionId> = machine.pipes.keys().copied().collect();
+        self.check_waiting(what, WAITING_BOUND_BYTES);
+    }
+
+    pub fn check_copy_bounds(&mut self, what: &str) {
+        self.check_waiting(what, COPY_BOUND_BYTES);
+    }
+
+    fn check_waiting(&mut self, what: &str, bound: usize) {
+        for (index, machine) in self.machines.iter_mut().enumerate() {
             let Some(dispatch) = &mut machine.dispatch else { continue };
-            for connection in connections {
-                let len = dispatch.send_queue(connection).map_or(0, |queue| queue.len());
-                assert!(len <= QUEUE_BOUND_BYTES, "{what}: {len} bytes wait on machine {}", machine.id);
+            for (connection, pipe) in &machine.pipes {
+                let pipe = &self.pipes[*pipe];
+                let side = usize::from(pipe.ends[0] != Some((index, *connection)));
+                let queued = dispatch.send_queue(*connection).map_or(0, |queue| queue.len());
+                let len = queued + pipe.directions[side].bytes.len();
+                assert!(len <= bound, "{what}: {len} bytes wait for a peer of machine {}", machine.id);
             }
-        }
-        for pipe in self.pipes.iter().filter(|pipe| pipe.open) {
-            let len = pipe.directions.iter().map(|direction| direction.bytes.len()).max().unwrap_or(0);
-            assert!(len <= STREAM_BOUND_BYTES, "{what}: {len} bytes are on their way on one stream");
         }
     }
 

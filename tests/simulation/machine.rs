@@ -1,12 +1,17 @@
 //! One simulated machine: a disk, a key and, while it is up, a real [`Dispatch`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use stheno::config::settings::{
-    ActionSettings, CleanerSettings, Config, CoreSettings, FingerprintMode, HttpSettings, Modules, ProxySettings,
-    PullSettings, PullWssSettings, RegisterSettings, WebSocketSettings,
-};
+use stheno::config::Config;
+use stheno::config::modules::Modules;
+use stheno::config::modules::action::ActionSettings;
+use stheno::config::modules::dbcleaner::CleanerSettings;
+use stheno::config::modules::dial_in::{PullSettings, PullWssSettings};
+use stheno::config::modules::httpserver::HttpSettings;
+use stheno::config::modules::proxy::{ProxySettings, WebSocketSettings};
+use stheno::config::modules::register::RegisterSettings;
+use stheno::config::settings::{CoreSettings, FingerprintMode};
 use stheno::daemon::dispatch::{Dispatch, OwnKey, Surroundings};
 use stheno::model::connection::{ConnectionId, Endpoint};
 use stheno::model::history::HistoryName;
@@ -49,6 +54,8 @@ pub struct Machine {
     pub dispatch: Option<Dispatch>,
     /// Our connections: where the other end is.
     pub pipes: BTreeMap<ConnectionId, usize>,
+    /// Connections whose stream takes no more for now.
+    pub blocked: BTreeSet<ConnectionId>,
     /// It was told to stop and has not ended yet.
     pub stopping: bool,
     /// The greatest row id of each history in the one with this number so far.
@@ -122,10 +129,6 @@ impl Machine {
             }),
             register: Some(RegisterSettings { file: "unused".into(), nodes: listed }),
             action: Some(ActionSettings::default()),
-            pull: None,
-            pullwss: None,
-            engine: None,
-            cron: None,
             httpserver: Some(HttpSettings {
                 tls: None,
                 address: "127.0.0.1".parse().unwrap(),
@@ -136,11 +139,8 @@ impl Machine {
                 trusted_proxies: Vec::new(),
                 host_names: Vec::new(),
             }),
-            nodes: None,
-            legacycmd: None,
-            statistics: None,
-            dbcleaner: CleanerSettings::default(),
             loaded: loaded(&["action", "proxy"]),
+            ..Modules::default()
         };
         Self::new(1, KEY_CENTRAL, KEY_POLLER, modules)
     }
@@ -212,8 +212,8 @@ impl Machine {
         };
         // Some are copies of one image.
         let disk = Disk::new(i64::try_from(id / 2).unwrap() + 1_000_000);
-        let (pipes, seen_origins) = (BTreeMap::new(), BTreeMap::new());
-        Self { id, disk, key, dispatch: None, pipes, stopping: false, seen_origins, config }
+        let (pipes, blocked, seen_origins) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { id, disk, key, dispatch: None, pipes, blocked, stopping: false, seen_origins, config }
     }
 
     pub fn start(&mut self, mut random: Seeded, now: Now) {
@@ -221,6 +221,7 @@ impl Machine {
         self.stopping = false;
         let config = self.config.clone();
         let surroundings = Surroundings {
+            memory: || None,
             core_random: Box::new(Seeded(random.next())),
             session_random: Box::new(random),
             debug: std::env::var("TRACE").is_ok(),

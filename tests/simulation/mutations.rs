@@ -100,7 +100,7 @@ pub fn run_deaf_receiver(seed: u64) {
     world.run_for_millis(1_000);
     [2, 3].into_iter().for_each(|node| world.cut_off(node));
     world.run_for_millis(15_000);
-    world.check_bounds(&format!("SEED={seed}"));
+    world.check_copy_bounds(&format!("SEED={seed}"));
 }
 
 fn node(id: u64) -> NodeId {

@@ -15,6 +15,8 @@ use super::machine::{Kind, Machine, WEBSOCKET_PORT};
 use super::seeded::Seeded;
 
 const START_SECONDS: i64 = 1_800_000_000;
+/// What a socket of a busy peer takes before the rest waits in the sender.
+const SOCKET_BYTES: usize = 256 << 10;
 /// Rows of one page at most, so that an answer to GETLOG comes in several.
 const PAGE_ROWS_MAX: usize = 60;
 
@@ -132,6 +134,7 @@ impl World {
         self.machines[machine].dispatch = None;
         self.pending.retain(|_, (owner, _)| *owner != machine);
         self.files.crash(machine);
+        self.machines[machine].blocked.clear();
         for pipe in std::mem::take(&mut self.machines[machine].pipes).into_values() {
             self.break_pipe(pipe, Some(machine));
         }
@@ -267,7 +270,10 @@ impl World {
                 let pipes: Vec<usize> = self.machines[machine].pipes.values().copied().collect();
                 for pipe in pipes {
                     let side = usize::from(!matches!(self.pipes[pipe].ends[0], Some((owner, _)) if owner == machine));
-                    self.deliver_rest(pipe, side);
+                    while !self.pipes[pipe].directions[side].bytes.is_empty() {
+                        self.deliver_rest(pipe, side);
+                        self.flush(machine);
+                    }
                 }
                 self.crash(machine);
             }
@@ -309,20 +315,27 @@ impl World {
         self.settle_turn(other);
     }
 
+    /// Moves what waits to be sent into the streams, as far as they take it.
     fn flush(&mut self, machine: usize) {
         let now = self.now_of(machine);
-        let Machine { dispatch: Some(dispatch), pipes, .. } = &mut self.machines[machine] else { return };
-        for connection in dispatch.take_dirty(now) {
+        let Machine { dispatch: Some(dispatch), pipes, blocked, .. } = &mut self.machines[machine] else { return };
+        let mut ready = dispatch.take_dirty(now);
+        ready.append(blocked);
+        for connection in ready {
             let Some(pipe) = pipes.get(&connection) else { continue };
             let pipe = &mut self.pipes[*pipe];
             let side = usize::from(pipe.ends[0] != Some((machine, connection)));
             let Some(queue) = dispatch.send_queue(connection) else { continue };
+            let stream = &mut pipe.directions[side].bytes;
             let mut moved = false;
-            while !queue.is_empty() {
-                let len = queue.front().len();
-                pipe.directions[side].bytes.extend(queue.front().iter());
+            while !queue.is_empty() && stream.len() < SOCKET_BYTES {
+                let len = queue.front().len().min(SOCKET_BYTES - stream.len());
+                stream.extend(&queue.front()[..len]);
                 queue.consume(len);
                 moved = true;
+            }
+            if !queue.is_empty() {
+                blocked.insert(connection);
             }
             if moved {
                 dispatch.flushed(connection, now);
@@ -352,6 +365,16 @@ impl World {
         let piece: Vec<u8> = direction.bytes.drain(..len).collect();
         dispatch.received(connection, &piece, now);
         self.settle_turn(machine);
+        self.has_room(pipe, side);
+    }
+
+    /// The stream takes more of its sender, if that waits for it.
+    fn has_room(&mut self, pipe: usize, side: usize) {
+        if let Some((sender, connection)) = self.pipes[pipe].ends[side]
+            && self.machines[sender].blocked.contains(&connection)
+        {
+            self.settle_turn(sender);
+        }
     }
 
     /// Delivers all that one side of a stream has sent.

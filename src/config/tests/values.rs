@@ -192,10 +192,10 @@ fn a_wrong_enable_hides_no_other_problem() {
 fn dbcleaner_is_always_on_and_takes_its_times() {
     let config = config_of("gorgone: {}\n");
     assert!(config.modules.loaded.contains_key("dbcleaner"));
-    assert_eq!(config.modules.dbcleaner.history, Duration::from_secs(604_800));
+    assert_eq!(config.modules.dbcleaner.unwrap().history, Duration::from_secs(604_800));
     let config = config_of(&module("dbcleaner", "purge_history_time: '3600'"));
-    assert_eq!(config.modules.dbcleaner.history, Duration::from_secs(3_600));
-    assert_eq!(config.modules.dbcleaner.sessions, Duration::from_secs(3_600));
+    assert_eq!(config.modules.dbcleaner.unwrap().history, Duration::from_secs(3_600));
+    assert_eq!(config.modules.dbcleaner.unwrap().sessions, Duration::from_secs(3_600));
 }
 
 #[test]

@@ -56,6 +56,7 @@ impl Dispatch {
     }
 
     fn host_work(&mut self, work: HostWork) {
+        self.tally.ordered(&work);
         if matches!(work, HostWork::Query { .. } | HostWork::Work { work: Work::Queue(_), .. }) {
             // The answer must include everything written before.
             self.storing.hurry();

@@ -22,6 +22,7 @@ mod reload;
 mod ssh;
 mod storing;
 mod strangers;
+mod tally;
 mod traffic;
 mod unsent;
 mod web_tokens;
@@ -30,7 +31,7 @@ mod websocket;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use crate::config::settings::Config;
+use crate::config::Config;
 use crate::model::broken::{self, Fault};
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::history::{Origins, SyncMark};
@@ -62,6 +63,7 @@ pub use effect::{CryptoJob, CryptoOutcome, Effect, SshWork};
 use ends::{Complaints, UnreadyPeers};
 pub use storing::Batch;
 use storing::Storing;
+pub use tally::{CopyTally, Tally};
 pub use unsent::AnswerRoom;
 use unsent::Unsent;
 
@@ -113,6 +115,8 @@ pub struct Surroundings {
     pub debug: bool,
     /// The local time zone.
     pub time_zone: TimeZone,
+    /// Returns the memory in use in bytes; `None` if the system does not say.
+    pub memory: fn() -> Option<u64>,
 }
 
 /// Our own public key in the forms that sessions need.
@@ -164,6 +168,7 @@ pub struct Dispatch {
     api_access: Option<Rc<ApiAccess>>,
     websocket_access: Option<Rc<WebSocketAccess>>,
     web_tokens: WebTokens,
+    tally: Tally,
 }
 
 /// Our own key, and the keys that peers have presented.
@@ -181,6 +186,7 @@ impl Dispatch {
     pub fn new(config: Config, own_key: OwnKey, restored: Restored, surroundings: Surroundings, now: Now) -> Self {
         let mut options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
         options.time_zone = surroundings.time_zone;
+        options.memory = surroundings.memory;
         let remembered = node::Restored {
             marks: restored.marks,
             origins: restored.origins,
@@ -218,6 +224,7 @@ impl Dispatch {
             api_access,
             websocket_access,
             web_tokens: WebTokens::default(),
+            tally: Tally::default(),
         };
         dispatch.open_pull_parent(now);
         dispatch.open_websocket_parent(now);
@@ -234,6 +241,7 @@ impl Dispatch {
 
     /// Handles an accepted connection; `connection` comes from [`Self::next_connection_id`].
     pub fn accepted(&mut self, connection: ConnectionId, listener: Listener, peer: PeerAddress, now: Now) {
+        self.tally.connections += 1;
         match listener {
             Listener::External => self.accept_external(connection, peer, now),
             Listener::Api => self.accept_api(connection, peer, now),
@@ -241,6 +249,13 @@ impl Dispatch {
             Listener::Shared => self.accept_shared(connection, peer, now),
         }
         self.drain(now);
+    }
+
+    /// What has passed through since the start.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let refused_calls = self.api_access.as_ref().map(|access| access.refused_calls()).unwrap_or_default();
+        Tally { handshakes_refused: self.listener.refused(), refused_calls, ..self.tally.clone() }
     }
 
     /// Takes the result of a [`CryptoJob`].
@@ -257,6 +272,7 @@ impl Dispatch {
 
     /// Takes the result of an [`Effect::Host`].
     pub fn host_done(&mut self, done: HostDone, now: Now) {
+        self.tally.done(&done);
         let origin = match &done {
             HostDone::QueryAnswer { query, result } => {
                 let bytes = result.as_ref().map_or(0, |page| page.rows.iter().map(|row| row.data.len()).sum());

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use crate::config::settings::WebSocketSettings;
+use crate::config::modules::proxy::WebSocketSettings;
 use crate::model::action::Action;
 use crate::model::connection::{ClientId, ConnectionId, PeerAddress};
 use crate::model::log::LogLine;

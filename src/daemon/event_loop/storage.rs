@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mio::{Interest, Registry};
 
-use crate::config::settings::Config;
+use crate::config::Config;
 use crate::daemon::dispatch::{Batch, CryptoOutcome, Restored};
 use crate::edge::child_process::ChildProcess;
 use crate::edge::history_store::{self, HistoryStore, StoreErrorKind, StoreOptions};
@@ -19,6 +19,8 @@ use crate::model::command::{CommandEnd, CommandId};
 use crate::model::connection::ConnectionId;
 use crate::model::host_work::HostDone;
 use crate::model::log::LogLine;
+#[cfg(feature = "status")]
+use crate::model::status::Histogram;
 use crate::model::time::{Monotonic, Now, WallTime};
 
 use super::questions::{Answers, Questions};
@@ -80,6 +82,9 @@ pub(super) struct Storage {
     /// Questions that workers answer.
     pub(super) questions: Questions,
     path: PathBuf,
+    /// Durations of commits.
+    #[cfg(feature = "status")]
+    pub(super) commits: Histogram,
     checkpointing: bool,
     /// A purge made the database smaller; the next checkpoint shrinks the file.
     checkpoint_wanted: bool,
@@ -125,6 +130,8 @@ impl Storage {
                 store,
                 questions: Questions::new(path.clone()),
                 path,
+                #[cfg(feature = "status")]
+                commits: Histogram::default(),
                 checkpointing: false,
                 checkpoint_wanted: false,
                 retry_at: None,
@@ -149,6 +156,18 @@ impl Storage {
     fn is_well(&self) -> bool {
         let is_free = !self.failing && self.waiting.is_none() && self.retry_at.is_none() && self.lost.is_none();
         is_free && history_store::has_room(&self.path)
+    }
+
+    /// Tries whether the database takes rows now; returns the reason if not.
+    #[cfg(feature = "status")]
+    pub(super) fn takes_no_rows(&self) -> Option<String> {
+        if self.failing || self.retry_at.is_some() || self.lost.is_some() {
+            return Some("the database does not take rows; the log says why".to_owned());
+        }
+        if !history_store::has_room(&self.path) {
+            return Some("the disk of the database is full".to_owned());
+        }
+        self.store.try_to_write().err().map(|error| error.to_string())
     }
 
     /// The time of the next check, while no input may be read.
@@ -290,7 +309,12 @@ impl EventLoop {
             return self.dispatch.committed(batch, false, now);
         }
         let mut purge_left = false;
-        let stored = match self.storage.store.apply(&batch.changes, now.wall) {
+        #[cfg(feature = "status")]
+        let begin = std::time::Instant::now();
+        let applied = self.storage.store.apply(&batch.changes, now.wall);
+        #[cfg(feature = "status")]
+        self.storage.commits.count(u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let stored = match applied {
             Ok(applied) => {
                 self.storage.checkpoint_wanted |= applied.is_shorter && !applied.purge_left;
                 purge_left = applied.purge_left;

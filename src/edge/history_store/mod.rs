@@ -29,6 +29,8 @@ mod identity;
 mod legacy;
 mod load;
 mod lock;
+mod looking;
+
 mod maintenance;
 mod purge;
 mod queue;
@@ -41,6 +43,7 @@ mod time_order;
 pub use apply::Applied;
 pub use error::{StoreError, StoreErrorKind};
 pub use lock::holder;
+pub use looking::{Seen, known_key, look};
 pub use maintenance::{CheckpointReport, check_integrity, checkpoint, has_room, wal_size_bytes};
 pub use queue::query_queue;
 pub use reader::{HistoryReader, query_kept};
@@ -234,6 +237,16 @@ impl HistoryStore {
         backlog.map_or(0, |pages| u64::try_from(pages).unwrap_or(0).saturating_mul(PAGE_SIZE))
     }
 
+    /// Tries whether a transaction that writes could begin now. Takes microseconds, and changes nothing.
+    ///
+    /// # Errors
+    /// Another program holds the database, or it cannot be written.
+    #[cfg(feature = "status")]
+    pub fn try_to_write(&self) -> Result<(), StoreError> {
+        let tried = self.connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK");
+        tried.map_err(|error| StoreError::from_sqlite(&self.path, &error))
+    }
+
     /// Releases memory after a burst; call it once when the daemon has become idle.
     pub fn release_memory(&self) {
         // A failure has no consequences.
@@ -247,6 +260,16 @@ impl HistoryStore {
     pub fn load(&self) -> Result<Stored, StoreError> {
         load::load(&self.connection, self.number).map_err(|error| StoreError::from_sqlite(&self.path, &error))
     }
+}
+
+/// Size of a database with its write-ahead log in bytes; `None` if it cannot be read.
+#[cfg(feature = "status")]
+#[must_use]
+pub fn size_bytes(path: &Path) -> Option<u64> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log_bytes = std::fs::metadata(log).map_or(0, |log| log.len());
+    Some(std::fs::metadata(path).ok()?.len().saturating_add(log_bytes))
 }
 
 /// Creates a missing database as a file that other users cannot read, because it holds the keys of sessions. SQLite

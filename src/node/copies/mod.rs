@@ -9,13 +9,12 @@ mod relaying;
 pub(super) mod request;
 mod sending;
 
-use crate::model::action::Action;
+use crate::model::action::{Action, Also};
 use crate::model::code::Code;
 use crate::model::copy::SourceId;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::actions::{self, Also};
 use super::context::Context;
 use super::nodes::Nodes;
 use super::ssh::SshHosts;
@@ -63,6 +62,12 @@ impl Copies {
             || self.relay(context, nodes).confirmed(id, token, code, data)
     }
 
+    /// Notes that a token has its last row, whoever wrote it.
+    pub fn token_ended(&mut self, context: &mut Context, nodes: &mut Nodes, token: &str) {
+        self.sender(context, nodes).token_ended(token);
+        self.relaying.token_ended(token);
+    }
+
     /// Handles the loss of a link.
     pub fn link_down(&mut self, context: &mut Context, nodes: &mut Nodes, id: NodeId) {
         self.sender(context, nodes).link_down(id);
@@ -81,7 +86,7 @@ impl Copies {
             Some(node) => self.is_copying_to(ssh, node, None),
             None => self.receiving.is_ending(),
         };
-        actions::is(action, Also::AfterCopies) && is_copying()
+        action.is(Also::AfterCopies) && is_copying()
     }
 
     /// Holds a command back. Returns `false` if there is no room.

@@ -26,15 +26,18 @@ impl Core {
             HostDone::CommandEnded { command, outcome } => {
                 self.commands.command_ended(&mut self.context, command, &outcome)
             }
-            HostDone::PollersRead(result) => self.nodes_module.read_done(&mut self.context, &mut self.nodes, result),
+            HostDone::PollersRead(result) => self.modules.nodes.read_done(&mut self.context, &mut self.nodes, result),
             HostDone::WorkDone { id, outcome: WorkOutcome::PipeWritten(report) } => {
-                self.engine.pipe_written(&mut self.context, id, &report)
+                self.modules.engine.pipe_written(&mut self.context, id, &report)
             }
             HostDone::WorkDone { id, outcome: WorkOutcome::Statistics(done) } => {
-                self.statistics.work_done(&mut self.context, &mut self.listeners, id, done)
+                self.modules.statistics.work_done(&mut self.context, &mut self.listeners, id, done)
+            }
+            HostDone::WorkDone { id, outcome: WorkOutcome::Reported(answer) } => {
+                self.status.reported(&mut self.context, id, answer)
             }
             HostDone::WorkDone { id, outcome: WorkOutcome::Legacy(done) } => {
-                self.legacy.work_done(&mut self.context, id, done)
+                self.modules.legacycmd.work_done(&mut self.context, id, done)
             }
             HostDone::WorkDone { id, outcome: WorkOutcome::Queue(answer) } => self.queue_answered(id, answer),
             HostDone::WorkDone { id, outcome } => self.commands.command_work_done(&mut self.context, id, outcome),

@@ -1,6 +1,6 @@
 //! Requests that wait on disk for their nodes: which ones do, and when a node gets them (docs/queue.md).
 
-use crate::model::action::Action;
+use crate::model::action::{Action, Ends};
 use crate::model::api::{ApiAnswer, CallId};
 use crate::model::code::Code;
 use crate::model::message::Message;
@@ -10,7 +10,6 @@ use crate::model::token::Token;
 use crate::model::work::WorkId;
 
 use super::Core;
-use crate::node::actions::{self, Ends};
 use crate::node::json;
 use crate::node::nodes::node::Link;
 use crate::node::nodes::pathway::Route;
@@ -21,7 +20,7 @@ use crate::node::queue::{Changed, NewRequest, SaidOfPlace};
 use crate::node::taken_tokens;
 
 /// Maximum number of requests that a node of another kind has not confirmed.
-const UNCONFIRMED_MAX: usize = 1_000;
+const UNCONFIRMED_MAX: u64 = 1_000;
 
 /// How a queued request reaches its node now.
 enum Reach {
@@ -49,7 +48,7 @@ impl Core {
             return None;
         }
         let is_here = target.is_empty() || self.context.is_own(target);
-        let settings = self.context.options.proxy.as_ref().map(|proxy| &proxy.queue);
+        let settings = self.context.options.modules.proxy.as_ref().map(|proxy| &proxy.queue);
         let has_default = settings.is_some_and(|queue| queue.ttl > 0 || !queue.by_action.is_empty());
         let read = match QueueOptions::read(data, self.context.now.wall.as_seconds()) {
             Ok(read) => read,
@@ -146,7 +145,7 @@ impl Core {
                 return self.queue.block(&mut self.context, target);
             }
             match reach {
-                Reach::Kept(route, history) if actions::ends(&action) == Ends::Row && action != Action::RemoteCopy => {
+                Reach::Kept(route, history) if action.ends() == Ends::Row && action != Action::RemoteCopy => {
                     self.send_kept(target, route, history);
                 }
                 Reach::Kept(route, _) | Reach::Once(route) => self.send_once(target, Some(route)),
@@ -179,7 +178,7 @@ impl Core {
             let history = if route.through == target { node.sync.mark.history.max(1) } else { 1 };
             return Reach::Kept(route, history);
         }
-        let is_busy = node.owed.has_unsettled() || node.owed.len() >= UNCONFIRMED_MAX;
+        let is_busy = node.owed.has_unsettled() || node.owed.count() >= UNCONFIRMED_MAX;
         if is_busy { Reach::Away } else { Reach::Once(route) }
     }
 

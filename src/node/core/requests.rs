@@ -1,7 +1,7 @@
 //! The path of a request from its arrival to the part that handles it: this daemon, a module, or the proxy
 //! (docs/protocol.md sections 1 and 4).
 
-use crate::model::action::Action;
+use crate::model::action::{Action, Module};
 use crate::model::api::{ApiAnswer, ApiCall, CallId};
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
@@ -13,7 +13,6 @@ use crate::node::peer::Handled;
 use crate::node::peer::Peer;
 
 use super::Core;
-use crate::node::actions::{self, Room};
 use crate::node::api::{self, Plan, Started};
 use crate::node::copies::held::Held;
 use crate::node::counters::Way;
@@ -86,6 +85,9 @@ impl Core {
                 return handled;
             }
         }
+        if action == Action::Command {
+            self.status.command_begins(token, self.context.now);
+        }
         if self.context.is_stopping() && action == Action::ProcessCopy {
             // This does not end the copy: its sender notices the lost connection, and a sender of our own kind resumes
             // afterwards.
@@ -145,22 +147,20 @@ impl Core {
 
     /// Has the room of an action handle it.
     pub(super) fn request_here(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
-        let Some(spec) = actions::find(action) else { return self.context.refuse_unknown(action, token) };
-        match spec.room {
-            Room::Core => self.core_request(peer, action, token, data),
-            Room::History => self.history_request(peer, action, token, data),
-            Room::Nodes => self.nodes_request(peer, action, token, data),
-            Room::Commands => self.commands.command_request(&mut self.context, peer, action, token, data),
-            Room::Copies => self.copies.receiving.take(&mut self.context, peer, token, data.to_owned(), None),
-            Room::Cron => {
-                let handled = self.cron.cron_request(&mut self.context, &mut self.questions, action, token, data);
+        let Some(spec) = action.spec() else { return self.context.refuse_unknown(action, token) };
+        match spec.module {
+            None => self.core_request(peer, action, token, data),
+            Some(Module::Proxy) => self.proxy_request(peer, action, token, data),
+            Some(Module::Action) if *action == Action::ProcessCopy => {
+                self.copies.receiving.take(&mut self.context, peer, token, data.to_owned(), None)
+            }
+            Some(Module::Action) => self.commands.command_request(&mut self.context, peer, action, token, data),
+            Some(module) => {
+                let (context, questions) = (&mut self.context, &mut self.questions);
+                let handled = self.modules.request(context, questions, module, (action, token), data);
                 self.run_jobs();
                 handled
             }
-            Room::Engine => self.engine.engine_command(&mut self.context, token, data),
-            Room::Pollers => self.nodes_module.sync(&mut self.context, token),
-            Room::Statistics => self.statistics.request(&mut self.context, action, token, data),
-            Room::Legacy => self.legacy.request(&mut self.context, action, token, data),
         }
     }
 
@@ -174,13 +174,10 @@ impl Core {
             Action::LoadModule => loading::load(&mut self.context, data),
             Action::UnloadModule => loading::unload(&mut self.context, data),
             Action::Kill => loading::kill(&mut self.context, &mut self.commands, &mut self.copies, data),
-            Action::Ping => core_actions::ping(&self.context, &mut self.nodes, &mut self.subscribers, peer),
-            _ => self.context.refuse_unknown(action, token),
-        }
-    }
-
-    fn history_request(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
-        match action {
+            Action::Ping => {
+                let running = self.commands.load().running;
+                core_actions::ping(&self.context, (&mut self.nodes, running), &mut self.subscribers, peer)
+            }
             Action::PutLog => self.put_logs.request(&mut self.context, peer, token, data),
             Action::AddListener => self.listeners.add_listeners(&mut self.context, data),
             Action::GetLog => self.questions.get_log(
@@ -191,13 +188,13 @@ impl Core {
                 token,
                 data,
             ),
+            Action::SyncLogs => asking::sync_logs(&mut self.context, &mut self.nodes, data),
             _ => self.context.refuse_unknown(action, token),
         }
     }
 
-    fn nodes_request(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
+    fn proxy_request(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
         match action {
-            Action::SyncLogs => asking::sync_logs(&mut self.context, &mut self.nodes, data),
             Action::Routes => self.nodes.routes(&mut self.context, peer, token, data),
             Action::ForgetKey => self.nodes.forget_key(&mut self.context, token, data),
             Action::TrustKey => self.nodes.trust_key(&mut self.context, token, data),
@@ -230,6 +227,10 @@ impl Core {
             Plan::Queue(call) => {
                 self.queue.call(&mut self.context, id, call);
                 None
+            }
+            Plan::Report(form) => {
+                let load = self.commands.load();
+                self.status.report(&mut self.context, &self.nodes, load, (id, call, form))
             }
         };
         if let Some(answer) = answer {

@@ -22,13 +22,10 @@ impl Core {
         self.context.stopping = Stopping::Waiting;
         self.context.timers.set(Timer::Stop, self.context.now.monotonic + PATIENCE);
         self.commands.drop_command_work(&mut self.context, STOPPING_TEXT);
-        self.engine.drop_waiting_lines(&mut self.context);
         self.commands.drop_waiting_commands(&mut self.context, STOPPING_TEXT);
         self.copies.sender(&mut self.context, &mut self.nodes).stop();
         self.copies.free_all();
-        self.nodes_module.stop(&mut self.context);
-        self.legacy.stop(&mut self.context);
-        self.statistics.stop(&mut self.context);
+        self.modules.stop(&mut self.context);
         self.api().stop();
     }
 
@@ -49,8 +46,10 @@ impl Core {
     /// Outputs [`Output::Stopped`] as soon as nothing is left to wait for.
     pub(super) fn check_stopped(&mut self) {
         let waits = matches!(self.context.stopping, Stopping::Waiting | Stopping::Killed);
-        let idle =
-            self.commands.is_idle() && self.engine.is_idle() && self.copies.receiving.is_idle() && self.ssh.is_idle();
+        let idle = self.commands.is_idle()
+            && self.modules.engine.is_idle()
+            && self.copies.receiving.is_idle()
+            && self.ssh.is_idle();
         if waits && idle && self.questions.is_empty() && self.context.journal.all_stored() {
             self.say_stopped();
         }
@@ -61,7 +60,7 @@ impl Core {
         self.commands.give_up_commands(&mut self.context);
         self.ssh.give_up_all(&mut self.context);
         self.commands.drop_command_work(&mut self.context, STOPPING_TEXT);
-        self.engine.give_up_writing(&mut self.context);
+        self.modules.engine.give_up_writing(&mut self.context);
         self.nodes.end_unsent(&mut self.context);
         self.context.timers.cancel(&Timer::Stop);
         self.dialled_out.unregister_from_parents(&mut self.context);

@@ -268,7 +268,8 @@ impl DialledOut {
         filter: &mut LogFilter,
         limit: PageLimit,
     ) -> (PageLimit, Option<Position>) {
-        let chars_max = context.options.pullwss.as_ref().map_or(limit.bytes, |pullwss| pullwss.max_message_size);
+        let chars_max =
+            context.options.modules.pullwss.as_ref().map_or(limit.bytes, |pullwss| pullwss.max_message_size);
         self.parent(kind).taken.asked(filter, limit, chars_max)
     }
 
@@ -287,7 +288,7 @@ impl DialledOut {
         }
         let by_ctime = last_id.is_none();
         let (rows, mut more) = (page.rows, page.more);
-        let mut parts = match (kind, &context.options.pullwss) {
+        let mut parts = match (kind, &context.options.modules.pullwss) {
             (ParentKind::WebSocket, Some(settings)) => {
                 // A Perl central would close the connection instead, and lose what it was sending.
                 let row_bytes_max = if by_ctime { ENCODED_BYTES_MAX } else { parent.taken.row_bytes_max };

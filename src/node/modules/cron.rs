@@ -13,10 +13,9 @@ use crate::node::context::Context;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::config::settings::CronJob;
-use crate::model::action::Action;
+use crate::config::modules::cron::CronJob;
+use crate::model::action::{Action, Module};
 use crate::model::log::LogLine;
-use crate::model::module::Module;
 use crate::model::text::quoted;
 use crate::model::time::Monotonic;
 use crate::model::time_zone::minute_of;
@@ -114,8 +113,8 @@ impl Cron {
 
 impl Cron {
     /// Takes the jobs of the configuration and starts to watch the clock.
-    pub(in crate::node) fn start_cron(&mut self, context: &mut Context) {
-        let Some(definitions) = context.options.cron.as_mut().map(std::mem::take) else { return };
+    pub(in crate::node) fn start(&mut self, context: &mut Context) {
+        let Some(definitions) = context.options.modules.cron.as_mut().map(std::mem::take) else { return };
         self.jobs = definitions.into_iter().map(|job| (job.id.clone(), Job::new(job))).collect();
         self.schedule = Some(Schedule::new(self.local_minute(context)));
         let ids: Vec<String> = self.jobs.keys().cloned().collect();

@@ -146,13 +146,13 @@ pub(in crate::node) fn submitted(line: &str) -> String {
 
 impl Engine {
     /// Handles an ENGINECOMMAND.
-    pub(in crate::node) fn engine_command(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
+    pub(in crate::node) fn request(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let mut single = String::new();
         let Ok(EngineContent { logging, text, command_file, lines, raw }) = EngineContent::read(data, &mut single)
         else {
             return Handled::not_well_formatted();
         };
-        let settings = context.options.engine.clone();
+        let settings = context.options.modules.engine.clone();
         let file = command_file.or_else(|| settings.as_ref()?.command_file.clone());
         if logging {
             context.open_token(token, None);
@@ -223,7 +223,8 @@ impl Engine {
         match next {
             Some(mut next) => {
                 if report.failure.is_none() {
-                    let timeout = context.options.engine.as_ref().map(|engine| engine.timeout).unwrap_or_default();
+                    let timeout =
+                        context.options.modules.engine.as_ref().map(|engine| engine.timeout).unwrap_or_default();
                     next.deadline = next.deadline.max(context.now.monotonic + timeout);
                 }
                 self.write_pipe(context, next)
@@ -244,7 +245,7 @@ impl Engine {
     }
 
     /// Drops the requests that wait for a pipe because the daemon stops.
-    pub(in crate::node) fn drop_waiting_lines(&mut self, context: &mut Context) {
+    pub(in crate::node) fn stop(&mut self, context: &mut Context) {
         let waiting = self.pipes.values_mut().flat_map(std::mem::take).collect::<Vec<_>>();
         for request in waiting {
             self.give_up_lines(context, &request);

@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::action::Action;
+use crate::model::action::{Action, Ends};
 use crate::model::broken::{self, Fault};
 use crate::model::code::Code;
 use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
-use crate::node::actions::{self, Ends};
 use crate::node::context::Context;
 use crate::node::json;
 
@@ -97,14 +96,14 @@ impl OwedTokens {
         self.owed.len() >= OWED_MAX
     }
 
-    /// Returns the number of tokens.
-    pub(in crate::node) fn len(&self) -> usize {
-        self.owed.len()
-    }
-
     /// Adds a token whose message is known to have been answered with an end.
     pub(in crate::node) fn refused(&mut self, token: Token, current_sync: u64) {
         self.owed.insert(token, Owed { after_sync: current_sync, ..Owed::default() });
+    }
+
+    /// Returns the number of owed tokens.
+    pub(in crate::node) fn count(&self) -> u64 {
+        u64::try_from(self.owed.len()).unwrap_or(u64::MAX)
     }
 
     /// Returns whether nothing is owed.
@@ -134,7 +133,7 @@ impl OwedTokens {
     /// Adds a message that is handed to the link. Returns whether a row is owed for it, so that it must survive a
     /// restart. For a message that `is_relayed` the relay writes a row in any case.
     pub(in crate::node) fn sent(&mut self, token: Token, action: &Action, current_sync: u64, is_relayed: bool) -> bool {
-        let ends = if is_relayed { Ends::Row } else { actions::ends(action) };
+        let ends = if is_relayed { Ends::Row } else { action.ends() };
         let ends_with_reply = ends == Ends::Reply;
         let leaves_no_row = ends != Ends::Row;
         let progress = Progress::Sent;

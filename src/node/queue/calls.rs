@@ -27,7 +27,7 @@ pub(in crate::node) enum QueueCall {
 }
 
 fn answer(status: u16, body: &Value) -> ApiAnswer {
-    ApiAnswer { status, body: body.to_string(), allow: None }
+    ApiAnswer::json(status, body.to_string())
 }
 
 fn refusal(status: u16, error: &str, text: &str) -> ApiAnswer {

@@ -19,7 +19,7 @@ mod way;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::config::settings::QueueSettings;
+use crate::config::modules::queue::QueueSettings;
 use crate::model::action::Action;
 use crate::model::api::{ApiAnswer, CallId};
 use crate::model::code::Code;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::config::settings::QueueSettings;
+use crate::config::modules::queue::QueueSettings;
 use crate::model::action::Action;
 use crate::model::queue::TTL_MAX;
 use crate::node::json;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::model::action::Action;
+use crate::model::action::{Action, Also};
 use crate::model::code::Code;
 use crate::model::copy::SourceId;
 use crate::model::node_id::NodeId;
@@ -22,7 +22,6 @@ use crate::model::ssh::{SshCommand, SshEnd, SshTask, SshTaskId};
 use crate::model::time::WallTime;
 use crate::model::token::Token;
 
-use super::actions::{self, Also};
 use super::context::Context;
 use super::journal::NewRow;
 use super::json;
@@ -140,7 +139,7 @@ impl SshHosts {
             return Err("proxy - can't get log a ssh target or through a ssh node".to_owned());
         }
         self.has_room()?;
-        if !actions::is(action, Also::OverSsh) {
+        if !action.is(Also::OverSsh) {
             return Err("unsupported action".to_owned());
         }
         match action {

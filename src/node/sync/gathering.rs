@@ -164,6 +164,23 @@ mod tests {
     }
 
     #[test]
+    fn a_node_of_our_own_kind_that_does_not_answer_owes_what_was_sent_to_it() {
+        let mut bench = asked();
+        let page = r#"{"code":0,"data":{"action":"getlog","id":6,"result":[],"last_id":0,"history":5,"more":false}}"#;
+        bench.give(says("SETLOGS", "", page));
+        bench.request("COMMAND", "mine", "6", r#"{"content":[{"command":"a"}]}"#);
+        assert!(bench.pass_seconds(60).iter().any(|line| line.contains("GETLOG")));
+        bench.pass_seconds(45);
+        bench.give(says("REGISTERNODES", "", r#"{"nodes":[{"id":6,"type":"wss","identity":6}]}"#));
+        bench.pass_seconds(10);
+        assert!(bench.core.context.journal.opened_for("mine").is_some(), "its keep-alive confirms nothing");
+        bench.give(says("PONG", "", r#"{"code":0,"data":{"id":6,"data":{}}}"#));
+        assert!(bench.pass_seconds(20).iter().any(|line| line.contains("GETLOG")));
+        bench.give(says("SETLOGS", "", page));
+        assert!(bench.core.context.journal.opened_for("mine").is_none(), "its answer does");
+    }
+
+    #[test]
     fn what_is_too_much_to_wait_is_stored_before_its_mark_and_only_once() {
         let mut bench = asked();
         let large = |token: &str, id: i64, total: usize| {

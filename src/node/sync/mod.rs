@@ -98,9 +98,10 @@ impl SyncRoom<'_> {
         let now = self.context.now.monotonic;
         let Some(node) = self.nodes.get_mut(id) else { return };
         let is_missing_part = node.sync.gathering.take().is_some();
-        // A Perl node with a WebSocket does not answer if it has no rows.
+        // A Perl node with a WebSocket does not answer if it has no rows. One of our own kind does, so its silence says
+        // nothing about the messages before the query.
         let is_heard = node.heard.is_some_and(|heard| now.since(heard) <= patience);
-        let is_silent = is_heard && node.sync.is_unanswered && !is_missing_part;
+        let is_silent = is_heard && node.sync.is_unanswered && !is_missing_part && !node.sync.answers_always();
         if is_silent && node.link == Link::Up && node.registration.kind.is_web_socket() {
             self.finish_sync(id);
             return;
@@ -329,6 +330,8 @@ impl SyncRoom<'_> {
             return;
         }
         let now = self.context.now.monotonic;
+        node.sync.synced_at = self.context.now.wall.as_seconds();
+        node.sync.lag = Some(0);
         let serial = node.sync.serial;
         let again = std::mem::take(&mut node.sync.again);
         let token = node.sync.token.take();

@@ -30,6 +30,10 @@ pub(in crate::node) struct NodeSync {
     pub is_current: bool,
     /// Number of syncs started.
     pub serial: u64,
+    /// Time of the last complete sync in seconds since the epoch, 0 for never.
+    pub synced_at: i64,
+    /// Number of rows that the node has and that are not here; `None` if unknown.
+    pub lag: Option<u64>,
     /// Whether another sync must follow this one.
     pub(super) again: bool,
     /// The token of the request that asked for the sync in progress.
@@ -53,6 +57,8 @@ impl NodeSync {
             pages: None,
             is_current: false,
             serial: 0,
+            synced_at: 0,
+            lag: None,
             again: false,
             token: None,
             gathering: None,
@@ -78,12 +84,16 @@ impl NodeSync {
         matches!(self.pages, Some(true)) || self.mark.history != 0
     }
 
+    /// Returns whether the node, as far as is known, answers every query: our own kind does.
+    pub(super) fn answers_always(&self) -> bool {
+        self.pages.unwrap_or(self.mark.history != 0)
+    }
+
     /// Returns the query. The mark from a Perl daemon has no id; a query by id would bring every row again.
     pub(super) fn question(&self, wall: WallTime) -> String {
         let SyncMark { newest, last_id, history, .. } = self.mark;
         // Our own kind continues by id, and compares the `ctime` of that row with this one.
-        let is_ours = self.pages.unwrap_or(history != 0);
-        let ctime = if is_ours { newest } else { self.mark.clamped(wall).ctime };
+        let ctime = if self.answers_always() { newest } else { self.mark.clamped(wall).ctime };
         if last_id == 0 && ctime > 0.0 {
             format!("{{\"ctime\":{ctime}}}")
         } else if history != 0 {

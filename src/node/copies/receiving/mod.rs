@@ -98,6 +98,8 @@ struct Incoming {
     is_left: bool,
     /// How it ended; further messages are answered with that.
     ended: Option<(Code, String)>,
+    /// Whether a row says so. A copy that starts again could end its token a second time.
+    has_end_row: bool,
     last_row: Option<Monotonic>,
 }
 
@@ -159,7 +161,7 @@ impl Receiving {
         route: Option<Route>,
     ) -> Handled {
         let len_bytes = data.len();
-        let action = context.options.action.as_ref();
+        let action = context.options.modules.action.as_ref();
         let bounds = action.map(|action| (action.copy_roots.clone(), action.max_unpack_ratio));
         let request = match Request::read(data, token, bounds.unwrap_or_default(), route.is_some()) {
             Ok(request) => request,
@@ -198,7 +200,7 @@ impl Receiving {
         if let (Some(for_host), SinkStep::End { spec, attributes, .. }) = (&mut incoming.for_host, &step) {
             for_host.end = Some((spec.clone(), attributes.clone()));
         }
-        if matches!(asked, Asked::Query(_)) {
+        if matches!(asked, Asked::Query(_)) && !incoming.has_end_row {
             // The sender starts again.
             incoming.ended = None;
         }
@@ -240,6 +242,7 @@ impl Receiving {
                 identity: None,
                 is_left: false,
                 ended: None,
+                has_end_row: false,
                 last_row: None,
             }
         })
@@ -356,6 +359,7 @@ impl Receiving {
     fn end(&mut self, context: &mut Context, token: &Token, code: Code, data: String) {
         let Some(incoming) = self.all.get_mut(token) else { return };
         incoming.ended = Some((code, data.clone()));
+        incoming.has_end_row = incoming.logging;
         if incoming.logging {
             context.finish(token, code, data);
         }

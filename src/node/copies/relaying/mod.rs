@@ -40,10 +40,10 @@ const REMEMBERED_MAX: usize = 256;
 /// Answer to a sender of our own kind while the route to the receiver is broken. It asks again.
 const INTERRUPTED: &str = "{\"interrupted\":true}";
 
-/// A message in transit.
 /// What the sender of a copy that has ended here gets for the messages that still come.
 const ENDED: &str = "the copy has ended";
 
+/// A message in transit.
 #[derive(Debug)]
 struct Passed {
     token: Token,
@@ -66,6 +66,10 @@ pub(in crate::node) struct Relaying {
     bytes: BTreeMap<ClientId, usize>,
     /// Tokens of the most recent copies that ended here. More of their messages may still arrive.
     ended: VecDeque<Token>,
+    /// Tokens of the most recent copies that pass through.
+    passing: VecDeque<Token>,
+    /// Tokens of such copies whose last row is here, from a daemon behind us. Nobody may end them again.
+    over: VecDeque<Token>,
     /// Tokens of copies whose route broke here. Chunks that were sent before the sender knew of it may still arrive,
     /// possibly when the route is back, and must not reach the receiver; a new query must.
     interrupted: VecDeque<Token>,
@@ -87,6 +91,15 @@ impl Relaying {
     /// Notes that a copy has ended here. Returns whether that is new.
     fn end(&mut self, token: &Token) -> bool {
         remember(&mut self.ended, token)
+    }
+
+    /// Notes that a token has its last row, whoever wrote it.
+    pub(in crate::node) fn token_ended(&mut self, token: &str) {
+        if let Some(at) = self.passing.iter().position(|passing| passing.as_str() == token)
+            && let Some(token) = self.passing.remove(at)
+        {
+            remember(&mut self.over, &token);
+        }
     }
 }
 
@@ -175,6 +188,9 @@ impl Relay<'_> {
         let outer: Outer<'_> = serde_json::from_str(&data).map_err(|_| "proxy - cannot decode json".to_owned())?;
         let part = outer.content.unwrap_or_default().part();
         let Part { is_end, is_abort, asks, question } = part;
+        if self.relaying.over.contains(token) {
+            return Ok(self.refuse(peer, token, asks));
+        }
         if question.is_some() {
             // The sender starts again.
             self.relaying.ended.retain(|ended| ended != token);
@@ -294,6 +310,7 @@ impl Relay<'_> {
         node.reachable()?;
         let room_of = (node.dials_in() && !goes_on).then_some(node.client);
         let is_web_socket = node.registration.kind.is_web_socket();
+        remember(&mut self.relaying.passing, token);
         if is_end {
             if node.owed.is_full() {
                 return Err(format!("proxy - too many messages to node '{through}' wait to be confirmed"));
@@ -377,6 +394,10 @@ impl Relay<'_> {
         let over: BTreeSet<Token> =
             lost.iter().filter(|passed| passed.is_end).map(|passed| passed.token.clone()).collect();
         for passed in lost {
+            if self.relaying.over.contains(&passed.token) {
+                self.settle(&passed, Code::FINISHED_KO, &json::message(ENDED));
+                continue;
+            }
             if passed.goes_on && !passed.is_end {
                 remember(&mut self.relaying.interrupted, &passed.token);
                 self.settle(&passed, Code::BEGIN, INTERRUPTED);
@@ -414,6 +435,10 @@ impl Relay<'_> {
     /// belongs to no copy.
     pub(in crate::node) fn not_sent(&mut self, through: NodeId, token: &Token, text: &str) -> Option<bool> {
         let passed = self.take(through, token)?;
+        if self.relaying.over.contains(token) {
+            self.settle(&passed, Code::FINISHED_KO, &json::message(ENDED));
+            return Some(false);
+        }
         if passed.goes_on && !passed.is_end {
             self.settle(&passed, Code::BEGIN, INTERRUPTED);
             return Some(false);

@@ -53,6 +53,22 @@ fn for_a_node_of_another_kind_the_relay_answers_so_that_the_copy_goes_plainly() 
 }
 
 #[test]
+fn a_copy_whose_last_row_is_here_ends_no_second_time_when_its_way_breaks() {
+    let mut bench = Bench::linked(&[9]);
+    let plain = copy("inprogress", "").replace(r#","ack":1"#, "");
+    bench.request("PROCESSCOPY", "t", "9", &plain);
+    let failed = r#"{"id":1,"ctime":9.5,"token":"t","code":1,"instant":0,"data":"{}"}"#;
+    let answer = format!(r#"{{"code":0,"data":{{"action":"getlog","id":9,"result":[{failed}]}}}}"#);
+    assert_eq!(bench.give(node_message(9, "ACK", "", &answer))[0], "row t 1 {}");
+    let refused = r#"client 7: [ACK] [t] 1 {"message":"the copy has ended"}"#;
+    for late in [&plain, &copy("query", r#","query":3"#)] {
+        assert_eq!(bench.request("PROCESSCOPY", "t", "9", late), [refused], "it has a row, so nobody ends it again");
+    }
+    let outputs = bench.give(Input::LinkDown { node: id(9), reason: "gone".to_owned() });
+    assert_eq!(copies(&outputs), [refused], "the part that was on its way");
+}
+
+#[test]
 fn a_way_that_breaks_interrupts_a_copy_of_our_kind_and_ends_any_other() {
     let mut bench = relay();
     bench.request("PROCESSCOPY", "t", "8", &copy("inprogress", ""));
@@ -100,7 +116,7 @@ fn a_message_that_the_link_did_not_take_interrupts_the_copy_without_a_row() {
 #[test]
 fn a_central_that_the_relay_dials_hears_what_it_asks_for_and_no_more() {
     let mut settings = options(vec![push_node(8)]);
-    settings.pull = Some(pull_settings());
+    settings.modules.pull = Some(pull_settings());
     let mut bench = Bench::new(settings);
     bench.give(Input::LinkUp(id(8)));
     pages(&mut bench, 8);

@@ -7,7 +7,7 @@ use crate::node::get_log::Questions;
 use crate::node::modules::cron::Cron;
 use serde_json::{Value, json};
 
-use crate::config::settings::{CRON_JOBS_MAX, CronJob};
+use crate::config::modules::cron::{CRON_JOBS_MAX, CronJob};
 use crate::model::code::Code;
 use crate::model::cron_expression::CronExpression;
 use crate::model::history::LogFilter;
@@ -103,7 +103,7 @@ fn read_definition(definition: &Value) -> Result<Option<CronJob>, String> {
 }
 
 impl Cron {
-    pub(in crate::node) fn cron_request(
+    pub(in crate::node) fn request(
         &mut self,
         context: &mut Context,
         questions: &mut Questions,

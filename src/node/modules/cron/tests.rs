@@ -1,6 +1,6 @@
 //! The clock of the tests begins at 16:06:40 universal time.
 
-use crate::config::settings::CronJob;
+use crate::config::modules::cron::CronJob;
 use crate::model::api::Method;
 use crate::model::cron_expression::CronExpression;
 use crate::model::token::Token;
@@ -24,8 +24,8 @@ fn job(id: &str, timespec: &str, action: &str, target: &str, keep_token: bool) -
 
 fn bench(jobs: Vec<CronJob>) -> Bench {
     let mut options = options(vec![push_node(2)]);
-    options.loaded.insert("cron".to_owned(), super::Module::Cron.package().to_owned());
-    options.cron = Some(jobs);
+    options.modules.loaded.insert("cron".to_owned(), super::Module::Cron.package().to_owned());
+    options.modules.cron = Some(jobs);
     let mut bench = Bench::new(options);
     bench.give(crate::node::input::Input::LinkUp(crate::node::testing::id(2)));
     bench
@@ -207,14 +207,14 @@ fn a_run_that_ends_with_an_error_is_a_warning_with_its_message() {
 fn the_clock_is_looked_at_when_something_is_due_twice_an_hour_and_when_it_was_set() {
     for (timespec, minutes) in [("* * * * *", 1), ("10 16 * * *", 4), ("40 16 * * *", 24), ("0 3 * * *", 24)] {
         let bench = bench(vec![job("a", timespec, "INFORMATION", "", true)]);
-        assert_eq!(bench.core.cron.minutes_to_next_look(&bench.core.context), minutes, "{timespec}");
+        assert_eq!(bench.core.modules.cron.minutes_to_next_look(&bench.core.context), minutes, "{timespec}");
     }
     let mut bench = bench(vec![job("a", "0 3 * * *", "INFORMATION", "", true)]);
     let now = bench.core.context.now.monotonic;
     assert!(bench.core.poll_timeout().is_none_or(|next| next > now));
     // As if the wall clock had shown two hours more when the timer was set.
-    bench.core.cron.clock_offset += 7_200_000_000;
-    bench.core.cron.notice_clock(&mut bench.core.context);
+    bench.core.modules.cron.clock_offset += 7_200_000_000;
+    bench.core.modules.cron.notice_clock(&mut bench.core.context);
     assert_eq!(bench.core.poll_timeout(), Some(now));
 }
 
@@ -237,7 +237,8 @@ fn without_a_job_nothing_wakes_and_an_added_one_runs_at_its_next_time() {
 fn a_run_that_fails_at_once_is_not_forgotten_before_it_is_told() {
     let mut bench = bench(Vec::new());
     let token = Token::parse("t").unwrap();
-    let Core { cron, context, .. } = &mut bench.core;
+    let Core { modules, context, .. } = &mut bench.core;
+    let cron = &mut modules.cron;
     cron.running.insert("t".to_owned(), "bad".to_owned());
     context.fail(&token, "expected array, found 'HASH'");
     cron.job_started(context, &token, &Handled::accepted());

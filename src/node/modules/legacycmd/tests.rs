@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::action::Module;
 use crate::model::code::Code;
 use crate::model::history::StoreChange;
 use crate::model::host_work::{HostDone, HostWork};
@@ -10,7 +11,6 @@ use crate::model::legacy::{
     PollerCommands, StoredOrder,
 };
 use crate::model::message::Outgoing;
-use crate::model::module::Module;
 use crate::model::token::Token;
 use crate::model::work::{Work, WorkId, WorkOutcome};
 use crate::node::input::Input;
@@ -33,8 +33,9 @@ struct World {
 }
 
 fn central() -> CoreOptions {
-    let mut options = CoreOptions { legacycmd: Some(settings()), ..options(vec![push_node(2)]) };
-    options.loaded.insert("legacycmd".to_owned(), Module::LegacyCmd.package().to_owned());
+    let mut options = options(vec![push_node(2)]);
+    options.modules.legacycmd = Some(settings());
+    options.modules.loaded.insert("legacycmd".to_owned(), Module::LegacyCmd.package().to_owned());
     options
 }
 

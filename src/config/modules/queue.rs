@@ -6,10 +6,28 @@ use crate::model::action::Action;
 use crate::model::queue::TTL_MAX;
 use crate::model::text::quoted;
 
-use super::findings::Findings;
-use super::section::{self, Section, scalar};
-use super::settings::QueueSettings;
-use super::tree::Value;
+use crate::config::findings::Findings;
+use crate::config::section::{self, Section, scalar};
+use crate::config::tree::Value;
+
+/// `queue` of the module `proxy`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// `ttl` (0 s): how long a request that says nothing else waits for its node; 0 for not at all.
+    pub ttl: i64,
+    /// `max_messages` (100000): maximum number of requests that wait for one node.
+    pub max_messages: usize,
+    /// `max_bytes` (256 MiB): maximum size of the requests that wait for one node.
+    pub max_bytes: u64,
+    /// `by_action`: the `ttl` of actions, by their words.
+    pub by_action: BTreeMap<String, i64>,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self { ttl: 0, max_messages: 100_000, max_bytes: 256 << 20, by_action: BTreeMap::new() }
+    }
+}
 
 /// Reads the section; wrong values are problems and give the defaults.
 pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> QueueSettings {
