@@ -26,7 +26,7 @@ const UNCONFIRMED_MAX: u64 = 1_000;
 enum Reach {
     /// It is for this daemon.
     Here,
-    /// The node, or the relay before it, is of our kind: the request stays queued. With the number of the node's history.
+    /// The node, or the relay before it, is of our kind: the request stays queued. With the number of its history.
     Kept(Route, i64),
     /// It is handed over for good.
     Once(Route),

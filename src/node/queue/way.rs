@@ -1,7 +1,8 @@
 //! The queued requests of one node. All of them are in the database; only those that are about to be sent are here.
 //!
 //! Requests are sent in their order, some at a time. One that was sent is in flight until a reply or a row shows that
-//! the node has taken it. After any doubt everything in flight is read and sent again; the node knows what it has taken.
+//! the node has taken it. After any doubt everything in flight is read and sent again; the node knows what it has
+//! taken.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
