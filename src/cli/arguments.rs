@@ -13,6 +13,7 @@ use super::defaults::Defaults;
 use super::help::Topic;
 use super::keys_arguments::parse_keys;
 use super::remote_arguments::{CopyOptions, DoctorOptions, ExecOptions, parse_copy, parse_doctor, parse_exec};
+use super::status::{self, StatusOptions};
 use crate::daemon::run_options::RunOptions;
 use crate::model::log::Level;
 
@@ -62,6 +63,8 @@ pub(super) enum Command {
     Exec(ExecOptions),
     /// `doctor [NODE]`: look for the cause of a trouble.
     Doctor(DoctorOptions),
+    /// `status`: show a running daemon and its nodes.
+    Status(StatusOptions),
     /// `demo`: run a demonstration platform.
     Demo(DemoOptions),
     /// `help` or `--help`: print a help page.
@@ -107,6 +110,7 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("keys") => parse_keys(rest()),
         Some("copy") => parse_copy(rest()),
         Some("exec") => parse_exec(rest()),
+        Some("status") => status::parse(rest(), defaults),
         Some("doctor") => parse_doctor(rest(), defaults),
         Some("demo") => parse_demo(rest()),
         Some("help") => parse_help(rest()),

@@ -69,7 +69,7 @@ pub(super) struct DoctorOptions {
 }
 
 /// The top file of the packages.
-const PACKAGED_CONFIG: &str = "/etc/centreon-gorgone/config.yaml";
+pub(super) const PACKAGED_CONFIG: &str = "/etc/centreon-gorgone/config.yaml";
 
 /// Default of `--cache-dir`; this directory exists on every machine.
 const CACHE_DIR: &str = "/tmp";
