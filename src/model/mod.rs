@@ -17,6 +17,7 @@ pub mod legacy;
 pub mod log;
 pub mod message;
 pub mod node_id;
+pub mod number_map;
 pub mod poller;
 pub mod random;
 pub mod refusal_log;

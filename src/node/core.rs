@@ -176,6 +176,12 @@ impl Core {
         self.context.poll_output()
     }
 
+    /// Returns whether [`Self::poll_output`] has a side effect.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        self.context.has_output()
+    }
+
     /// Returns when to call [`Self::handle_timeout`]; `None` if no timer is set.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {

@@ -18,6 +18,7 @@ mod hostile_routes;
 mod hostile_websockets;
 mod liveness;
 mod many_nodes;
+mod memory_history;
 mod namespaces;
 mod node_keys;
 #[path = "../platform/mod.rs"]

@@ -162,9 +162,11 @@ impl Dispatch {
             ListenerOutput::OpenHello { hello, job, is_known } => {
                 self.effects.push_back(Effect::Crypto(CryptoJob::Hello { hello, job, is_known }));
             }
-            ListenerOutput::StoreSession(session) => self.storing.push(StoreChange::PutSession(session)),
+            ListenerOutput::StoreSession(session) => {
+                self.storing.push(StoreChange::PutSession(session), now.monotonic);
+            }
             ListenerOutput::DropSession(routing_id) => {
-                self.storing.push(StoreChange::DeleteSession(routing_id));
+                self.storing.push(StoreChange::DeleteSession(routing_id), now.monotonic);
             }
             ListenerOutput::Log(line) => self.log(line),
         }

@@ -29,7 +29,6 @@ mod web_tokens;
 mod work;
 mod workers;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,6 +48,7 @@ use crate::edge::signals::{Signal, Signals};
 use crate::edge::{self, child_process, clock, process_memory};
 use crate::model::connection::ConnectionId;
 use crate::model::log::{Level, LogLine};
+use crate::model::number_map::NumberMap;
 #[cfg(feature = "status")]
 use crate::model::status::Histogram;
 use crate::model::time::{Monotonic, Now};
@@ -450,4 +450,4 @@ fn stream_source(connection: ConnectionId) -> usize {
     FIRST_SOURCE + 1 + usize::try_from(connection.0).unwrap_or(0).wrapping_mul(2)
 }
 
-type SourceMap<T> = HashMap<usize, T>;
+type SourceMap<T> = NumberMap<usize, T>;
