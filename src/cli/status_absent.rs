@@ -2,17 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::arguments::Command;
-use super::defaults::Defaults;
+use super::remote_arguments::StatusOptions;
 use super::{complain, fail};
-
-/// Options of `status`; there are none.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct StatusOptions;
-
-pub(super) fn parse(_: lexopt::Parser, _: &Defaults) -> Result<Command, String> {
-    Ok(Command::Status(StatusOptions))
-}
 
 /// Refuses the command.
 pub(super) fn run(_: &StatusOptions) -> ExitCode {

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::StatusOptions;
 use crate::cli::remote::Remote;
+use crate::cli::remote_arguments::StatusOptions;
 use crate::cli::say;
 
 const OK: u8 = 0;
