@@ -187,8 +187,9 @@ module 'pullwss', the hash for 'tokens' of 'httpserver' of the central's module 
 
 'forget' and 'trust' are for a node that got a new key and that the daemon of FILE connects to. They ask this running
 daemon through its REST API; what they change holds at once and is stored. 'forget' lets the next key that the node
-shows be judged as that of a first contact (fingerprint_mode, for hosts by SSH strict_serverkey_check); 'trust' names
-the key that the node has from now on: compare it with what 'keys thumbprint' prints there.
+shows be judged as that of a first contact (fingerprint_mode, for hosts by SSH strict_serverkey_check), and forgets that
+the node was met sealed (link), also of a node of type pull; 'trust' names the key that the node has from now on:
+compare it with what 'keys thumbprint' prints there.
 
   --bits N        size of the key, 2048 (default) to 4096
   --config FILE   the top file of the daemon that connects to the node
