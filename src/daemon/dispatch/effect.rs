@@ -49,14 +49,14 @@ pub enum Effect {
         /// Name of the token.
         name: String,
     },
-    /// Work on the SSH connection to a node; `attempt` identifies the connection and is passed back with every report
-    /// about it. Answered by `ssh_connected`, `ssh_closed` and `ssh_news`.
+    /// Work on the SSH session of a connection, whose every report names it. Answered by `ssh_connected`, `ssh_closed`
+    /// and `ssh_news`.
     Ssh {
         /// The node.
         node: NodeId,
-        /// The number of the connection attempt.
-        attempt: u64,
-        /// The check.
+        /// The connection.
+        connection: ConnectionId,
+        /// The work.
         work: SshWork,
     },
     /// Write a line to the log.
@@ -67,15 +67,10 @@ pub enum Effect {
     Stopped,
 }
 
-/// Work on an SSH connection.
+/// Work on an SSH session.
 pub enum SshWork {
-    /// Open the connection.
-    Connect {
-        /// Host name or address.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
+    /// Begin the session on an established connection, which it takes over.
+    TakeOver,
     /// Pass an order to the session.
     Order(SshOrder),
     /// Close the connection; nothing more is reported about it.
