@@ -47,6 +47,7 @@ topics! {
     Keys "keys" KEYS,
     Copy "copy" COPY,
     Exec "exec" EXEC,
+    Status "status" STATUS,
     Doctor "doctor" DOCTOR,
     Demo "demo" DEMO,
     Help "help" HELP,
@@ -68,6 +69,7 @@ Usage:
   stheno keys trust --config FILE NODE THUMBPRINT                take another key of a node for the right one
   stheno copy --config FILE SOURCE NODES:DESTINATION             copy a file or directory to nodes
   stheno exec --config FILE NODES -- COMMAND                     run a command on nodes
+  stheno status [--watch] [--check]                              show a running daemon and its nodes
   stheno doctor [--config FILE] [--json] [NODE]                  find the cause of a trouble
   stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
   stheno help [COMMAND] [--man]                                  more on one command
@@ -257,6 +259,30 @@ Examples:
   stheno doctor
   stheno doctor --config central.yaml 2
   stheno doctor --json 2 | jq -r .cause
+";
+
+const STATUS: &str = "\
+Usage: stheno status [--config FILE] [--json] [--watch]
+       stheno status [--config FILE] --check [--warning N] [--critical N] [--node NODE]
+
+Shows the running daemon of FILE and all that it knows of its nodes, also of those behind relays: their state and since
+when, the last answer to a ping and its time, the age of the copy of their history and the rows that are missing, what
+waits and runs, and the last failures. It asks the daemon through its REST API.
+
+  --config FILE   the top file of the daemon (default /etc/centreon-gorgone/config.yaml)
+  --json          print what GET /api/status answers
+  --watch         repeat it every 2 s until Ctrl-C
+  --check         be a plug-in for Centreon, Nagios or Icinga: one line with performance data
+  --warning N     WARNING if more than N nodes are down (default 0)
+  --critical N    CRITICAL if more than N nodes are down (default 1)
+  --node NODE     only this node counts; CRITICAL if it is not up
+
+Exit status: 0 shown, 1 the daemon does not answer; with '--check' 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+
+Examples:
+  stheno status
+  stheno status --config central.yaml --watch
+  stheno status --check --warning 2 --critical 5
 ";
 
 const DEMO: &str = "\
