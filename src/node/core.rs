@@ -87,7 +87,7 @@ impl Core {
             calls: Calls::default(),
             commands: Commands::default(),
             ssh: SshHosts::default(),
-            copies: Copies::default(),
+            copies: Copies::new(restored.ended_copies),
             modules: Modules::default(),
             taken_tokens: TakenTokens::restored(restored.taken_tokens),
             malformed: MalformedLog::default(),

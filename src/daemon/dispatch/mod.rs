@@ -32,6 +32,7 @@ use std::rc::Rc;
 
 use crate::config::settings::Config;
 use crate::model::broken::{self, Fault};
+use crate::model::code::Code;
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::history::{Origins, SyncMark};
 use crate::model::host_work::HostDone;
@@ -94,6 +95,8 @@ pub struct Restored {
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
     /// Hashes of the tokens that were accepted for work here, the oldest first.
     pub taken_tokens: Vec<i64>,
+    /// Copies that ended here recently, and how.
+    pub ended_copies: Vec<(Token, Code)>,
     /// Orders of Centreon Web that no node has confirmed.
     pub legacy: LegacyStored,
     /// The `ctime` of the newest row in seconds, 0 for an empty history.
@@ -183,6 +186,7 @@ impl Dispatch {
             origins: restored.origins,
             open_tokens: restored.open_tokens,
             taken_tokens: restored.taken_tokens,
+            ended_copies: restored.ended_copies,
             legacy: restored.legacy,
             newest_ctime: restored.newest_ctime,
         };

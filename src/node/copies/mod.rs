@@ -34,6 +34,11 @@ pub(super) struct Copies {
 }
 
 impl Copies {
+    /// Returns the state of a daemon that starts; these copies have ended here recently.
+    pub fn new(ended: Vec<(Token, Code)>) -> Self {
+        Self { receiving: Receiving::new(ended), ..Self::default() }
+    }
+
     /// Returns the number of bytes of chunks and of requests that wait for copies.
     pub fn held_bytes(&self) -> usize {
         self.receiving.held_bytes() + self.relaying.held_bytes() + self.held.held_bytes()

@@ -2,8 +2,8 @@ use crate::model::copy::{DigestKind, SourceDone};
 use crate::model::host_work::HostDone;
 
 use super::*;
-use crate::node::input::Input;
 use crate::model::registration::{NodeKind, Registration};
+use crate::node::input::Input;
 use crate::node::testing::{Bench, id, message, node_message, options, push_node};
 
 /// A copy of a file to node 2, with a simulated reader of the file.
