@@ -225,7 +225,11 @@ impl Core {
             Timer::CommandFiles => self.modules.legacycmd.look_for_files(&mut self.context),
             Timer::CommandTables => self.modules.legacycmd.read_tables(&mut self.context),
             Timer::Orders => self.run_orders(),
-            Timer::Purge => cleaner::purge(&mut self.context),
+            Timer::Purge => {
+                if cleaner::purge(&mut self.context) {
+                    self.nodes.forget_old_marks(&mut self.context);
+                }
+            }
             Timer::Stop => self.stop_due(),
         }
     }

@@ -28,11 +28,11 @@ fn set_timer(context: &mut Context) {
     context.timers.set(Timer::Purge, context.now.monotonic + PERIOD);
 }
 
-/// Handles [`Timer::Purge`]: one step.
-pub(in crate::node) fn purge(context: &mut Context) {
+/// Handles [`Timer::Purge`]: one step. Returns `false` if nothing may be deleted now.
+pub(in crate::node) fn purge(context: &mut Context) -> bool {
     set_timer(context);
     if context.is_stopping() || !context.is_loaded(Module::DbCleaner) || !context.is_clock_settled() {
-        return;
+        return false;
     }
     let now = context.now.wall.as_seconds();
     let before = |age: Duration| now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
@@ -42,6 +42,7 @@ pub(in crate::node) fn purge(context: &mut Context) {
         instant_before: now.saturating_sub(INSTANT_SECONDS),
     };
     context.store(change);
+    true
 }
 
 /// Continues a round.

@@ -119,11 +119,11 @@ impl OwedTokens {
     }
 
     /// Returns whether a token stays open after a reply whose code is not terminal: it was answered and waits only for
-    /// its row, or an earlier run sent it and the reply is about a part of a copy.
+    /// its row, or the reply is about a part of a copy whose end was sent, by this run or an earlier one.
     pub(in crate::node) fn outlasts(&self, token: &Token, data: &str) -> bool {
         self.owed.get(token).is_some_and(|owed| match owed.progress {
             Progress::Answered { .. } => true,
-            Progress::Sent | Progress::Unconfirmed => owed.is_restored && is_about_part(data),
+            Progress::Sent | Progress::Unconfirmed => (owed.is_copy || owed.is_restored) && is_about_part(data),
         })
     }
 
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_node_says_about_a_part_of_a_copy_is_no_confirmation_of_what_an_earlier_run_sent() {
+    fn what_a_node_says_about_a_part_of_a_copy_is_no_confirmation_of_its_end() {
         let mut owed = OwedTokens::default();
         owed.restore(token("a"));
         for part in [r#"{"received":0}"#, r#"{"query":3,"interrupted":true}"#, r#"{"failed":"x"}"#, r#"{"plain":true}"#]
@@ -367,6 +367,9 @@ mod tests {
         for end in [r#"{"unchanged":false}"#, "null", "no JSON", r#"{"message":"received"}"#] {
             assert!(!owed.outlasts(&token("a"), end), "{end}");
         }
+        owed.sent_copy(token("c"), 0);
+        assert!(owed.outlasts(&token("c"), r#"{"received":4}"#), "the confirmation of its last chunk came twice");
+        assert!(!owed.outlasts(&token("c"), r#"{"unchanged":false}"#));
         owed.sent(token("b"), &Action::Command, 0, false);
         assert!(!owed.outlasts(&token("b"), r#"{"received":0}"#));
         owed.replied(&token("b"), Code::FINISHED_KO, "{}", 0);

@@ -131,6 +131,11 @@ impl Receiving {
         receiving
     }
 
+    /// Returns whether a copy is known by its token.
+    pub(super) fn has(&self, token: &Token) -> bool {
+        self.all.contains_key(token)
+    }
+
     /// Returns the number of bytes that wait for the disk.
     pub(super) const fn held_bytes(&self) -> usize {
         self.bytes
@@ -181,6 +186,11 @@ impl Receiving {
         };
         if let SinkStep::Query { identity: Some(identity), .. } = &request.step {
             self.take_over(context, token, identity);
+        }
+        if !context.stores && !self.all.contains_key(token) {
+            // None of its rows could be stored. Writing this one tries the database again.
+            context.fail(token, "database issue");
+            return Handled::refused(json::message("database issue"));
         }
         if !self.all.contains_key(token) && self.all.len() >= SINKS_MAX {
             self.close_left(context);

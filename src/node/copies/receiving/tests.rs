@@ -121,6 +121,18 @@ fn a_copy_that_ended_before_a_restart_ends_no_second_time() {
 }
 
 #[test]
+fn a_daemon_that_cannot_store_rows_takes_no_copy_and_goes_on_with_those_that_it_has() {
+    let mut bench = bench();
+    say(&mut bench, "t", &chunk(""));
+    bench.give(Input::Stores(false));
+    let refusal = answer("u", 1, r#"{"message":"database issue"}"#);
+    assert!(say(&mut bench, "u", &query("")).contains(&refusal));
+    assert!(say(&mut bench, "v", &chunk("")).iter().all(|line| !line.starts_with("sink")));
+    done(&mut bench, 0, vec![SinkDone::Written(4)]);
+    assert_eq!(steps(&say(&mut bench, "t", &chunk("")), 0), ["Chunk"]);
+}
+
+#[test]
 fn a_repeated_chunk_is_no_progress_and_no_end() {
     let mut bench = bench();
     say(&mut bench, "t", &chunk(r#","offset":0"#));
