@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     fs::create_dir_all(&folder).expect("a temporary folder");
     let file = folder.join("register.yaml");
     fs::write(&file, bytes).expect("a temporary file");
-    if let Err(problems) = stheno::config::register_file::reload(&file, None) {
+    if let Err(problems) = stheno::config::modules::register::reload(&file, None) {
         assert!(!problems.is_empty());
     }
 });

@@ -1,5 +1,8 @@
 //! Parses the command line into a [`Command`]. It accesses no files.
 
+#[cfg(test)]
+mod tests;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -8,8 +11,8 @@ use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 use super::completions::Shell;
 use super::defaults::Defaults;
 use super::help::Topic;
-use super::remote_arguments::{CopyOptions, ExecOptions, parse_copy, parse_exec};
-use crate::daemon::key_files::DEFAULT_BITS;
+use super::keys_arguments::parse_keys;
+use super::remote_arguments::{CopyOptions, DoctorOptions, ExecOptions, parse_copy, parse_doctor, parse_exec};
 use crate::daemon::run_options::RunOptions;
 use crate::model::log::Level;
 
@@ -53,10 +56,12 @@ pub(super) enum Command {
         /// Thumbprint of the key to trust; `None` forgets the known key.
         thumbprint: Option<String>,
     },
-    /// `copy SOURCE NODE:DESTINATION`: copy a file or directory to a node.
+    /// `copy SOURCE NODES:DESTINATION`: copy a file or directory to nodes.
     Copy(CopyOptions),
-    /// `exec NODE -- COMMAND`: run a command on a node.
+    /// `exec NODES -- COMMAND`: run a command on nodes.
     Exec(ExecOptions),
+    /// `doctor [NODE]`: look for the cause of a trouble.
+    Doctor(DoctorOptions),
     /// `demo`: run a demonstration platform.
     Demo(DemoOptions),
     /// `help` or `--help`: print a help page.
@@ -102,6 +107,7 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("keys") => parse_keys(rest()),
         Some("copy") => parse_copy(rest()),
         Some("exec") => parse_exec(rest()),
+        Some("doctor") => parse_doctor(rest(), defaults),
         Some("demo") => parse_demo(rest()),
         Some("help") => parse_help(rest()),
         Some("completions") => parse_completions(rest()),
@@ -202,72 +208,6 @@ fn player(parser: &mut lexopt::Parser, option: &str) -> Result<String, String> {
     }
 }
 
-fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
-    const NEEDED: &str = "'keys' needs 'generate DIR', 'thumbprint FILE', 'hash-password', 'hash-token', 'new-token', \
-        'forget NODE' or 'trust NODE THUMBPRINT'";
-    let (mut verb, mut place, mut bits, mut config) = (None, None, None, None);
-    let mut key = None;
-    while let Some(argument) = parser.next().map_err(text)? {
-        match argument {
-            Long("bits") => {
-                let word = parser.value().map_err(text)?;
-                let word = word.to_string_lossy();
-                let number = word.parse().ok().filter(|bits| (2_048..=4_096).contains(bits) && bits % 64 == 0);
-                let allowed = "a multiple of 64 from 2048 to 4096";
-                bits = Some(number.ok_or_else(|| format!("--bits is '{word}'; allowed: {allowed}"))?);
-            }
-            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Keys)),
-            Value(word) if verb.is_none() => verb = Some(word.string().map_err(text)?),
-            Long("config") => config = Some(path(&mut parser, "--config")?),
-            Value(word) if place.is_none() => place = Some(PathBuf::from(word)),
-            Value(word) if key.is_none() && verb.as_deref() == Some("trust") => {
-                key = Some(word.string().map_err(text)?)
-            }
-            other => return Err(unexpected(&other, Topic::Keys)),
-        }
-    }
-    if let Some(verb @ ("forget" | "trust")) = verb.as_deref() {
-        if bits.is_some() {
-            return Err("--bits belongs to 'keys generate'".to_owned());
-        }
-        return node_key(verb, config, place, key).map_or_else(|| Err(node_key_needs(verb)), Ok);
-    }
-    if config.is_some() {
-        return Err("--config belongs to 'keys forget' and 'keys trust'".to_owned());
-    }
-    match (verb.as_deref(), place) {
-        (Some("generate"), Some(directory)) => {
-            Ok(Command::KeysGenerate { directory, bits: bits.unwrap_or(DEFAULT_BITS) })
-        }
-        (Some("generate"), None) => Err("'keys generate' needs the directory that the two files go to".to_owned()),
-        (Some("thumbprint"), _) if bits.is_some() => Err("--bits belongs to 'keys generate'".to_owned()),
-        (Some("thumbprint"), Some(file)) => Ok(Command::KeysThumbprint(file)),
-        (Some("thumbprint"), None) => Err("'keys thumbprint' needs the file of a private or public key".to_owned()),
-        (Some("hash-password"), None) if bits.is_none() => Ok(Command::KeysHashPassword),
-        (Some("hash-token"), None) if bits.is_none() => Ok(Command::KeysHashToken),
-        (Some("new-token"), None) if bits.is_none() => Ok(Command::KeysNewToken),
-        (Some(verb @ ("hash-password" | "hash-token")), _) => {
-            Err(format!("'keys {verb}' takes no arguments: it reads a line from standard input"))
-        }
-        (Some("new-token"), _) => Err("'keys new-token' takes no arguments".to_owned()),
-        (Some(verb), _) => Err(format!("there is no 'keys {verb}'; {NEEDED}")),
-        (None, _) => Err(NEEDED.to_owned()),
-    }
-}
-
-fn node_key(verb: &str, config: Option<PathBuf>, node: Option<PathBuf>, key: Option<String>) -> Option<Command> {
-    let node = node?.to_str()?.parse().ok()?;
-    (key.is_some() == (verb == "trust")).then_some(())?;
-    Some(Command::NodeKey { config: config?, node, thumbprint: key })
-}
-
-fn node_key_needs(verb: &str) -> String {
-    let (key, example) = if verb == "trust" { (" THUMBPRINT", " pnI6…") } else { ("", "") };
-    format!(
-        "'keys {verb}' needs --config FILE NODE{key}, NODE by its id: 'keys {verb} --config central.yaml 2{example}'"
-    )
-}
-
 fn parse_help(mut parser: lexopt::Parser) -> Result<Command, String> {
     match parser.next().map_err(text)? {
         None => Ok(Command::Help(Topic::All)),
@@ -336,158 +276,4 @@ pub(super) fn unexpected(argument: &lexopt::Arg<'_>, topic: Topic) -> String {
 
 pub(super) fn text(error: lexopt::Error) -> String {
     error.to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(line: &str) -> Result<Command, String> {
-        super::parse(line.split_whitespace().map(OsString::from).collect(), &Defaults::default())
-    }
-
-    fn run(config: &str, logfile: Option<&str>, severity: Level) -> Result<Command, String> {
-        let logfile = logfile.map(PathBuf::from);
-        let vault = DEFAULT_VAULT.into();
-        Ok(Command::Run(RunOptions { config_path: config.into(), logfile, vault, severity }))
-    }
-
-    #[test]
-    fn the_originals_options_alone_start_a_daemon() {
-        for line in [
-            "run --config c --logfile l --severity error",
-            "--config=c --logfile=l --severity=error",
-            "--config c --logfile l --severity 3 --flushoutput",
-        ] {
-            assert_eq!(parse(line), run("c", Some("l"), Level::Error), "{line}");
-        }
-        assert_eq!(parse("--severity DEBUG --config c"), run("c", None, Level::Debug));
-        let Ok(Command::Run(options)) = parse("--config c --vault=/v.json") else { panic!("it does not start") };
-        assert_eq!(options.vault, PathBuf::from("/v.json"));
-    }
-
-    #[test]
-    fn each_command_takes_its_own_words() {
-        let check = |logfile: Option<&str>, json| {
-            Ok(Command::Check { config: "c".into(), logfile: logfile.map(PathBuf::from), json })
-        };
-        assert_eq!(parse("check --config c --json"), check(None, true));
-        assert_eq!(parse("check c"), check(None, false));
-        assert_eq!(parse("check --config=c --logfile=l --severity=error"), check(Some("l"), false));
-        assert_eq!(parse("keys generate d"), Ok(Command::KeysGenerate { directory: "d".into(), bits: 2048 }));
-        assert_eq!(
-            parse("keys generate --bits 4096 d"),
-            Ok(Command::KeysGenerate { directory: "d".into(), bits: 4096 })
-        );
-        assert_eq!(parse("keys hash-password"), Ok(Command::KeysHashPassword));
-        assert_eq!(parse("keys hash-token"), Ok(Command::KeysHashToken));
-        assert_eq!(parse("keys new-token"), Ok(Command::KeysNewToken));
-        assert_eq!(parse("keys thumbprint f"), Ok(Command::KeysThumbprint("f".into())));
-        assert_eq!(parse("demo --once"), Ok(Command::Demo(DemoOptions { once: true, ..DemoOptions::default() })));
-        let all = DemoOptions {
-            once: true,
-            ssh: true,
-            keep: true,
-            whole_central: false,
-            central: Some("a".into()),
-            nodes: Some("b".into()),
-        };
-        let whole = DemoOptions { once: true, whole_central: true, ..DemoOptions::default() };
-        assert_eq!(parse("demo --central --once"), Ok(Command::Demo(whole.clone())));
-        assert_eq!(parse("demo --once --central"), Ok(Command::Demo(whole)));
-        let played = DemoOptions { central: Some("a".into()), ..DemoOptions::default() };
-        assert_eq!(parse("demo --central a"), Ok(Command::Demo(played)));
-        assert_eq!(parse("demo --keep --ssh --once --nodes b --central=a"), Ok(Command::Demo(all)));
-        let exec = ExecOptions {
-            config: "c".into(),
-            node: 2,
-            command: "ls --all -l".to_owned(),
-            timeout_seconds: Some(5),
-            json: true,
-        };
-        assert_eq!(parse("exec --config c --json --timeout 5 2 -- ls --all -l"), Ok(Command::Exec(exec)));
-        let copy = CopyOptions {
-            config: "c".into(),
-            source: "/etc/hosts".into(),
-            node: 2,
-            destination: "/tmp/a:b".to_owned(),
-            cache_dir: "/tmp".to_owned(),
-            owner: Some("root".to_owned()),
-            group: None,
-            mode: Some("0644".to_owned()),
-            json: false,
-        };
-        assert_eq!(parse("copy --config c --owner root --mode 0644 /etc/hosts 2:/tmp/a:b"), Ok(Command::Copy(copy)));
-        let key = |thumbprint| Ok(Command::NodeKey { config: "c".into(), node: 2, thumbprint });
-        assert_eq!(parse("keys forget --config c 2"), key(None));
-        assert_eq!(parse("keys trust 2 abc --config c"), key(Some("abc".to_owned())));
-        assert_eq!(parse("demo --help"), Ok(Command::Help(Topic::Demo)));
-        assert!(parse("demo --twice").unwrap_err().contains("--twice"));
-        for (line, topic) in [
-            ("help", Topic::All),
-            ("--help", Topic::All),
-            ("-?", Topic::All),
-            ("help check", Topic::Check),
-            ("help help", Topic::Help),
-            ("help --help", Topic::Help),
-            ("completions --help", Topic::Completions),
-            ("keys --help", Topic::Keys),
-            ("run -h", Topic::Run),
-        ] {
-            assert_eq!(parse(line), Ok(Command::Help(topic)), "{line}");
-        }
-        assert_eq!(parse("help --man"), Ok(Command::Manual));
-        assert_eq!(parse("completions fish"), Ok(Command::Completions(Shell::Fish)));
-        assert_eq!(parse("--config c --version"), Ok(Command::Version));
-    }
-
-    #[test]
-    fn mistakes_are_answered_with_one_line_that_helps() {
-        for (line, words) in [
-            ("", "say what to do"),
-            (
-                "start",
-                "there is no command 'start'; commands are run, check, keys, copy, exec, demo, help, completions",
-            ),
-            ("run", "needs --config FILE"),
-            ("--logfile x", "needs --config FILE"),
-            ("--config c --severity loud", "--severity is 'loud'; allowed: debug, info, warning or error"),
-            ("--config c --verbose", "unknown option '--verbose'; 'stheno help run' lists what there is"),
-            ("run --config c extra", "unknown argument 'extra'"),
-            ("run --config", "missing argument"),
-            ("run --config=", "--config needs a file name"),
-            ("check", "needs --config FILE"),
-            ("keys", "needs 'generate DIR'"),
-            ("keys destroy x", "there is no 'keys destroy'"),
-            ("keys generate", "needs the directory"),
-            ("keys generate d --bits 1024", "--bits is '1024'; allowed: a multiple of 64 from 2048 to 4096"),
-            ("keys thumbprint", "needs the file"),
-            ("keys hash-password secret", "reads a line from standard input"),
-            ("keys hash-token secret", "reads a line from standard input"),
-            ("keys new-token --bits 2048", "takes no arguments"),
-            ("keys trust --config c 2", "needs --config FILE NODE THUMBPRINT"),
-            ("keys forget 2", "needs --config FILE NODE, NODE by its id"),
-            ("keys forget --config c two", "needs --config FILE NODE, NODE by its id"),
-            ("keys forget --config c 2 extra", "unknown argument 'extra'"),
-            ("keys forget --config c --bits 2048 2", "--bits belongs to"),
-            ("keys hash-password --config c", "--config belongs to"),
-            ("demo --nodes", "missing argument"),
-            ("demo --nodes=", "--nodes needs a command"),
-            ("help me", "there is no help on 'me'"),
-            ("copy --config c /etc/hosts", "needs --config FILE SOURCE NODE:DESTINATION"),
-            ("copy --config c /etc/hosts two:/tmp/", "'two' is no node"),
-            ("copy --config c /etc/hosts 0:/tmp/", "'0' is no node: give its id, a whole number from 1 on"),
-            ("copy --config c /etc/hosts 2:", "needs --config FILE SOURCE NODE:DESTINATION"),
-            ("copy --config c --mode rw a 2:b", "--mode is 'rw'; allowed: one to four octal digits"),
-            ("exec --config c 2 --", "needs --config FILE NODE -- COMMAND"),
-            ("exec --config c two -- id", "'two' is no node"),
-            ("exec --config c 0 -- id", "'0' is no node: give its id, a whole number from 1 on"),
-            ("exec --config c --timeout 0 2 -- id", "--timeout is '0'; allowed: 1 to 86400 seconds"),
-            ("completions", "needs the name of a shell: bash, zsh, fish"),
-            ("completions csh", "there are no completions for 'csh'"),
-        ] {
-            let error = parse(line).unwrap_err();
-            assert!(error.contains(words) && !error.contains('\n'), "{line}: {error}");
-        }
-    }
 }

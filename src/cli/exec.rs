@@ -1,193 +1,240 @@
-//! `exec`: runs a command on a node through the REST API, prints its output, and ends with its exit code.
+//! `exec`: runs a command on nodes through the REST API and prints its output. For one node it ends with the exit code
+//! of the command, for several with 0 or 1.
 
+mod order;
+
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::complain;
-use super::remote::{INTERRUPTED, Pause, READER_GONE, Remote, Row, rows_of, token_of};
+use super::many::{self, End, Event, Screen};
+use super::remote::{INTERRUPTED, Pause, READER_GONE, Remote};
 use super::remote_arguments::ExecOptions;
-use super::waiting::Waiting;
+use super::table::table;
+use super::{complain, fail};
+use order::{Order, Outcome};
 
 /// Exit code if the command was not run or its end is unknown, as with ssh.
 const NOT_RUN: u8 = 255;
-/// How long the daemon waits for the end of the command before it answers, so that short commands need one request.
-const WAIT_MICROS: u64 = 300_000;
-/// Maximum number of rows requested at once.
-const ROWS_MAX: usize = 1_000;
-const POLL: Duration = Duration::from_millis(200);
-/// Additional time after `--timeout` for the node to report the end of the command.
-const GRACE: Duration = Duration::from_secs(15);
 
-/// Runs the command and returns its exit code.
+/// Runs the command and returns the exit status.
 pub(super) fn run(options: &ExecOptions) -> ExitCode {
-    let mut shown = Shown { json: options.json, ..Shown::default() };
-    let outcome = exec(options, &mut shown);
-    if options.json {
-        let (token, stdout) = (&shown.token, &shown.output);
-        let line = match &outcome {
-            Ok(exit_code) if shown.errors.is_empty() => {
-                json!({ "token": token, "exit_code": exit_code, "stdout": stdout })
-            }
-            Ok(exit_code) => {
-                json!({ "token": token, "exit_code": exit_code, "stdout": stdout, "stderr": shown.errors })
-            }
-            Err(text) => json!({ "token": token, "exit_code": null, "stdout": stdout, "message": text }),
-        };
-        let _reader_gone = writeln!(std::io::stdout(), "{line}");
-    }
-    match outcome {
-        Ok(exit_code) => ExitCode::from(u8::try_from(exit_code.rem_euclid(256)).unwrap_or(NOT_RUN)),
-        Err(_) if shown.is_reader_gone => ExitCode::from(READER_GONE),
-        Err(text) => {
-            if !options.json {
-                complain(&text);
-            }
-            ExitCode::from(if shown.is_interrupted { INTERRUPTED } else { NOT_RUN })
+    let mut printed = Printed::new(options);
+    match (exec(options, &mut printed), options.targets.single()) {
+        (Ok(end), Some(node)) => printed.status_of_one(node, end),
+        (Ok(end), None) => printed.status_of_many(end),
+        (Err(text), single) if options.json => {
+            let outcome = Outcome { message: text, ..Outcome::default() };
+            let line = match single {
+                Some(node) => outcome.to_json(node),
+                None => json!({ "node": null, "token": null, "exit_code": null, "message": outcome.message }),
+            };
+            print(&format!("{line}\n"));
+            if single.is_some() { ExitCode::from(NOT_RUN) } else { ExitCode::FAILURE }
         }
+        (Err(text), Some(_)) => {
+            complain(&text);
+            ExitCode::from(NOT_RUN)
+        }
+        (Err(text), None) => fail(&text),
     }
 }
 
-/// The output shown so far.
-#[derive(Default)]
-struct Shown {
-    json: bool,
-    token: String,
-    output: String,
-    errors: String,
-    /// The output shown while the command was running, and the start of its last piece.
-    streamed: String,
-    streamed_from: Option<u64>,
-    exit_code: Option<i64>,
-    failure: Option<String>,
-    is_interrupted: bool,
+fn exec(options: &ExecOptions, printed: &mut Printed) -> Result<End, String> {
+    let mut pause = Pause::new()?;
+    let remote = Remote::of_config(&options.config)?;
+    let nodes = options.targets.resolve(&remote)?;
+    let order = Order {
+        remote: &remote,
+        command: &options.command,
+        timeout_seconds: options.timeout_seconds,
+        streams: matches!(printed.style, Style::Raw | Style::Lines),
+    };
+    let end = many::run(&nodes, options.at_once, &mut pause, |worker| order.carry_out(worker), printed)?;
+    for node in &nodes {
+        // Those whose turn had not come.
+        if !printed.outcomes.contains_key(node) {
+            let message = "interrupted: the command was not started".to_owned();
+            printed.done(*node, Outcome { message, ..Outcome::default() });
+        }
+    }
+    Ok(end)
+}
+
+/// How the output is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// As it comes, of one node.
+    Raw,
+    /// As it comes, each line behind the id of its node.
+    Lines,
+    /// That of each node at its end, below a line that names the node.
+    ByNode,
+    /// One line of JSON for each node.
+    Json,
+}
+
+/// What was printed, and what it comes to.
+struct Printed {
+    style: Style,
+    /// Output of nodes that is no whole line yet.
+    begun: BTreeMap<u64, String>,
+    /// Without what the command printed.
+    outcomes: BTreeMap<u64, Outcome>,
     is_reader_gone: bool,
 }
 
-fn exec(options: &ExecOptions, shown: &mut Shown) -> Result<i64, String> {
-    let mut pause = Pause::new()?;
-    let remote = Remote::of_config(&options.config)?;
-    // Another Stheno reports the output while the command is running; other nodes report it at the end.
-    let mut command = json!({ "command": options.command, "stream": !options.json });
-    if let (Some(timeout), Some(command)) = (options.timeout_seconds, command.as_object_mut()) {
-        command.insert("timeout".to_owned(), json!(timeout));
-    }
-    // The node ends the command after the time-out; if it does not report that, we end waiting.
-    let limit = options.timeout_seconds.map(|seconds| Duration::from_secs(seconds) + GRACE);
-    let node = options.node;
-    let mut waiting = Waiting::new(node, options.json);
-    let path = format!("/api/nodes/{node}/core/action/command?log_wait={WAIT_MICROS}");
-    let answer = remote.start(&path, &json!([command]))?;
-    shown.token = token_of(&answer)?;
-    let mut rows = rows_of(&answer);
-    let mut seen = 0;
-    loop {
-        if !rows.is_empty() {
-            waiting.heard();
+impl Screen<String, Outcome> for Printed {
+    fn show(&mut self, node: u64, event: Event<String, Outcome>) -> bool {
+        match event {
+            Event::Step(piece) => self.piece(node, &piece),
+            Event::Said(_) if self.style == Style::Json => {}
+            Event::Said(text) => complain(&text),
+            Event::Done(outcome) => self.done(node, outcome),
         }
-        rows.iter().for_each(|row| shown.row(row));
-        seen = rows.iter().map(|row| row.id).max().unwrap_or(seen).max(seen);
-        if let Some(last) = rows.iter().find(|row| row.is_last) {
-            let failure = shown.failure.take().unwrap_or_else(|| last.text());
-            return shown.exit_code.ok_or(failure);
-        }
-        if shown.is_reader_gone {
-            return Err(format!("nobody reads any more: the command goes on at node {node}"));
-        }
-        if pause.wait(POLL) {
-            shown.is_interrupted = true;
-            return Err(format!("interrupted: the command goes on at node {node}; its token is {}", shown.token));
-        }
-        let unknown =
-            |text: String| format!("{text}; it is unknown whether the command runs, its token is {}", shown.token);
-        waiting.look(&remote).map_err(unknown)?;
-        if limit.is_some_and(|limit| waiting.time() > limit) {
-            let seconds = waiting.time().as_secs();
-            return Err(unknown(format!("node {node} has not reported the end of the command within {seconds} s")));
-        }
-        rows = remote.rows(node, &shown.token, seen, ROWS_MAX)?;
+        !self.is_reader_gone
     }
 }
 
-impl Shown {
-    fn row(&mut self, row: &Row) {
-        let result = row.data.get("result");
-        let stdout = result.and_then(|result| result.get("stdout")).and_then(Value::as_str).unwrap_or_default();
-        match row.code {
-            100 if self.exit_code.is_none() => {
-                self.exit_code = result.and_then(|result| result.get("exit_code")).and_then(Value::as_i64);
-                self.output = stdout.to_owned();
-                let stderr = result.and_then(|result| result.get("stderr")).and_then(Value::as_str);
-                self.errors = stderr.unwrap_or_default().to_owned();
-                if !self.json {
-                    self.show_rest();
-                }
+impl Printed {
+    fn new(options: &ExecOptions) -> Self {
+        let style = match (options.json, options.targets.single()) {
+            (true, _) => Style::Json,
+            (false, Some(_)) => Style::Raw,
+            (false, None) if options.by_node => Style::ByNode,
+            (false, None) => Style::Lines,
+        };
+        Self { style, begun: BTreeMap::new(), outcomes: BTreeMap::new(), is_reader_gone: false }
+    }
+
+    fn print(&mut self, text: &str) {
+        self.is_reader_gone |= !print(text);
+    }
+
+    fn piece(&mut self, node: u64, piece: &str) {
+        if self.style == Style::Raw {
+            return self.print(piece);
+        }
+        let lines = whole_lines(self.begun.entry(node).or_default(), piece);
+        self.print(&prefixed(node, &lines));
+    }
+
+    fn done(&mut self, node: u64, mut outcome: Outcome) {
+        match self.style {
+            Style::Json => self.print(&format!("{}\n", outcome.to_json(node))),
+            Style::Raw if !outcome.stderr.is_empty() => {
+                let _closed = writeln!(std::io::stderr(), "{}", outcome.stderr);
             }
-            600 if self.exit_code.is_none() => self.show_piece(row),
-            1 if row.message() == "command execution issue" => self.failure = Some(stdout.to_owned()),
-            _ => {}
+            Style::Raw => {}
+            Style::Lines | Style::ByNode => self.done_of_many(node, &outcome),
+        }
+        outcome.stdout = String::new();
+        outcome.stderr = String::new();
+        self.outcomes.insert(node, outcome);
+    }
+
+    fn done_of_many(&mut self, node: u64, outcome: &Outcome) {
+        let begun = self.begun.remove(&node).unwrap_or_default();
+        let mut text = match self.style {
+            Style::ByNode => format!("--- node {node}: {}\n{}", result(outcome), ended(&outcome.stdout)),
+            _ if begun.is_empty() => String::new(),
+            _ => prefixed(node, &begun),
+        };
+        if self.style == Style::ByNode {
+            text.push_str(&ended(&outcome.stderr));
+        }
+        self.print(&text);
+        if self.style == Style::Lines && !outcome.stderr.is_empty() {
+            let _closed = write!(std::io::stderr(), "{}", prefixed(node, &outcome.stderr));
+        }
+        if outcome.exit_code.is_none() {
+            complain(&format!("node {node}: {}", outcome.message));
         }
     }
 
-    /// Shows a piece of the output while the command is running.
-    fn show_piece(&mut self, row: &Row) {
-        let from = row.data.get("offset").and_then(Value::as_u64).unwrap_or(0);
-        if self.json || self.streamed_from.is_some_and(|last| from <= last) {
-            return;
+    fn status_of_one(&self, node: u64, end: End) -> ExitCode {
+        let outcome = self.outcomes.get(&node);
+        if let Some(exit_code) = outcome.and_then(|outcome| outcome.exit_code) {
+            return ExitCode::from(u8::try_from(exit_code.rem_euclid(256)).unwrap_or(NOT_RUN));
         }
-        let piece = row.data.get("output").and_then(Value::as_str).unwrap_or_default();
-        self.streamed_from = Some(from);
-        self.streamed.push_str(piece);
-        let mut out = std::io::stdout();
-        self.is_reader_gone = out.write_all(piece.as_bytes()).and_then(|()| out.flush()).is_err();
+        if end == End::ReaderGone {
+            return ExitCode::from(READER_GONE);
+        }
+        if let Some(outcome) = outcome.filter(|_| self.style != Style::Json) {
+            complain(&outcome.message);
+        }
+        ExitCode::from(if end == End::Interrupted { INTERRUPTED } else { NOT_RUN })
     }
 
-    /// Shows the part of the result that was not shown yet.
-    fn show_rest(&self) {
-        let rest = rest_of(&self.output, &self.streamed);
-        let mut out = std::io::stdout();
-        let _reader_gone = out.write_all(rest.as_bytes()).and_then(|()| out.flush());
-        if !self.errors.is_empty() {
-            let _closed = writeln!(std::io::stderr(), "{}", self.errors);
+    fn status_of_many(&mut self, end: End) -> ExitCode {
+        if self.style != Style::Json {
+            let rows: Vec<Vec<String>> = self.outcomes.iter().map(|(node, outcome)| row(*node, outcome)).collect();
+            let good = self.outcomes.values().filter(|outcome| outcome.exit_code == Some(0)).count();
+            let (nodes, bad) = (rows.len(), rows.len() - good);
+            let head = table(&["NODE", "EXIT", "SECONDS", "MESSAGE"], &rows);
+            self.print(&format!("\n{head}{nodes} nodes: {good} ended with 0, {bad} did not\n"));
+        }
+        match end {
+            End::Interrupted => ExitCode::from(INTERRUPTED),
+            End::ReaderGone => ExitCode::from(READER_GONE),
+            End::Complete if self.outcomes.values().all(|outcome| outcome.exit_code == Some(0)) => ExitCode::SUCCESS,
+            End::Complete => ExitCode::FAILURE,
         }
     }
 }
 
-/// Returns the part of a result that was not shown yet, with a final newline, which a result lacks.
-fn rest_of(output: &str, streamed: &str) -> String {
-    let seen = streamed.strip_suffix('\n').unwrap_or(streamed);
-    // If the pieces were decoded differently from the whole, the whole is shown again.
-    let rest = output.strip_prefix(seen).unwrap_or(output);
-    let (rest, ends) = match rest.strip_prefix('\n') {
-        Some(behind) if streamed.len() > seen.len() => (behind, streamed),
-        _ if rest.is_empty() => ("", streamed),
-        _ => (rest, rest),
-    };
-    let last = if rest.is_empty() { ends } else { rest };
-    let newline = if last.is_empty() || last.ends_with('\n') { "" } else { "\n" };
-    format!("{rest}{newline}")
+/// A row of the table.
+fn row(node: u64, outcome: &Outcome) -> Vec<String> {
+    let exit_code = outcome.exit_code.map_or("-".to_owned(), |exit_code| exit_code.to_string());
+    vec![node.to_string(), exit_code, format!("{:.1}", outcome.seconds), outcome.message.clone()]
+}
+
+fn result(outcome: &Outcome) -> String {
+    outcome.exit_code.map_or_else(|| outcome.message.clone(), |exit_code| format!("exit code {exit_code}"))
+}
+
+/// Adds a piece to what has begun, and takes the whole lines out of it.
+fn whole_lines(begun: &mut String, piece: &str) -> String {
+    begun.push_str(piece);
+    let rest = begun.split_off(begun.rfind('\n').map_or(0, |end| end + 1));
+    std::mem::replace(begun, rest)
+}
+
+/// Puts the node's id in front of each line.
+fn prefixed(node: u64, lines: &str) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    lines.strip_suffix('\n').unwrap_or(lines).split('\n').map(|line| format!("{node}: {line}\n")).collect()
+}
+
+/// Ends a text with a newline, unless it is empty.
+fn ended(text: &str) -> String {
+    let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    format!("{text}{newline}")
+}
+
+/// Prints to standard output; returns whether the reader is still there.
+fn print(text: &str) -> bool {
+    let mut out = std::io::stdout();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::rest_of;
+    use super::*;
 
     #[test]
-    fn what_was_shown_while_it_ran_is_not_shown_again() {
-        for (output, streamed, rest) in [
-            ("", "", ""),
-            ("one", "", "one\n"),
-            ("one", "one\n", ""),
-            ("one", "one", "\n"),
-            ("one\ntwo", "one\n", "two\n"),
-            ("one\ntwo", "on", "e\ntwo\n"),
-            ("one\n[stdout cut after 4 bytes]", "one\n", "[stdout cut after 4 bytes]\n"),
-            ("\n", "\n\n", ""),
-            ("caf\u{c3}\u{a9} \u{e9}", "caf\u{e9}", "caf\u{c3}\u{a9} \u{e9}\n"),
-        ] {
-            assert_eq!(rest_of(output, streamed), rest, "{output:?} after {streamed:?}");
-        }
+    fn lines_are_shown_whole_behind_their_node() {
+        let mut begun = String::new();
+        assert_eq!(whole_lines(&mut begun, "a\nb"), "a\n");
+        assert_eq!(whole_lines(&mut begun, "c"), "");
+        assert_eq!(whole_lines(&mut begun, "\n\nd"), "bc\n\n");
+        assert_eq!(begun, "d");
+        assert_eq!(prefixed(2, "bc\n\n"), "2: bc\n2: \n");
+        assert_eq!(prefixed(2, "d"), "2: d\n");
+        assert_eq!(prefixed(2, ""), "");
     }
 }

@@ -15,6 +15,8 @@ pub(super) enum Topic {
     Copy,
     /// `exec`
     Exec,
+    /// `doctor`
+    Doctor,
     /// `demo`
     Demo,
     /// `help`
@@ -25,7 +27,8 @@ pub(super) enum Topic {
 
 impl Topic {
     /// The names of all commands.
-    pub(super) const NAMES: [&'static str; 8] = ["run", "check", "keys", "copy", "exec", "demo", "help", "completions"];
+    pub(super) const NAMES: [&'static str; 9] =
+        ["run", "check", "keys", "copy", "exec", "doctor", "demo", "help", "completions"];
 
     /// Returns the page of the command `name`.
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -35,6 +38,7 @@ impl Topic {
             "keys" => Some(Self::Keys),
             "copy" => Some(Self::Copy),
             "exec" => Some(Self::Exec),
+            "doctor" => Some(Self::Doctor),
             "demo" => Some(Self::Demo),
             "help" => Some(Self::Help),
             "completions" => Some(Self::Completions),
@@ -51,6 +55,7 @@ impl Topic {
             Self::Keys => "stheno help keys",
             Self::Copy => "stheno help copy",
             Self::Exec => "stheno help exec",
+            Self::Doctor => "stheno help doctor",
             Self::Demo => "stheno help demo",
             Self::Help => "stheno help help",
             Self::Completions => "stheno help completions",
@@ -66,6 +71,7 @@ impl Topic {
             Self::Keys => KEYS,
             Self::Copy => COPY,
             Self::Exec => EXEC,
+            Self::Doctor => DOCTOR,
             Self::Demo => DEMO,
             Self::Help => HELP,
             Self::Completions => COMPLETIONS,
@@ -86,8 +92,9 @@ Usage:
   stheno keys new-token                                          make such a token
   stheno keys forget --config FILE NODE                          forget the key of a node
   stheno keys trust --config FILE NODE THUMBPRINT                take another key of a node for the right one
-  stheno copy --config FILE SOURCE NODE:DESTINATION              copy a file or directory to a node
-  stheno exec --config FILE NODE -- COMMAND                      run a command on a node
+  stheno copy --config FILE SOURCE NODES:DESTINATION             copy a file or directory to nodes
+  stheno exec --config FILE NODES -- COMMAND                     run a command on nodes
+  stheno doctor [--config FILE] [--json] [NODE]                  find the cause of a trouble
   stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
   stheno help [COMMAND] [--man]                                  more on one command
   stheno completions SHELL                                       what a shell completes
@@ -101,8 +108,8 @@ First steps:
   stheno check --config /etc/centreon-gorgone/config.yaml  see what it makes of your files
   stheno run --config /etc/centreon-gorgone/config.yaml    run it, log to the terminal
 
-Exit status: 0 done, 1 it failed, 2 the command line is wrong, 78 'run' cannot use its configuration; 'exec' ends with
-the status of its command.
+Exit status: 0 done, 1 it failed, 2 the command line is wrong, 78 'run' cannot use its configuration; 'exec' on one node
+ends with the status of its command.
 ";
 
 const RUN: &str = "\
@@ -189,47 +196,92 @@ Examples:
 ";
 
 const COPY: &str = "\
-Usage: stheno copy --config FILE [OPTIONS] SOURCE NODE:DESTINATION
+Usage: stheno copy --config FILE [OPTIONS] SOURCE NODES:DESTINATION
 
 Asks the running daemon of FILE, through its REST API, to copy SOURCE (a file or directory that this daemon can read) to
-the node with the id NODE, and shows how far it is: bytes, rate and time left. A DESTINATION that ends with '/' gets the
-name of the file; a directory is merged into DESTINATION. The file is there, whole and on the disk, when the command
-ends. After 2 s without a sign of the node it says what it waits for; after 16 s it ends.
+NODES, and shows how far it is: bytes, rate and time left. NODES is the id of a node, several with commas between them
+(2,3,5), or 'all': every node that the daemon knows, also behind relays, but not the daemon itself. A DESTINATION that
+ends with '/' gets the name of the file; a directory is merged into DESTINATION. The file is there, whole and on the
+disk, when the command ends. After 2 s without a sign of a node it says what it waits for; after 16 s it ends.
+
+With several nodes, ten get their copy at once. On a terminal there is a line for each that is being redrawn, else a
+line every 2 s, both on standard error; a table on standard output ends it. An id that is given twice counts once, and
+one that is not known, or the daemon's own, fails while the others go on.
 
   --config FILE     the top file of the daemon that sends
   --cache-dir DIR   where both ends keep what is on its way (default /tmp)
   --owner USER, --group GROUP, --mode OCTAL
                     what the file is to belong to
-  --json            print JSON, one line for each step: {\"received\", \"total\", \"bytes_per_second\"}, in the end
-                    {\"ok\", \"message\", ...}
+  --at-once N       number of nodes that get their copy at once, 1 to 100 (default 10)
+  --json            print JSON. One node: a line for each step, {\"received\", \"total\", \"bytes_per_second\"}, and
+                    in the end {\"node\", \"token\", \"exit_code\", \"ok\", \"message\", ...}. Several: that last
+                    line for each node, as they end; exit_code is 0, 1, or null if the end is not known
 
-Exit status: 0 it is there, 1 it is not; standard error says why. Ctrl-C (130) ends the waiting, not the copy.
+Exit status: 0 it is there, on each node; 1 it is not; standard error says why. Ctrl-C (130) ends the waiting, not the
+copies that have begun.
 
 Examples:
   stheno copy --config /etc/centreon-gorgone/config.yaml /etc/hosts 2:/var/lib/centreon/
-  stheno copy --config central.yaml --mode 0640 plugins 2:/var/lib/centreon/plugins
+  stheno copy --config central.yaml --mode 0640 plugins 2,3,5:/var/lib/centreon/plugins
+  stheno copy --config central.yaml /etc/centreon-engine/resource.cfg all:/etc/centreon-engine/
 ";
 
 const EXEC: &str = "\
-Usage: stheno exec --config FILE [--timeout SECONDS] [--json] NODE -- COMMAND
+Usage: stheno exec --config FILE [OPTIONS] NODES -- COMMAND
 
-Asks the running daemon of FILE, through its REST API, to run COMMAND in a shell on the node with the id NODE (its own
-id for itself), and prints what it says: while it runs where the node is one of ours, else when it has ended. The words
-behind '--' are joined with blanks, as ssh does. Ctrl-C ends the waiting, not the command. After 2 s without a sign of
-the node it says what it waits for; after 16 s it ends.
+Asks the running daemon of FILE, through its REST API, to run COMMAND in a shell on NODES, and prints what it says:
+while it runs where the node is one of ours, else when it has ended. NODES is the id of a node (the daemon's own id for
+itself), several with commas between them (2,3,5), or 'all': every node that the daemon knows, also behind relays, but
+not the daemon itself. The words behind '--' are joined with blanks, as ssh does. Ctrl-C ends the waiting, not the
+command. After 2 s without a sign of a node it says what it waits for; after 16 s it ends.
+
+With several nodes, the command runs on ten at once, the id of the node stands before each line, and a table ends it. An
+id that is given twice counts once, and one that is not known fails while the others go on.
 
   --config FILE        the top file of the daemon that passes the command on
   --timeout SECONDS    end the command after this time; the node has a time of its own (command_timeout). Waiting ends
                        15 s later at the latest
-  --json               print one line of JSON: {\"token\", \"exit_code\", \"stdout\"}, and \"stderr\" where it
-                       comes apart (by SSH)
+  --at-once N          number of nodes at once, 1 to 100 (default 10)
+  --by-node            of several nodes: print the output of each in one piece when its command has ended
+  --json               print a line of JSON for each node when its command has ended: {\"node\", \"token\",
+                       \"exit_code\", \"stdout\"}, \"stderr\" where it comes apart (by SSH), and \"message\" where
+                       exit_code is null because the command was not run or its end is not known
 
-Exit status: that of the command; 128 and the number of the signal that killed it; 255 if it was not run or its end is
-not known, and standard error says why; 130 after Ctrl-C.
+Exit status for one node: that of the command; 128 and the number of the signal that killed it; 255 if it was not run or
+its end is not known, and standard error says why; 130 after Ctrl-C. For several, and for 'all': 0 if the command ended
+with 0 on each, else 1; 130 after Ctrl-C.
 
 Examples:
   stheno exec --config /etc/centreon-gorgone/config.yaml 2 -- uptime
-  stheno exec --config central.yaml --timeout 300 2 -- 'systemctl is-active centengine'
+  stheno exec --config central.yaml --timeout 300 2,3 -- 'systemctl is-active centengine'
+  stheno exec --config central.yaml --json all -- df -P / | jq -r 'select(.exit_code != 0).node'
+";
+
+const DOCTOR: &str = "\
+Usage: stheno doctor [--config FILE] [--logfile FILE] [--json] [NODE]
+
+Looks step by step for the cause of a trouble, and says for each step what was expected, what was seen, and what to do.
+It changes nothing.
+
+Without NODE it looks at this machine: configuration, keys, certificates, database, disk, ports, unit, time, limits. On
+a node that dials in (modules pull, pullwss) it also looks at the way to its central, over a connection of its own:
+name, port, TLS and certificate or greeting and key, token.
+
+With NODE, the id of a node, it looks at what lies between this daemon and that node: how it is listed, name, port,
+greeting, keys, id, PING; and by the running daemon whether its rows arrive, its modules, its clock, and whether a
+harmless command may run there. For a node that dials in, run it there without NODE.
+
+  --config FILE    the top file of the daemon on this machine, /etc/centreon-gorgone/config.yaml by default
+  --logfile FILE   the log file of the daemon, to look at its disk
+  --json           print JSON: {\"cause\": WORD or \"none\", \"steps\": [{step, ok, expected, seen, advice}]}
+
+Run it as root or as the user of the daemon.
+Exit status: 0 nothing was found, 1 something was, 2 the command line is wrong.
+
+Examples:
+  stheno doctor
+  stheno doctor --config central.yaml 2
+  stheno doctor --json 2 | jq -r .cause
 ";
 
 const DEMO: &str = "\

@@ -1,5 +1,5 @@
 //! The subcommands. Exit status: 0 success, 1 failure, 2 wrong command line, 78 `run` cannot use its configuration;
-//! `exec` returns the status of its command.
+//! `exec` on one node returns the status of its command.
 
 mod arguments;
 mod check;
@@ -7,15 +7,20 @@ mod completions;
 mod copy;
 mod defaults;
 mod demo;
+mod doctor;
 mod exec;
 mod help;
 mod keys;
+mod keys_arguments;
 mod manual;
+mod many;
 mod pages;
 mod remote;
 mod remote_arguments;
 mod run;
 mod summary;
+mod table;
+mod targets;
 mod waiting;
 
 use std::io::Write as _;
@@ -49,6 +54,7 @@ pub fn main() -> ExitCode {
         Ok(Command::NodeKey { config, node, thumbprint }) => keys::set_node_key(&config, node, thumbprint.as_deref()),
         Ok(Command::Copy(options)) => copy::run(&options),
         Ok(Command::Exec(options)) => exec::run(&options),
+        Ok(Command::Doctor(options)) => doctor::run(&options),
         Ok(Command::Demo(arguments)) => demo::run(arguments),
         Ok(Command::Help(topic)) => say(topic.text()),
         Ok(Command::Manual) => say(&manual::manual()),

@@ -1,6 +1,7 @@
 //! Common parts of `copy`, `exec` and `keys`: the REST API of the daemon that a configuration describes, and the rows
 //! of a token.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -18,8 +19,6 @@ use crate::model::node_id::NodeId;
 
 /// Maximum time without an answer of the daemon's API.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Maximum delay until Ctrl-C is noticed.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The message of a daemon that cannot write its history.
 const DATABASE_ISSUE: &str = "database issue";
@@ -30,13 +29,13 @@ pub(super) const INTERRUPTED: u8 = 130;
 /// Exit status if the reader of the output is gone (`… | head -1`), as in a shell.
 pub(super) const READER_GONE: u8 = 141;
 
-/// Waits between two requests, and notices Ctrl-C and the closing of the terminal.
+/// Notices Ctrl-C and the closing of the terminal.
 pub(super) struct Pause {
     signals: Signals,
 }
 
 impl Pause {
-    /// Starts to handle both signals, which from now on only [`Self::wait`] reports.
+    /// Starts to handle both signals, which from now on only [`Self::is_over`] reports.
     ///
     /// # Errors
     /// The system has no descriptors left.
@@ -44,19 +43,9 @@ impl Pause {
         Ok(Self { signals: Signals::open().map_err(|error| format!("signals cannot be caught: {error}"))? })
     }
 
-    /// Waits for `time`; returns whether the user wants to stop.
-    pub(super) fn wait(&mut self, time: Duration) -> bool {
-        let end = clock::read().monotonic + time;
-        loop {
-            if self.signals.read().iter().any(|signal| matches!(signal, Signal::Stop | Signal::Reopen)) {
-                return true;
-            }
-            let now = clock::read().monotonic;
-            if now >= end {
-                return false;
-            }
-            thread::sleep(end.since(now).min(LOOK_EVERY));
-        }
+    /// Returns whether the user has wanted to stop since the last call.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.signals.read().iter().any(|signal| matches!(signal, Signal::Stop | Signal::Reopen))
     }
 }
 
@@ -74,6 +63,8 @@ pub(super) struct Row {
     pub(super) code: i64,
     /// Data of the row.
     pub(super) data: Value,
+    /// When it was written, by the clock of the daemon that wrote it, in seconds.
+    pub(super) etime: Option<i64>,
     /// Whether it is the last row of its token.
     pub(super) is_last: bool,
 }
@@ -84,7 +75,7 @@ impl Row {
         let (id, code) = (number("id").unwrap_or(0), number("code")?);
         let text = row.get("data")?.as_str().unwrap_or_default();
         let data = serde_json::from_str(text).unwrap_or_default();
-        Some(Self { id, code, data, is_last: is_last_row(Code(code), text) })
+        Some(Self { id, code, data, etime: number("etime"), is_last: is_last_row(Code(code), text) })
     }
 
     /// Returns the message.
@@ -144,11 +135,35 @@ impl Remote {
     /// # Errors
     /// The API refuses or does not answer.
     pub(super) fn node_state(&self, node: u64) -> Result<NodeState, String> {
-        let data = |path: &str| {
-            self.call("GET", path, "").map(|mut answer| answer.get_mut("data").map(Value::take).unwrap_or_default())
-        };
-        let routes = data(&format!("/api/internal/routes/{node}"))?;
-        Ok(NodeState::read(node, &routes, &data("/api/internal/constatus")?))
+        let routes = self.data(&format!("/api/internal/routes/{node}"))?;
+        Ok(NodeState::read(node, &routes, &self.data("/api/internal/constatus")?))
+    }
+
+    /// Returns the member `data` of an answer.
+    ///
+    /// # Errors
+    /// The API refuses or does not answer.
+    pub(super) fn data(&self, path: &str) -> Result<Value, String> {
+        self.call("GET", path, "").map(|mut answer| answer.get_mut("data").map(Value::take).unwrap_or_default())
+    }
+
+    /// Returns the ids of all nodes that the daemon knows, also those behind others, in order.
+    ///
+    /// # Errors
+    /// The API refuses or does not answer.
+    pub(super) fn known_nodes(&self) -> Result<BTreeSet<u64>, String> {
+        let mut ids = BTreeSet::new();
+        let mut from = 1;
+        loop {
+            let answer = self.call("GET", &format!("/api/internal/routes?from={from}"), "")?;
+            let page = answer.get("data").and_then(Value::as_object).into_iter().flatten();
+            ids.extend(page.filter_map(|(id, _)| id.parse::<u64>().ok()));
+            let next = answer.get("next").and_then(|next| NodeId::from_json(next).ok()).map(NodeId::get);
+            match next.filter(|next| *next > from) {
+                Some(next) => from = next,
+                None => return Ok(ids),
+            }
+        }
     }
 
     /// Sets the trusted key of a node, or forgets it with `None`; returns the daemon's answer.
@@ -190,7 +205,11 @@ impl Remote {
         }
     }
 
-    fn call(&self, method: &str, path: &str, body: &str) -> Result<Value, String> {
+    /// Makes one call.
+    ///
+    /// # Errors
+    /// The API refuses or does not answer.
+    pub(super) fn call(&self, method: &str, path: &str, body: &str) -> Result<Value, String> {
         let reply = self.api.call(method, path, body)?;
         let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         if reply.status == 200 {

@@ -1,11 +1,14 @@
-//! Parses the arguments of `copy` and `exec`.
+//! Parses the arguments of `copy`, `exec` and `doctor`.
 
 use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
 use super::arguments::{Command, path, text, unexpected};
+use super::defaults::Defaults;
 use super::help::Topic;
+use super::many;
+use super::targets::Targets;
 use crate::model::node_id::NodeId;
 
 /// Options of `copy`.
@@ -15,9 +18,9 @@ pub(super) struct CopyOptions {
     pub config: PathBuf,
     /// The file or directory, on the machine of that daemon.
     pub source: PathBuf,
-    /// The node's id.
-    pub node: u64,
-    /// The destination path on the node.
+    /// The nodes.
+    pub targets: Targets,
+    /// The destination path on each node.
     pub destination: String,
     /// `--cache-dir`: directory for temporary files on both machines.
     pub cache_dir: String,
@@ -27,6 +30,8 @@ pub(super) struct CopyOptions {
     pub group: Option<String>,
     /// `--mode` of the files on the node.
     pub mode: Option<String>,
+    /// `--at-once`: number of nodes at once.
+    pub at_once: usize,
     /// `--json`: whether to print JSON.
     pub json: bool,
 }
@@ -36,15 +41,35 @@ pub(super) struct CopyOptions {
 pub(super) struct ExecOptions {
     /// `--config`: the configuration of the daemon that forwards the command.
     pub config: PathBuf,
-    /// The node's id.
-    pub node: u64,
-    /// The command line for the node's shell.
+    /// The nodes.
+    pub targets: Targets,
+    /// The command line for the nodes' shell.
     pub command: String,
     /// `--timeout` in seconds.
     pub timeout_seconds: Option<u64>,
+    /// `--at-once`: number of nodes at once.
+    pub at_once: usize,
+    /// `--by-node`: whether the output of each node is printed in one piece.
+    pub by_node: bool,
     /// `--json`: whether to print JSON.
     pub json: bool,
 }
+
+/// Options of `doctor`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct DoctorOptions {
+    /// `--config`: the configuration of the daemon on this machine.
+    pub config: PathBuf,
+    /// `--logfile` of a start, to see whether its disk is full.
+    pub logfile: Option<PathBuf>,
+    /// The node to look at; `None` for this machine.
+    pub node: Option<u64>,
+    /// `--json`: whether to print JSON.
+    pub json: bool,
+}
+
+/// The top file of the packages.
+const PACKAGED_CONFIG: &str = "/etc/centreon-gorgone/config.yaml";
 
 /// Default of `--cache-dir`; this directory exists on every machine.
 const CACHE_DIR: &str = "/tmp";
@@ -52,7 +77,7 @@ const CACHE_DIR: &str = "/tmp";
 pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> {
     const NEEDED: &str =
         "'copy' needs --config FILE SOURCE NODE:DESTINATION, for instance /etc/hosts 2:/var/lib/centreon/";
-    let (mut config, mut source, mut target, mut json) = (None, None, None, false);
+    let (mut config, mut source, mut target, mut json, mut at_once) = (None, None, None, false, many::AT_ONCE);
     let (mut cache_dir, mut owner, mut group, mut mode) = (CACHE_DIR.to_owned(), None, None, None);
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
@@ -61,6 +86,7 @@ pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> 
             Long("owner") => owner = Some(word(&mut parser)?),
             Long("group") => group = Some(word(&mut parser)?),
             Long("mode") => mode = Some(octal(word(&mut parser)?)?),
+            Long("at-once") => at_once = nodes_at_once(&mut parser)?,
             Long("json") => json = true,
             Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Copy)),
             Value(word) if source.is_none() => source = Some(PathBuf::from(word)),
@@ -70,13 +96,25 @@ pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> 
     }
     let (Some(config), Some(source), Some(target)) = (config, source, target) else { return Err(NEEDED.to_owned()) };
     let (node, destination) = target.split_once(':').filter(|(_, place)| !place.is_empty()).ok_or(NEEDED)?;
-    let (node, destination) = (node_id(node)?, destination.to_owned());
-    Ok(Command::Copy(CopyOptions { config, source, node, destination, cache_dir, owner, group, mode, json }))
+    let (targets, destination) = (Targets::parse(node)?, destination.to_owned());
+    Ok(Command::Copy(CopyOptions {
+        config,
+        source,
+        targets,
+        destination,
+        cache_dir,
+        owner,
+        group,
+        mode,
+        at_once,
+        json,
+    }))
 }
 
 pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> {
     const NEEDED: &str = "'exec' needs --config FILE NODE -- COMMAND, for instance 2 -- uptime";
-    let (mut config, mut node, mut timeout_seconds, mut json) = (None, None, None, false);
+    let (mut config, mut targets, mut timeout_seconds, mut json) = (None, None, None, false);
+    let (mut at_once, mut by_node) = (many::AT_ONCE, false);
     let mut words: Vec<String> = Vec::new();
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
@@ -86,22 +124,38 @@ pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> 
                 let seconds = word.parse().ok().filter(|seconds| (1..=86_400).contains(seconds));
                 timeout_seconds = Some(seconds.ok_or(format!("--timeout is '{word}'; allowed: 1 to 86400 seconds"))?);
             }
+            Long("at-once") => at_once = nodes_at_once(&mut parser)?,
+            Long("by-node") => by_node = true,
             Long("json") => json = true,
             Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Exec)),
-            Value(word) if node.is_none() => {
-                let word = word.string().map_err(text)?;
-                node = Some(node_id(&word)?);
-            }
+            Value(word) if targets.is_none() => targets = Some(Targets::parse(&word.string().map_err(text)?)?),
             // After '--' everything belongs to the command, even words that look like options.
             Value(word) => words.push(word.string().map_err(text)?),
             other => return Err(unexpected(&other, Topic::Exec)),
         }
     }
-    let (Some(config), Some(node)) = (config, node) else { return Err(NEEDED.to_owned()) };
+    let (Some(config), Some(targets)) = (config, targets) else { return Err(NEEDED.to_owned()) };
     if words.is_empty() {
         return Err(NEEDED.to_owned());
     }
-    Ok(Command::Exec(ExecOptions { config, node, command: words.join(" "), timeout_seconds, json }))
+    let command = words.join(" ");
+    Ok(Command::Exec(ExecOptions { config, targets, command, timeout_seconds, at_once, by_node, json }))
+}
+
+pub(super) fn parse_doctor(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
+    let config = defaults.config.clone().unwrap_or_else(|| PACKAGED_CONFIG.into());
+    let mut options = DoctorOptions { config, logfile: defaults.logfile.clone(), node: None, json: false };
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("config") => options.config = path(&mut parser, "--config")?,
+            Long("logfile") => options.logfile = Some(path(&mut parser, "--logfile")?),
+            Long("json") => options.json = true,
+            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Doctor)),
+            Value(word) if options.node.is_none() => options.node = Some(node_id(&word.string().map_err(text)?)?),
+            other => return Err(unexpected(&other, Topic::Doctor)),
+        }
+    }
+    Ok(Command::Doctor(options))
 }
 
 /// Parses the id of a node.
@@ -112,6 +166,12 @@ pub(super) fn node_id(word: &str) -> Result<u64, String> {
         )
     })?;
     Ok(id.get())
+}
+
+fn nodes_at_once(parser: &mut lexopt::Parser) -> Result<usize, String> {
+    let word = word(parser)?;
+    let number = word.parse().ok().filter(|number| (1..=many::AT_ONCE_MAX).contains(number));
+    number.ok_or_else(|| format!("--at-once is '{word}'; allowed: 1 to {} nodes", many::AT_ONCE_MAX))
 }
 
 fn word(parser: &mut lexopt::Parser) -> Result<String, String> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use super::{BROKEN_CONFIGURATION, complain, fail};
-use crate::config::{self, settings::Config};
+use crate::config::{self, Config};
 use crate::daemon::run_options::RunOptions;
 use crate::daemon::{event_loop, key_files, vault};
 use crate::edge;

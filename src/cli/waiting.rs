@@ -1,11 +1,10 @@
-//! Controls how long `exec` and `copy` wait for a node that shows no sign of life: they report what they wait for, and
+//! Controls how long `exec` and `copy` wait for a node that shows no sign of life: they say what they wait for, and
 //! finally give up with a reason.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::complain;
 use super::remote::Remote;
 use crate::edge::clock;
 use crate::model::time::Monotonic;
@@ -20,8 +19,6 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Watches for signs of one node.
 pub(super) struct Waiting {
     node: u64,
-    /// Whether nothing is printed to standard error, because a program reads the output.
-    is_quiet: bool,
     started: Monotonic,
     /// The last time at which the node was known to be alive.
     heard: Monotonic,
@@ -32,10 +29,10 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// Starts to wait.
-    pub(super) fn new(node: u64, is_quiet: bool) -> Self {
+    pub(super) fn new(node: u64) -> Self {
         let started = clock::read().monotonic;
         let ask_at = started + SAY_AFTER;
-        Self { node, is_quiet, started, heard: started, ask_at, has_rows: false, has_said: false }
+        Self { node, started, heard: started, ask_at, has_rows: false, has_said: false }
     }
 
     /// Notes a new row, which shows that the node is working.
@@ -49,14 +46,14 @@ impl Waiting {
         clock::read().monotonic.since(self.started)
     }
 
-    /// Checks the state of the node when due.
+    /// Checks the state of the node when due; returns a sentence for the user, once.
     ///
     /// # Errors
     /// The node has shown no sign of life for [`GIVE_UP_AFTER`]; the sentence says what is known about it.
-    pub(super) fn look(&mut self, remote: &Remote) -> Result<(), String> {
+    pub(super) fn look(&mut self, remote: &Remote) -> Result<Option<String>, String> {
         let now = clock::read();
         if now.monotonic < self.ask_at {
-            return Ok(());
+            return Ok(None);
         }
         self.ask_at = now.monotonic + ASK_EVERY;
         let state = remote.node_state(self.node)?;
@@ -72,11 +69,10 @@ impl Waiting {
         if silent >= GIVE_UP_AFTER {
             return Err(format!("node {node} has not answered for {seconds} s: {}", state.why(seconds)));
         }
-        if silent >= SAY_AFTER && !self.has_said && !self.is_quiet {
-            self.has_said = true;
-            complain(&format!("waiting for node {node}: {}", state.why(seconds)));
+        if silent < SAY_AFTER || std::mem::replace(&mut self.has_said, true) {
+            return Ok(None);
         }
-        Ok(())
+        Ok(Some(format!("waiting for node {node}: {}", state.why(seconds))))
     }
 }
 

@@ -2,7 +2,10 @@
 //!
 //! [`take_over`] is the only list of both. Out of scope: the nodes of the register file, which is reloaded separately.
 
-use super::settings::{ActionSettings, Config, HttpSettings, ProxySettings};
+use super::Config;
+use super::modules::action::ActionSettings;
+use super::modules::httpserver::HttpSettings;
+use super::modules::proxy::ProxySettings;
 
 /// The differences between two configurations.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -51,7 +54,8 @@ pub fn take_over(running: &mut Config, read: &Config) -> Changes {
         "gorgonecore.external_com_rotation": rotation, "gorgonecore.external_com_zmq_tcp_keepalive": tcp_keepalive,
         "gorgonecore.privkey": private_key, "gorgonecore.pubkey": public_key,
         "gorgonecore.fingerprint_mode": fingerprint_mode, "gorgonecore.gorgone_db_name": database,
-        "gorgonecore.gorgone_db_synchronous": database_synchronous,
+        "gorgonecore.storage (or storage_max)": storage,
+        "gorgonecore.gorgone_db_synchronous (or db_batch_ms)": commits,
         "gorgonecore.max_message_size": max_message_size, "gorgonecore.max_memory": max_memory,
         "gorgonecore.audit_log": audit_log, "gorgonecore.delegate": delegate,
     });
@@ -67,10 +71,10 @@ pub fn take_over(running: &mut Config, read: &Config) -> Changes {
     }
     after_restart!(changes, old, new, {
         "modules (one was added, removed, enabled or disabled)": loaded,
-        "modules[engine]": engine, "modules[cron]": cron, "modules[pull]": pull, "modules[pullwss]": pullwss,
-        "modules[nodes]": nodes, "modules[statistics]": statistics,
-        "modules[legacycmd]": legacycmd, "modules[dbcleaner]": dbcleaner,
     });
+    let is_compared_above =
+        |name: &&str| ["modules[action]", "modules[httpserver]", "modules[proxy]", "modules[register]"].contains(name);
+    changes.after_restart.extend(old.differing(new).into_iter().filter(|name| !is_compared_above(name)));
     let register = |config: &Config| config.modules.register.as_ref().map(|register| register.file.clone());
     if register(running) != register(read) {
         changes.after_restart.push("modules[register].config_file");

@@ -91,14 +91,3 @@ pub struct DatabaseTls {
     /// `mysql_ssl_optional`: whether to continue without TLS if the server has none.
     pub optional: bool,
 }
-
-/// Options of the module `nodes` (docs/protocol.md section 15).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodesSettings {
-    /// `resync_time` (600 s): interval between two readings of the database.
-    pub resync_time: Duration,
-    /// `ssh_username`: the user of `push_ssh` nodes.
-    pub ssh_username: Option<String>,
-    /// The database to read.
-    pub database: DatabaseSettings,
-}

@@ -1,30 +1,21 @@
-//! Reads `centreon.database.db_configuration` and the options of the module `nodes` into [`super::database`]. It
+//! Reads `centreon.database.db_configuration` into [`super::database`]. It
 //! connects to nothing. Messages never show a whole DSN, because it may hold a password.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::address;
-use super::core_section::{DAY_SECONDS, SOCKET_PATH_LIMIT};
-use super::database::{DATABASE_PORT, DatabasePlace, DatabaseSettings, DatabaseTls, NodesSettings, Secret};
+use super::core_section::SOCKET_PATH_LIMIT;
+use super::database::{DATABASE_PORT, DatabasePlace, DatabaseSettings, DatabaseTls, Secret};
 use super::findings::Findings;
 use super::options;
 use super::raw::RawConfig;
-use super::section::{BOOLEANS, Section, Unit, boolean};
+use super::section::{BOOLEANS, Section, boolean};
 use super::tree::Node;
 use crate::model::text::quoted;
 
 const FORMS: &str = "'mysql:host=HOST;port=PORT;dbname=NAME'";
 const KEY: &str = "centreon.database.db_configuration";
-
-/// Reads the module `nodes`; `None` after a problem. A missing database is only a warning and also gives `None`, so
-/// that a daemon without that file still serves its other nodes.
-pub(super) fn read_nodes(section: Section<'_>, raw: &RawConfig<'_>, findings: &mut Findings) -> Option<NodesSettings> {
-    let resync_time = section.duration("resync_time", Duration::from_secs(600), Unit::Seconds, DAY_SECONDS, findings);
-    let ssh_username = section.text("ssh_username", findings).map(|(text, _)| text.to_owned());
-    let database = of_module(&section, raw, findings)?;
-    Some(NodesSettings { resync_time, ssh_username, database })
-}
 
 /// Reads the database of a module that needs one; `None` with a warning if there is none.
 pub(super) fn of_module(

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::options::Options;
 use super::tree::Place;
 
 /// One problem of the configuration, shown as `file:line: key: text`.
@@ -19,10 +20,19 @@ pub struct Problem {
     pub is_error: bool,
 }
 
+/// How a warning about a key without meaning begins.
+pub(super) const UNKNOWN_KEY: &str = "unknown key";
+
 impl Problem {
     /// Creates a problem of a whole file, or of the value of `key` in it.
     pub fn of_file(file: impl Into<PathBuf>, key: impl Into<String>, text: impl Into<String>) -> Self {
         Self { file: file.into(), line: 0, key: key.into(), text: text.into(), is_error: false }
+    }
+
+    /// Whether it is about a key that has no meaning here.
+    #[must_use]
+    pub fn is_unknown_key(&self) -> bool {
+        self.text.starts_with(UNKNOWN_KEY)
     }
 }
 
@@ -41,13 +51,24 @@ impl std::fmt::Display for Problem {
 const LIMIT: usize = 200;
 
 /// The findings so far.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Findings {
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
+    maps: Vec<&'static Options>,
 }
 
 impl Findings {
+    /// Returns none yet. `maps` are all maps, for advice about unknown keys.
+    pub(super) fn new(maps: Vec<&'static Options>) -> Self {
+        Self { maps, ..Self::default() }
+    }
+
+    /// All maps, for advice about unknown keys.
+    pub(super) fn maps(&self) -> &[&'static Options] {
+        &self.maps
+    }
+
     /// Adds a problem, which prevents a start.
     pub(super) fn problem(&mut self, place: &Place, key: &str, text: impl Into<String>) {
         push(&mut self.problems, place, key, text.into(), true);

@@ -2,44 +2,34 @@
 //! changes nothing.
 //!
 //! The path of a value: [`include`] reads files and resolves `!include` into one tree whose every value knows its file,
-//! [`environment`] applies environment variables, [`raw`] finds the sections, [`core_section`], [`modules`] and
-//! [`register_file`] turn them into [`settings`], and [`ports`] checks the listeners for conflicts. Reading does not
+//! [`environment`] applies environment variables, [`raw`] finds the sections, [`core_section`] and
+//! [`modules`] turn them into [`settings`], and [`ports`] checks the listeners for conflicts. Reading does not
 //! stop at the first problem: all of them are collected in [`findings`].
 //!
 //! Out of scope: queries to the vault. References are resolved with the secrets known so far ([`vault`]); parts that
 //! wait for unknown secrets are left out ([`waiting`]).
 
-mod action_section;
 pub mod address;
 pub mod allow_list;
 pub mod changes;
-mod copy_section;
 mod core_section;
-mod cron_section;
 pub mod database;
 mod database_section;
 pub mod delegate;
 mod delegate_section;
-mod dial_in_section;
 pub mod environment;
 mod findings;
-mod http_section;
 mod include;
-pub mod legacy;
-mod legacy_section;
-mod modules;
+pub mod modules;
 pub mod node_entry;
 mod options;
 mod ports;
 mod raw;
-pub mod register_file;
 mod rights_section;
 mod role;
 mod section;
 pub mod settings;
 mod sources;
-pub mod statistics;
-mod statistics_section;
 mod tls_section;
 mod tpapi_section;
 mod tree;
@@ -52,14 +42,39 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use environment::FromEnvironment;
 use findings::Findings;
+pub use findings::Problem;
 use include::Loader;
+use modules::Modules;
 use raw::RawConfig;
 pub use role::Role;
-use settings::{Config, Problem};
+use settings::CoreSettings;
 pub use sources::Sources;
+use vault::VaultReference;
+use web_api::WebAccount;
+
+/// The complete settings of a daemon.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `gorgonecore` and the `name` of the top file.
+    pub core: CoreSettings,
+    /// The modules that are enabled and known.
+    pub modules: Modules,
+    /// `tpapi`: accounts of the web interface.
+    pub tpapi: Vec<WebAccount>,
+    /// The secrets that the left-out parts wait for.
+    pub waiting: BTreeSet<VaultReference>,
+    /// The values that were set by environment variables.
+    pub from_environment: Vec<FromEnvironment>,
+    /// The files that it was read from.
+    pub sources: Sources,
+    /// Warnings for the administrator; each is also logged at the start.
+    pub warnings: Vec<Problem>,
+}
 
 /// Reads and checks the top file, everything that it includes, and the register file.
 ///
@@ -94,7 +109,7 @@ pub struct Refused {
 /// # Errors
 /// Those of [`load`].
 pub fn load_with_warnings(path: &Path, variables: &[(String, String)]) -> Result<Config, Refused> {
-    let mut findings = Findings::default();
+    let mut findings = Findings::new(maps());
     let mut loader = Loader::default();
     let tree = loader.read(path, "", &mut findings);
     let config = tree.and_then(|tree| read_tree(tree, variables, &mut loader, &mut findings));
@@ -108,6 +123,11 @@ pub fn load_with_warnings(path: &Path, variables: &[(String, String)]) -> Result
         }
         _ => Err(Refused { problems, warnings, readable: None }),
     }
+}
+
+/// Returns the option names of all maps.
+fn maps() -> Vec<&'static options::Options> {
+    options::ALL.iter().chain(modules::OPTIONS.iter().copied().flatten()).copied().collect()
 }
 
 /// Reads the settings, without the warnings.
@@ -125,6 +145,7 @@ fn read_tree(
     let tpapi = if cfg!(feature = "centreon") { tpapi_section::read(&raw, findings) } else { Vec::new() };
     let mut modules = modules::read(&raw, &core, &tpapi, loader, findings);
     ports::check(&raw, &core, &modules, findings);
+    core_section::check_storage(&raw, &core, &modules, findings);
     if let Some(legacycmd) = &mut modules.legacycmd {
         legacycmd.account = tpapi.iter().find(|account| account.name == legacycmd.account_name).cloned();
     }

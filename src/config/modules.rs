@@ -1,47 +1,137 @@
-//! Reads `modules` into [`Modules`]: the known packages, those that are implemented, and the options of each.
+//! The table of the modules' settings: which module has which, and how they are read. [`read`] reads `modules`.
 
-use std::time::Duration;
+pub mod action;
+pub mod cron;
+pub mod dbcleaner;
+pub mod dial_in;
+pub mod engine;
+pub mod httpserver;
+pub mod legacycmd;
+pub mod nodes;
+pub mod proxy;
+pub mod register;
+pub mod statistics;
+
+use std::collections::BTreeMap;
 
 use crate::model::action::Module;
 use crate::model::foreign::{self, ForeignModule};
+use crate::model::text::quoted;
 
-use super::core_section::DAY_SECONDS;
-use super::cron_section::CronJob;
 use super::delegate::DelegateSettings;
 use super::findings::Findings;
 use super::include::Loader;
 use super::options::{self, Options};
 use super::raw::RawConfig;
-use super::section::{self, Section, Unit};
-use super::settings::{CleanerSettings, CoreSettings, EngineSettings, Modules, ProxySettings};
+use super::section::Section;
+use super::settings::CoreSettings;
 use super::tree::{Node, Value};
 use super::web_api::WebAccount;
-use super::{
-    action_section, copy_section, cron_section, database_section, dial_in_section, http_section, legacy_section,
-    register_file, statistics_section,
-};
-use crate::model::text::quoted;
+use action::ActionSettings;
+use cron::CronJob;
+use dbcleaner::CleanerSettings;
+use dial_in::{PullSettings, PullWssSettings};
+use engine::EngineSettings;
+use httpserver::HttpSettings;
+use legacycmd::LegacySettings;
+use nodes::NodesSettings;
+use proxy::ProxySettings;
+use register::RegisterSettings;
+use statistics::StatisticsSettings;
 
-/// Maximum time for keeping a history: ten years in seconds.
-const TEN_YEARS_SECONDS: u32 = 315_360_000;
+macro_rules! modules {
+    ($($module:ident: $field:ident, $settings:ty, $options:expr,
+        |$section:ident, $around:ident, $findings:ident| $read:expr;)*) => {
+        /// The settings of the modules; `None` where a module is absent or disabled.
+        #[derive(Clone, Debug, Default)]
+        pub struct Modules {
+            $(#[doc = concat!("Those of `", stringify!($field), "`.")] pub $field: Option<$settings>,)*
+            /// Every package that is loaded, by module name, for `INFORMATION`.
+            pub loaded: BTreeMap<String, String>,
+        }
 
-/// The option names of a module.
-const fn options_of(module: Module) -> &'static Options {
-    match module {
-        Module::Proxy => &options::PROXY,
-        Module::Register => &options::REGISTER,
-        Module::Action => &options::ACTION,
-        Module::HttpServer => &options::HTTPSERVER,
-        Module::Pull => &options::PULL,
-        Module::PullWss => &options::PULLWSS,
-        Module::Nodes => &options::NODES,
-        Module::LegacyCmd => &options::LEGACYCMD,
-        Module::Statistics => &options::STATISTICS,
-        Module::DbCleaner => &options::DBCLEANER,
-        Module::Cron => &options::CRON,
-        Module::Engine => &options::ENGINE,
-    }
+        impl Modules {
+            /// Whether the configuration has a module.
+            #[must_use]
+            pub const fn has(&self, module: Module) -> bool {
+                match module {
+                    $(Module::$module => self.$field.is_some(),)*
+                }
+            }
+
+            /// The modules with other settings than in `other`.
+            pub(super) fn differing(&self, other: &Self) -> Vec<&'static str> {
+                let mut names = Vec::new();
+                $(if self.$field != other.$field {
+                    names.push(concat!("modules[", stringify!($field), "]"));
+                })*
+                names
+            }
+
+            /// Reads the settings of a module. Returns whether it is loaded.
+            fn read(
+                &mut self,
+                module: Module,
+                section: Section<'_>,
+                around: &mut Surroundings<'_>,
+                findings: &mut Findings,
+            ) -> bool {
+                match module {
+                    $(Module::$module => {
+                        let ($section, $around, $findings) = (section, around, findings);
+                        self.$field = $read;
+                    })*
+                }
+                self.has(module)
+            }
+        }
+
+        /// The option names of a module.
+        const fn options_of(module: Module) -> &'static Options {
+            match module {
+                $(Module::$module => &$options,)*
+            }
+        }
+    };
 }
+
+modules! {
+    Proxy: proxy, ProxySettings, proxy::PROXY,
+        |section, around, findings| Some(proxy::read(section, around.tpapi, findings));
+    Register: register, RegisterSettings, register::REGISTER,
+        |section, around, findings| register::read(section, around.core.id, around.loader, findings);
+    Action: action, ActionSettings, action::ACTION, |section, _around, findings| Some(action::read(section, findings));
+    HttpServer: httpserver, HttpSettings, httpserver::HTTPSERVER,
+        |section, _around, findings| Some(httpserver::read(section, findings));
+    Pull: pull, PullSettings, dial_in::PULL,
+        |section, around, findings| dial_in::read_pull(section, around.core, findings);
+    PullWss: pullwss, PullWssSettings, dial_in::PULLWSS,
+        |section, around, findings| dial_in::read_pullwss(section, around.core, findings);
+    DbCleaner: dbcleaner, CleanerSettings, dbcleaner::DBCLEANER,
+        |section, _around, findings| Some(dbcleaner::read(section, findings));
+    Cron: cron, Vec<CronJob>, cron::CRON, |section, _around, findings| Some(cron::read(section, findings));
+    Engine: engine, EngineSettings, engine::ENGINE, |section, _around, findings| Some(engine::read(section, findings));
+    Nodes: nodes, NodesSettings, nodes::NODES, |section, around, findings| nodes::read(section, around.raw, findings);
+    LegacyCmd: legacycmd, LegacySettings, legacycmd::LEGACYCMD,
+        |section, around, findings| legacycmd::read(section, around.raw, findings);
+    Statistics: statistics, StatisticsSettings, statistics::STATISTICS,
+        |section, around, findings| statistics::read(section, around.raw, &mut around.jobs, findings);
+}
+
+/// The option names of all modules.
+pub(super) static OPTIONS: &[&[&Options]] = &[
+    proxy::ALL,
+    register::ALL,
+    action::ALL,
+    engine::ALL,
+    cron::ALL,
+    httpserver::ALL,
+    dial_in::ALL,
+    nodes::ALL,
+    legacycmd::ALL,
+    statistics::ALL,
+    dbcleaner::ALL,
+];
 
 /// Other sections and files that modules need.
 struct Surroundings<'a> {
@@ -79,6 +169,7 @@ pub(super) fn read(
     }
     add_jobs(around.jobs, &mut modules);
     let cleaner = Module::DbCleaner;
+    modules.dbcleaner.get_or_insert_default();
     modules.loaded.insert(cleaner.name().to_owned(), cleaner.package().to_owned());
     modules
 }
@@ -153,7 +244,9 @@ fn read_entry<'a>(
             modules.loaded.insert(known.name().to_owned(), package.to_owned());
             let section = section.with(options_of(known));
             section.warn_of_unknown(&[&options::MODULE, options_of(known)], findings);
-            read_options(known, section, modules, around, findings);
+            if !modules.read(known, section, around, findings) {
+                modules.loaded.remove(known.name());
+            }
         }
         None if is_delegated(package, &around.core.delegate) => {}
         None => findings.loss(&entry.place, &key, lost(package)),
@@ -185,105 +278,5 @@ fn name_of(entry: &Node) -> Option<&str> {
     match &entry.get("name")?.value {
         Value::Text(name) if !name.trim().is_empty() => Some(name.trim()),
         _ => None,
-    }
-}
-
-fn read_options(
-    module: Module,
-    section: Section<'_>,
-    modules: &mut Modules,
-    around: &mut Surroundings<'_>,
-    findings: &mut Findings,
-) {
-    match module {
-        Module::Proxy => modules.proxy = Some(read_proxy(section, around.tpapi, findings)),
-        Module::Register => {
-            modules.register = register_file::read(section, around.core.id, around.loader, findings);
-            // The original does not load the module either.
-            if modules.register.is_none() {
-                modules.loaded.remove(module.name());
-            }
-        }
-        Module::Action => modules.action = Some(action_section::read(section, findings)),
-        Module::HttpServer => modules.httpserver = Some(http_section::read(section, findings)),
-        Module::Pull => modules.pull = dial_in_section::read_pull(section, around.core, findings),
-        Module::PullWss => modules.pullwss = dial_in_section::read_pullwss(section, around.core, findings),
-        Module::Cron => modules.cron = Some(cron_section::read(section, findings)),
-        Module::Engine => modules.engine = Some(read_engine(section, findings)),
-        Module::Nodes => {
-            modules.nodes = database_section::read_nodes(section, around.raw, findings);
-            if modules.nodes.is_none() {
-                modules.loaded.remove(module.name());
-            }
-        }
-        Module::Statistics => match statistics_section::read(section, around.raw, findings) {
-            Some((settings, jobs)) => {
-                modules.statistics = Some(settings);
-                around.jobs.extend(jobs);
-            }
-            None => _ = modules.loaded.remove(module.name()),
-        },
-        Module::LegacyCmd => {
-            modules.legacycmd = legacy_section::read(section, around.raw, findings);
-            if modules.legacycmd.is_none() {
-                modules.loaded.remove(module.name());
-            }
-        }
-        Module::DbCleaner => modules.dbcleaner = read_cleaner(section, findings),
-    }
-}
-
-fn read_proxy(section: Section<'_>, tpapi: &[WebAccount], findings: &mut Findings) -> ProxySettings {
-    let default = ProxySettings::default();
-    let seconds = Unit::Seconds;
-    ProxySettings {
-        httpserver: dial_in_section::read_listener(
-            section.child("httpserver", &options::PROXY_HTTPSERVER, findings),
-            tpapi,
-            findings,
-        ),
-        pool: section.number("pool", default.pool, 1..=64, "", findings),
-        sync_time: section.duration("synchistory_time", default.sync_time, seconds, DAY_SECONDS, findings),
-        sync_timeout: section.duration("synchistory_timeout", default.sync_timeout, seconds, DAY_SECONDS, findings),
-        ping: section.duration("ping", default.ping, seconds, DAY_SECONDS, findings),
-        pong_discard_timeout: section.duration(
-            "pong_discard_timeout",
-            default.pong_discard_timeout,
-            seconds,
-            DAY_SECONDS,
-            findings,
-        ),
-        failover_after: section.duration("failover_after", default.failover_after, seconds, DAY_SECONDS, findings),
-        pong_max_timeout: section.parsed(
-            "pong_max_timeout",
-            default.pong_max_timeout,
-            "a whole number from 1 to 1000",
-            findings,
-            |text| text.parse().ok().filter(|number| (1..=1_000).contains(number)),
-        ),
-        replaces_twice: section.parsed("id_twice", false, "refuse or replace", findings, |text| match text {
-            "refuse" => Some(false),
-            "replace" => Some(true),
-            _ => None,
-        }),
-        only_listed: section
-            .parsed("only_listed", None, section::BOOLEANS, findings, |text| section::boolean(text).map(Some)),
-        copy_rate_limit: copy_section::read_rate_limit(&section, findings),
-        buffer_size: section.number("buffer_size", default.buffer_size, 1..=8 << 20, "bytes", findings),
-    }
-}
-
-fn read_engine(section: Section<'_>, findings: &mut Findings) -> EngineSettings {
-    let command_file = section.text("command_file", findings).map(|(text, _)| text.to_owned());
-    let timeout = section.duration("timeout", Duration::from_secs(5), Unit::Seconds, 60, findings);
-    EngineSettings { command_file, timeout }
-}
-
-fn read_cleaner(section: Section<'_>, findings: &mut Findings) -> CleanerSettings {
-    let default = CleanerSettings::default();
-    let most = TEN_YEARS_SECONDS;
-    CleanerSettings {
-        sessions: section.duration("purge_sessions_time", default.sessions, Unit::Seconds, most, findings),
-        history: section.duration("purge_history_time", default.history, Unit::Seconds, most, findings),
     }
 }

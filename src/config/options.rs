@@ -14,17 +14,21 @@ pub(super) struct Options {
     pub(super) unused: &'static [&'static str],
 }
 
+/// Lists the options of some maps.
 macro_rules! options {
     ($($ident:ident = $name:literal in $place:literal { $($read:literal),* $(,)? } unused { $($unused:literal),*
         $(,)? })*) => {
         $(
-            pub(super) static $ident: Options = Options { name: $name, place: $place, read: &[$($read),*], unused:
-                &[$($unused),*] };
+            pub(in crate::config) static $ident: Options = Options {
+                name: $name, place: $place, read: &[$($read),*], unused: &[$($unused),*],
+            };
         )*
-        /// All maps, in the order of the documentation.
-        pub(super) static ALL: &[&Options] = &[$(&$ident),*];
+        /// All maps of this file.
+        pub(in crate::config) static ALL: &[&Options] = &[$(&$ident),*];
     };
 }
+
+pub(super) use options;
 
 options! {
     TOP = "top" in "the top of the file" { "name", "configuration", "gorgone", "centreon" } unused { "description" }
@@ -46,8 +50,8 @@ options! {
         "id", "hostname", "timeout", "external_com_type", "external_com_path", "external_com_cipher",
          "external_com_padding", "external_com_keysize", "external_com_rotation", "external_com_zmq_tcp_keepalive",
          "ipv6", "privkey", "pubkey", "authorized_clients", "fingerprint_mode", "gorgone_db_type", "gorgone_db_name",
-         "gorgone_db_autocreate_schema", "gorgone_db_synchronous", "max_memory", "max_message_size", "audit_log",
-        "delegate",
+         "gorgone_db_autocreate_schema", "gorgone_db_synchronous", "db_batch_ms", "storage", "storage_max",
+        "max_memory", "max_message_size", "audit_log", "delegate",
     } unused {
         "internal_com_*", "external_com_zmq_router_handover", "external_com_msg_size", "gorgone_db_host",
         "gorgone_db_port", "gorgone_db_user", "gorgone_db_password", "fingerprint_mgr", "proxy_name", "cipher",
@@ -58,77 +62,6 @@ options! {
         "key", "name", "node", "may",
     } unused {}
     MODULE = "modules" in "an entry of 'modules'" { "name", "package", "enable" } unused {}
-    PROXY = "proxy" in "the module 'proxy'" {
-        "httpserver", "pool", "synchistory_time", "synchistory_timeout", "ping", "pong_discard_timeout",
-        "failover_after", "pong_max_timeout", "id_twice", "copy_rate_limit", "buffer_size", "only_listed",
-    } unused {}
-    PROXY_HTTPSERVER = "proxy httpserver" in "'httpserver' of the module 'proxy'" {
-        "enable", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "token", "tokens", "address", "port",
-        "trusted_proxies", "web_api_tokens",
-    } unused {}
-    NODE_TOKEN = "proxy httpserver tokens" in "an entry of 'tokens' of 'httpserver' of the module 'proxy'" {
-        "name", "hash", "node",
-    } unused {}
-    REGISTER = "register" in "the module 'register'" { "config_file" } unused {}
-    REGISTER_FILE = "register file" in "the register file" { "nodes" } unused { "name", "description" }
-    NODE = "register node" in "an entry of 'nodes' of the register file" {
-        "id", "uid", "type", "address", "port", "prevail", "nodes", "ssh_port", "strict_serverkey_check",
-        "ssh_username", "ssh_password",
-        "ssh_directory", "ssh_known_hosts", "ssh_identity", "ssh_passphrase", "ssh_connect_timeout",
-        "ssh_legacy_algorithms",
-    } unused {
-        "name", "identity", "server_pubkey", "client_pubkey", "client_privkey", "cipher", "keysize", "vector",
-        "ssh_*",
-    }
-    SUBNODE = "register subnode" in "an entry of 'nodes' of a node" { "id", "uid", "pathscore" } unused { "name" }
-    ACTION = "action" in "the module 'action'" {
-        "command_timeout", "max_concurrent_commands", "max_output_size", "whitelist_cmds", "whitelist_mode",
-        "allowed_cmds", "max_concurrent_engine", "paranoid_plugins", "copy_roots", "max_unpack_ratio", "environment",
-    } unused {
-        "tar_insecure_extra_mode",
-    }
-    ENGINE = "engine" in "the module 'engine'" { "command_file", "timeout" } unused {}
-    CRON = "cron" in "the module 'cron'" { "cron" } unused {}
-    CRON_JOB = "cron job" in "a job of the module 'cron'" {
-        "id", "timespec", "action", "target", "parameters", "keep_token",
-    } unused {}
-    HTTPSERVER = "httpserver" in "the module 'httpserver'" {
-        "address", "port", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "auth", "allowed_hosts",
-        "trusted_proxies", "host_names",
-    } unused {
-        "dispatch", "no_shell_interpretation",
-    }
-    AUTH = "httpserver auth" in "'auth' of the module 'httpserver'" {
-        "enabled", "user", "password", "users",
-    } unused {}
-    API_USER = "httpserver auth users" in "an entry of 'users' of 'auth' of the module 'httpserver'" {
-        "name", "password_hash", "may",
-    } unused {}
-    ALLOWED_HOSTS = "httpserver allowed_hosts" in "'allowed_hosts' of the module 'httpserver'" {
-        "enabled", "subnets",
-    } unused {}
-    PULL = "pull" in "the module 'pull'" {
-        "target_type", "target_path", "ping", "ping_timeout",
-    } unused {
-        "cipher", "keysize", "vector", "padding", "server_pubkey", "client_*",
-    }
-    PULLWSS = "pullwss" in "the module 'pullwss'" {
-        "address", "port", "token", "ssl", "https_cert_no_verify", "ssl_ca_file", "ssl_fingerprint", "central_uri",
-        "proxy", "ping", "max_msg_size",
-    } unused {
-        "ping_timeout",
-    }
-    NODES = "nodes" in "the module 'nodes'" { "resync_time", "ssh_username" } unused {}
-    LEGACYCMD = "legacycmd" in "the module 'legacycmd'" {
-        "cmd_file", "cmd_dir", "cache_dir", "cache_dir_trap", "remote_dir", "centreon_dir", "bulk_external_cmd",
-        "bulk_external_cmd_sequential", "tpapi_clapi",
-    } unused {
-        "dirty_mode", "buffer_size",
-    }
-    STATISTICS = "statistics" in "the module 'statistics'" {
-        "broker_cache_dir", "engine_stats_dir", "interval", "length", "heartbeat_factor", "rrdtool", "cron",
-    } unused {}
-    DBCLEANER = "dbcleaner" in "the module 'dbcleaner'" { "purge_sessions_time", "purge_history_time" } unused {}
     CENTREON = "centreon" in "'centreon'" { "database" } unused { "name", "description" }
     DATABASE = "centreon database" in "'centreon.database'" { "db_configuration", "db_realtime" } unused {}
     DB_CONFIGURATION = "centreon database db_configuration" in "a database of 'centreon.database'" {
@@ -152,19 +85,19 @@ impl Options {
     }
 
     /// Suggests what an unknown `key` may mean: a known key with a similar name, or another map that has a key of this
-    /// name.
-    pub(super) fn advice(&self, key: &str) -> String {
+    /// name. `all` are the other maps.
+    pub(super) fn advice(&self, key: &str, all: &[&'static Options]) -> String {
         if let Some(name) = nearest(key, self.read) {
             return format!("; is '{name}' meant?");
         }
         let elsewhere = |wanted: &dyn Fn(&&&Options) -> bool| -> Vec<&str> {
-            ALL.iter().filter(wanted).map(|options| options.place).take(3).collect()
+            all.iter().filter(wanted).map(|options| options.place).take(3).collect()
         };
         let exact = elsewhere(&|options| options.reads(key));
         if !exact.is_empty() {
             return format!("; it belongs to {}", exact.join(" or "));
         }
-        let found = ALL.iter().find_map(|options| nearest(key, options.read).map(|name| (name, options.place)));
+        let found = all.iter().find_map(|options| nearest(key, options.read).map(|name| (name, options.place)));
         found.map(|(name, place)| format!("; is '{name}' meant? It belongs to {place}")).unwrap_or_default()
     }
 }
@@ -214,15 +147,5 @@ mod tests {
             assert_eq!(distance(left, right), expected, "{left} {right}");
             assert_eq!(distance(right, left), expected, "{right} {left}");
         }
-    }
-
-    #[test]
-    fn advice_names_the_option_or_the_place_where_it_belongs() {
-        assert_eq!(GORGONE.advice("module"), "; is 'modules' meant?");
-        assert_eq!(TOP.advice("modules"), "; it belongs to 'gorgone'");
-        assert_eq!(CORE.advice("purge_history_time"), "; it belongs to the module 'dbcleaner'");
-        assert_eq!(PROXY.advice("Pong-Discard-Timeout"), "; is 'pong_discard_timeout' meant?");
-        assert_eq!(CORE.advice("comand_timeout"), "; is 'command_timeout' meant? It belongs to the module 'action'");
-        assert_eq!(CORE.advice("colour"), "");
     }
 }

@@ -4,8 +4,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::findings::Findings;
+use super::modules::Modules;
 use super::raw::RawConfig;
-use super::settings::{CoreSettings, Modules};
+use super::settings::CoreSettings;
 use crate::model::action::Module;
 use crate::model::connection::Endpoint;
 

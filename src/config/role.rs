@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::settings::Config;
+use super::Config;
 
 /// The role of a daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

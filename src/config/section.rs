@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::findings::Findings;
+use super::findings::{Findings, UNKNOWN_KEY};
 use super::options::Options;
 use super::tree::{Entries, Node, Place, Value};
 use super::yaml::join;
@@ -88,8 +88,8 @@ impl<'a> Section<'a> {
     pub(super) fn warn_of_unknown(&self, known: &[&'static Options], findings: &mut Findings) {
         for (key, node) in self.entries.into_iter().flatten() {
             if !known.iter().any(|options| options.knows(key)) {
-                let advice = known.last().map(|options| options.advice(key)).unwrap_or_default();
-                findings.warning(&node.place, &self.path(key), format!("unknown key, ignored{advice}"));
+                let advice = known.last().map(|options| options.advice(key, findings.maps())).unwrap_or_default();
+                findings.warning(&node.place, &self.path(key), format!("{UNKNOWN_KEY}, ignored{advice}"));
             }
         }
     }
@@ -249,6 +249,16 @@ pub(super) fn scalar<'a>(node: &'a Node, key: &str, findings: &mut Findings) -> 
 /// Reports that the value `text` is wrong.
 pub(super) fn refuse(place: &Place, key: &str, text: &str, allowed: &str, findings: &mut Findings) {
     findings.problem(place, key, format!("is {}; allowed: {allowed}", quoted(text)));
+}
+
+/// Whether `key` is present without a value.
+pub(super) fn is_named_without_value(item: &Node, key: &str) -> bool {
+    let Value::Map(entries) = &item.value else { return false };
+    entries.iter().filter(|(name, _)| **name == *key).any(|(_, node)| match &node.value {
+        Value::Null => true,
+        Value::Text(text) => text.trim().is_empty(),
+        _ => false,
+    })
 }
 
 /// Parses a boolean in any of its spellings.

@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::settings::Config;
+use super::Config;
 use super::wildcard;
 use crate::model::registration::Registration;
 

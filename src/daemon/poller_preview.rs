@@ -1,7 +1,7 @@
 //! Reads once from the Centreon database which nodes the module `nodes` would register now. It blocks until the
 //! database answers; `check` uses it, the event loop never does.
 
-use crate::config::settings::Config;
+use crate::config::Config;
 use crate::edge::centreon_database::{self, DatabaseFault};
 use crate::node::plan;
 pub use crate::node::plan::PollerPlan;

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::tls::client::ClientContext;
-use crate::config::settings::HttpSettings;
+use crate::config::modules::httpserver::HttpSettings;
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// Time limit for an answer: longer than a subcommand asks the daemon to wait, and short enough for a user at a

@@ -13,6 +13,15 @@ pub fn anonymous_bytes() -> Option<u64> {
     Some(parse(std::str::from_utf8(text.get(..length)?).ok()?)?.saturating_mul(system::page_bytes()))
 }
 
+/// Number of open descriptors; `None` if the kernel does not say.
+#[cfg(feature = "status")]
+#[must_use]
+pub fn open_descriptors() -> Option<u64> {
+    // One of them is that of the folder being read.
+    let open = std::fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1);
+    u64::try_from(open).ok()
+}
+
 /// The number of pages from `size resident shared …`.
 fn parse(text: &str) -> Option<u64> {
     let mut pages = text.split_ascii_whitespace().skip(1).map(|word| word.parse::<u64>().ok());

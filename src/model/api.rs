@@ -1,5 +1,6 @@
 //! Calls of the REST API as values (docs/protocol.md section 13).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::connection::PeerAddress;
@@ -58,13 +59,28 @@ impl Default for Caller {
     }
 }
 
-/// One authorised call below `/api`.
+/// What headers of a request say about the wanted answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// `If-None-Match`: the caller has the answer with this tag.
+    pub if_none_match: Option<Box<str>>,
+    /// `Accept-Encoding` names gzip.
+    pub gzip: bool,
+    /// `Accept` names OpenMetrics.
+    pub open_metrics: bool,
+}
+
+/// One authorised call.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiCall {
+    /// Whether its path begins with `/api`; else it is for one of the few other paths.
+    pub below_api: bool,
     /// The method.
     pub method: Method,
-    /// Percent-decoded path segments after `/api` without empty ones.
+    /// Percent-decoded path segments (after `/api`) without empty ones.
     pub path: Vec<String>,
+    /// The wanted form of the answer.
+    pub wishes: Wishes,
     /// Percent-decoded query parameters in order.
     pub query: Vec<(String, String)>,
     /// The body; empty without one.
@@ -82,4 +98,29 @@ pub struct ApiAnswer {
     pub body: String,
     /// The methods for an `Allow` header, such as `POST`.
     pub allow: Option<&'static str>,
+    /// Instead of `body`: an answer that is not JSON, or has headers of its own.
+    pub document: Option<Box<Document>>,
+}
+
+impl ApiAnswer {
+    /// A JSON answer.
+    #[must_use]
+    pub fn json(status: u16, body: impl Into<String>) -> Self {
+        Self { status, body: body.into(), allow: None, document: None }
+    }
+
+    /// An answer without a body.
+    #[must_use]
+    pub fn empty(status: u16) -> Self {
+        Self { document: Some(Box::default()), ..Self::json(status, "") }
+    }
+}
+
+/// An answer in bytes with its headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Document {
+    /// Headers, as `Name: value` without the end of the line.
+    pub headers: Vec<Cow<'static, str>>,
+    /// The body.
+    pub bytes: Cow<'static, [u8]>,
 }

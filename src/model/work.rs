@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::api::ApiAnswer;
 use super::legacy::{LegacyDone, LegacyWork};
 use super::statistics::{StatisticsDone, StatisticsWork};
+use super::status::ReportOrder;
 
 /// Number of a piece of work, unique in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +42,8 @@ pub enum Work {
     Legacy(LegacyWork),
     /// Work for statistics of engines and brokers.
     Statistics(StatisticsWork),
+    /// Make a report about this daemon.
+    Report(Box<ReportOrder>),
 }
 
 /// The result of a [`Work`]. Holds command lines: no `Debug`.
@@ -55,6 +59,8 @@ pub enum WorkOutcome {
     Legacy(LegacyDone),
     /// Of [`Work::Statistics`].
     Statistics(StatisticsDone),
+    /// Of [`Work::Report`].
+    Reported(ApiAnswer),
 }
 
 /// The result of a check against the allow-list.

@@ -8,6 +8,7 @@ use crate::model::api::Caller;
 use crate::model::connection::PeerAddress;
 use crate::model::log::{AUDIT, LogLine};
 use crate::model::rights::{May, Rights};
+use crate::model::status::Allowed;
 
 use super::context::Context;
 
@@ -90,6 +91,13 @@ pub(super) fn admit(
         context.log(LogLine::info(AUDIT, text));
     }
     Ok(())
+}
+
+/// Returns what a caller may do in general.
+#[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for reports"))]
+pub(super) fn allowed(caller: &Caller) -> Allowed {
+    let central = caller.rights.allow(May::Central, &Action::Command, "{}");
+    Allowed { central, admin: caller.rights.is_admin() }
 }
 
 /// Returns whether the audit log has a line for an action: not if it changes nothing, or if nodes send it all the time.

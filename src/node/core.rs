@@ -41,6 +41,7 @@ use super::output::{Output, ReceiptId};
 use super::peer::{Handled, OwnRequest, Peer};
 use super::put_logs::PutLogs;
 use super::ssh::SshHosts;
+use super::status::Status;
 use super::subscribers::Subscribers;
 use super::sync::{SyncRoom, Syncs, asking};
 use super::taken_tokens::TakenTokens;
@@ -66,6 +67,7 @@ pub struct Core {
     taken_tokens: TakenTokens,
     malformed: MalformedLog,
     put_logs: PutLogs,
+    status: Status,
 }
 
 impl Core {
@@ -74,6 +76,7 @@ impl Core {
     pub fn new(options: CoreOptions, restored: Restored, random: Box<dyn Random>, now: Now) -> Self {
         let mut context = Context::new(options, random, now, restored.newest_ctime);
         context.own_history = restored.origins.own;
+        let status = Status::new(&context);
         let mut core = Self {
             context,
             nodes: Nodes::new(restored.marks, now.wall),
@@ -92,6 +95,7 @@ impl Core {
             taken_tokens: TakenTokens::restored(restored.taken_tokens),
             malformed: MalformedLog::default(),
             put_logs: PutLogs::default(),
+            status,
         };
         core.context.write(NewRow::without_token(Code::STARTED, json::message("gorgoned is starting...")));
         let nodes = std::mem::take(&mut core.context.options.nodes);
@@ -143,8 +147,8 @@ impl Core {
             Input::ApiCallerEnded(id) => self.api().ask_history(id),
             Input::NodesWanted { source, nodes } => self.nodes.nodes_wanted(&mut self.context, source, nodes),
             Input::Reconfigured { action, proxy } => {
-                self.context.options.action = action.map(|action| *action);
-                self.context.options.proxy = proxy.map(|proxy| *proxy);
+                self.context.options.modules.action = action.map(|action| *action);
+                self.context.options.modules.proxy = proxy.map(|proxy| *proxy);
             }
             Input::CommandFilesTouched => self.modules.legacycmd.look_for_files(&mut self.context),
             Input::Stop => self.stop(),
@@ -170,6 +174,12 @@ impl Core {
     /// Returns the next side effect. Call this until it returns `None` after every event and after the start.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.context.poll_output()
+    }
+
+    /// Returns whether [`Self::poll_output`] has a side effect.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        self.context.has_output()
     }
 
     /// Returns when to call [`Self::handle_timeout`]; `None` if no timer is set.
@@ -304,6 +314,7 @@ impl Core {
             self.copies.sender(&mut self.context, &mut self.nodes).synced(node);
         }
         while let Some(ended) = self.context.journal.next_ended() {
+            self.status.ended(&ended, self.nodes.target_of(&ended.token), self.context.now);
             self.nodes.owed_token_ended(&ended);
             self.modules.cron.token_ended(&mut self.context, &ended);
             self.modules.legacycmd.token_ended(&mut self.context, &ended);

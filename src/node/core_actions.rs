@@ -27,12 +27,17 @@ pub(super) fn con_status(context: &mut Context, nodes: &mut Nodes, peer: Peer, t
     Handled::Reply(Action::ConStatus, Code::FINISHED_OK, data)
 }
 
-/// Handles PING.
-pub(super) fn ping(context: &Context, nodes: &mut Nodes, subscribers: &mut Subscribers, peer: Peer) -> Handled {
+/// Handles PING. `running` is the number of requests with a running command.
+pub(super) fn ping(
+    context: &Context,
+    (nodes, running): (&mut Nodes, usize),
+    subscribers: &mut Subscribers,
+    peer: Peer,
+) -> Handled {
     if let Some(client) = peer.client() {
         subscribers.pinged(client, context.now.monotonic);
     }
-    Handled::Reply(Action::Pong, Code::BEGIN, nodes.pong_text(context))
+    Handled::Reply(Action::Pong, Code::BEGIN, nodes.pong_text(context, running))
 }
 
 /// Handles INFORMATION.
@@ -42,7 +47,7 @@ pub(super) fn information(context: &mut Context, counters: &Counters, token: &To
         "message": "ok",
         "data": {
             "counters": counters.to_json(),
-            "modules": context.options.loaded,
+            "modules": context.options.modules.loaded,
             "api_endpoints": super::api::endpoints::listed(|module| context.has(module)),
         },
     });

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::config::settings::{ActionSettings, ProxySettings};
+use crate::config::modules::action::ActionSettings;
+use crate::config::modules::proxy::ProxySettings;
 use crate::model::api::{ApiCall, CallId};
 use crate::model::connection::{ClientId, ParentKind, PeerAddress};
 use crate::model::host_work::HostDone;

@@ -247,6 +247,12 @@ impl Journal {
         self.open.get(token).copied()
     }
 
+    /// Returns the number of open tokens.
+    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for reports"))]
+    pub fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
     /// Opens a token.
     pub fn open(&mut self, token: &Token, node: Option<NodeId>) -> Option<StoreChange> {
         if self.open.get(token).is_some_and(|known| node.is_none() || *known == node) {

@@ -35,6 +35,8 @@ mod peer;
 mod phase;
 mod put_logs;
 mod ssh;
+#[cfg_attr(not(feature = "status"), path = "status_absent.rs")]
+mod status;
 mod subscribers;
 mod sync;
 mod taken_tokens;
@@ -45,6 +47,7 @@ pub mod core;
 pub mod input;
 pub mod output;
 
+pub use api::endpoints::path_of;
 pub use core_options::{CoreOptions, Restored};
 pub use modules::nodes::plan;
 

@@ -4,7 +4,8 @@
 use crate::model::host_work::{HostDone, HostWork};
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::config::settings::PullWssSettings;
+use crate::config::modules::Modules;
+use crate::config::modules::dial_in::PullWssSettings;
 use crate::model::api::{ApiCall, CallId, Method};
 use crate::model::code::Code;
 use crate::model::command::{CommandEnd, CommandOutcome, OutputCut};
@@ -171,8 +172,9 @@ impl World {
         let central = Daemon::new(options(vec![node]), seed);
         // Small, so that most answers come in parts.
         let pullwss = PullWssSettings { max_message_size: PART_CHARS_MAX, ..pullwss_settings() };
-        let dials = CoreOptions { id: own_id, proxy: None, ..options(Vec::new()) };
-        let dials = CoreOptions { pull: Some(pull_settings()), pullwss: Some(pullwss), ..dials };
+        let mut dials = CoreOptions { id: own_id, ..options(Vec::new()) };
+        let (pull, pullwss) = (Some(pull_settings()), Some(pullwss));
+        dials.modules = Modules { proxy: None, pull, pullwss, ..dials.modules };
         let poller = Daemon::new(dials, seed + 1);
         let (unsent, random) = (VecDeque::new(), Seeded(seed + 2));
         Self { transport, client: transport.client(0), central, poller, millis: 0, linked: false, unsent, random }
@@ -297,6 +299,8 @@ impl World {
 
     fn command(&mut self, number: u64, log_wait_micros: u64) {
         let call = ApiCall {
+            below_api: true,
+            wishes: Default::default(),
             method: Method::Post,
             path: ["nodes", "2", "core", "action", "command"].map(str::to_owned).to_vec(),
             query: vec![("log_wait".to_owned(), log_wait_micros.to_string())],

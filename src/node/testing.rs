@@ -3,7 +3,11 @@
 use crate::model::host_work::{HostDone, HostWork, QueryId};
 use std::time::Duration;
 
-use crate::config::settings::{ActionSettings, CleanerSettings, ProxySettings, PullSettings, PullWssSettings};
+use crate::config::database::{DatabasePlace, DatabaseSettings, Secret};
+use crate::config::modules::Modules;
+use crate::config::modules::action::ActionSettings;
+use crate::config::modules::dial_in::{PullSettings, PullWssSettings};
+use crate::config::modules::proxy::ProxySettings;
 use crate::model::action::Action;
 use crate::model::api::{ApiCall, CallId, Method};
 use crate::model::code::Code;
@@ -15,6 +19,7 @@ use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::registration::{NodeKind, Registration, RegistrationSource};
 use crate::model::ssh::{SshTarget, SshTask, UploadSource};
+use crate::model::status::NodeFacts;
 use crate::model::time::{Monotonic, Now, WallTime};
 use crate::model::time_zone::TimeZone;
 use crate::model::token::Token;
@@ -75,6 +80,18 @@ pub fn pullwss_settings() -> PullWssSettings {
     }
 }
 
+pub fn database() -> DatabaseSettings {
+    DatabaseSettings {
+        place: DatabasePlace::Local,
+        database: "centreon".to_owned(),
+        username: String::new(),
+        password: Secret::default(),
+        tls: None,
+        connect_timeout: Duration::from_secs(5),
+        read_timeout: Duration::from_secs(10),
+    }
+}
+
 pub fn options(nodes: Vec<Registration>) -> CoreOptions {
     let package = |name: &str| (name.to_owned(), format!("gorgone::modules::core::{name}::hooks"));
     CoreOptions {
@@ -85,19 +102,15 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         takes_every_key: false,
         audits: false,
         delegate: Default::default(),
-        proxy: Some(ProxySettings::default()),
         nodes,
-        action: Some(ActionSettings::default()),
-        pull: None,
-        pullwss: None,
-        cron: None,
-        engine: None,
+        modules: Modules {
+            proxy: Some(ProxySettings::default()),
+            action: Some(ActionSettings::default()),
+            loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
+            ..Modules::default()
+        },
         time_zone: TimeZone::utc(),
-        pollers: None,
-        legacycmd: None,
-        has_statistics: false,
-        cleaner: CleanerSettings::default(),
-        loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
+        memory: || Some(4_096),
     }
 }
 
@@ -246,6 +259,8 @@ impl Bench {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let call = ApiCall {
+            below_api: true,
+            wishes: Default::default(),
             method,
             path: path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
             query: pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
@@ -413,6 +428,11 @@ pub fn describe(output: &Output) -> String {
             }
             Work::Legacy(work) => format!("work {} {work:?}", id.0),
             Work::Statistics(work) => format!("work {} {work:?}", id.0),
+            Work::Report(order) => {
+                let node = |node: &NodeFacts| format!(" {}={}", node.id, node.state.as_str());
+                let nodes: String = order.overview.nodes.iter().map(node).collect();
+                format!("work {} report {:?} {}{nodes}", id.0, order.form, order.overview.revision())
+            }
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },
         Output::Host(HostWork::KillCommand(command)) => format!("kill {}", command.0),

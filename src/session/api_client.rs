@@ -117,6 +117,8 @@ pub struct ApiClient {
     phase: Phase,
     peer_has_ended: bool,
     auth_failures: u32,
+    /// The `Host` of an earlier request that was let in and did not come from a page.
+    known_host: Option<Box<[u8]>>,
     date: HttpDate,
     /// Answers wait until the peer has taken enough of earlier ones.
     is_congested: bool,
@@ -147,6 +149,7 @@ impl ApiClient {
             phase: Phase::Open,
             peer_has_ended: false,
             auth_failures: 0,
+            known_host: None,
             date: HttpDate::new(now.wall),
             is_congested: false,
             requests: 0,
@@ -163,6 +166,7 @@ impl ApiClient {
     #[must_use]
     pub fn renew_access(&mut self, access: &Rc<ApiAccess>, now: Now) -> bool {
         self.access = Rc::clone(access);
+        self.known_host = None;
         match std::mem::replace(&mut self.current, Current::Nothing) {
             Current::Accepted(head, ..) => self.handle_head(head, now),
             Current::Checked(..) => self.refuse_last(401, admission::UNAUTHORIZED.to_owned()),
@@ -197,7 +201,7 @@ impl ApiClient {
 
     /// The answer to a call, in any order. An unknown number is ignored.
     pub fn handle_answer(&mut self, number: u64, answer: ApiAnswer, now: Now) {
-        self.answers.set_answer(number, answer.status, answer.body, answer.allow);
+        self.answers.set_answer(number, answer);
         self.advance(now);
     }
 
@@ -345,13 +349,18 @@ impl ApiClient {
             self.stop_reading();
         }
         let mut path = head.target.path;
-        path.remove(0);
-        let call = ApiCall { method, path, query: head.target.query, body, caller };
+        let below_api = path.first().is_some_and(|root| root == "api");
+        if below_api {
+            path.remove(0);
+        }
+        let (query, wishes) = (head.target.query, head.wishes);
+        let call = ApiCall { below_api, method, path, query, wishes, body, caller };
         self.outputs.push_back(ApiClientOutput::Call { number, call });
     }
 
     /// Answers a request without a call. The connection stays open if the end of the body is near.
     fn refuse(&mut self, head: &RequestHead, status: u16, body: &'static str) {
+        self.access.count_refused(status);
         let mut form = ResponseForm::of(head);
         // A client that awaits `100 Continue` may or may not send its body after another answer, so the next bytes are
         // ambiguous.
@@ -359,7 +368,7 @@ impl ApiClient {
         if !body_is_near || self.auth_failures >= MAX_AUTH_FAILURES {
             form.persistence = Persistence::Close;
         }
-        self.answers.push_ready(form.respond(status, body.into(), None));
+        self.answers.push_ready(form.refuse(status, body.into()));
         if form.persistence == Persistence::Close {
             self.stop_reading();
         } else {
@@ -369,7 +378,8 @@ impl ApiClient {
 
     /// Gives the last answer of this connection to the request being read.
     fn refuse_last(&mut self, status: u16, body: String) {
-        self.answers.push_ready(ResponseForm::last().respond(status, body.into(), None));
+        self.access.count_refused(status);
+        self.answers.push_ready(ResponseForm::last().refuse(status, body.into()));
         self.stop_reading();
     }
 

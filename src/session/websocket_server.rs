@@ -371,7 +371,7 @@ impl WebSocketServer {
                 let status = error.status();
                 let body = format!(r#"{{"error":"http_error_{status}","message":"{error}"}}"#).into();
                 let persistence = Persistence::Close;
-                let response = Response { status, body, allow: None, persistence, head_only: false };
+                let response = Response { status, body, allow: None, document: None, persistence, head_only: false };
                 let mut queue = std::mem::take(queue);
                 response.write(&HttpDate::new(now.wall), &mut queue);
                 self.log_refusal(&format!("{error}, closed"), now);
@@ -386,7 +386,7 @@ impl WebSocketServer {
             Ok(response) => response,
             Err(refusal) => {
                 let mut queue = SendQueue::default();
-                queue.push(refusal.response());
+                queue.push(refusal.response(&HttpDate::new(now.wall)));
                 self.log_refusal(&format!("{refusal}, closed"), now);
                 return self.wind_up(queue, false, now);
             }

@@ -1,72 +1,14 @@
 //! `stheno exec` and `stheno copy` while they run: what a user sees, and Ctrl-C.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::time::Duration;
 
 use serde_json::json;
 
 use crate::platform::api::{code, data};
 use crate::platform::small_disk::SmallDisk;
-use crate::platform::{Daemon, Platform, STHENO, seconds, until};
-
-/// A subcommand that runs; killed when dropped.
-struct Running {
-    child: Child,
-    /// `None` when nobody reads it any more.
-    out: Option<BufReader<ChildStdout>>,
-}
-
-impl Running {
-    fn start(daemon: &Daemon, command: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(STHENO)
-            .args([command, "--config"])
-            .arg(daemon.plan.config_file())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let out = Some(BufReader::new(child.stdout.take().unwrap()));
-        Self { child, out }
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.out.as_mut().unwrap().read_line(&mut line).unwrap();
-        line
-    }
-
-    fn signal(&self, name: &str) {
-        let line = format!("kill -{name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
-    }
-
-    /// The rest of its output, what it complained of, and how it ended.
-    fn end(self) -> (String, String, ExitStatus) {
-        self.end_within(seconds(20))
-    }
-
-    fn end_within(mut self, limit: Duration) -> (String, String, ExitStatus) {
-        let status = until("the subcommand ends", limit, || self.child.try_wait().unwrap());
-        let (mut out, mut err) = (String::new(), String::new());
-        if let Some(mut rest) = self.out.take() {
-            rest.read_to_string(&mut out).unwrap();
-        }
-        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-        (out, err, status)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ended_already = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
+use crate::platform::{Daemon, Platform, seconds, until};
+use crate::subcommand::Running;
 
 /// A command line that goes on when a file is there.
 fn until_there(file: &Path, before: &str, after: &str) -> String {

@@ -3,10 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use stheno::config::settings::{
-    ActionSettings, CleanerSettings, Config, CoreSettings, FingerprintMode, HttpSettings, Modules, ProxySettings,
-    PullSettings, PullWssSettings, RegisterSettings, WebSocketSettings,
-};
+use stheno::config::Config;
+use stheno::config::modules::Modules;
+use stheno::config::modules::action::ActionSettings;
+use stheno::config::modules::dbcleaner::CleanerSettings;
+use stheno::config::modules::dial_in::{PullSettings, PullWssSettings};
+use stheno::config::modules::httpserver::HttpSettings;
+use stheno::config::modules::proxy::{ProxySettings, WebSocketSettings};
+use stheno::config::modules::register::RegisterSettings;
+use stheno::config::settings::{Commits, CoreSettings, FingerprintMode, Storage};
 use stheno::daemon::dispatch::{Dispatch, OwnKey, Surroundings};
 use stheno::model::connection::{ConnectionId, Endpoint};
 use stheno::model::history::HistoryName;
@@ -75,8 +80,9 @@ fn core_settings(id: u64, authorized: String) -> CoreSettings {
         bound_keys: Default::default(),
         fingerprint_mode: FingerprintMode::First,
         database: "unused".into(),
+        storage: Storage::Disk,
         create_schema: true,
-        database_synchronous: true,
+        commits: Commits::Full,
         max_message_size: 16 << 20,
         audit_log: None,
         delegate: Default::default(),
@@ -124,10 +130,6 @@ impl Machine {
             }),
             register: Some(RegisterSettings { file: "unused".into(), nodes: listed }),
             action: Some(ActionSettings::default()),
-            pull: None,
-            pullwss: None,
-            engine: None,
-            cron: None,
             httpserver: Some(HttpSettings {
                 tls: None,
                 address: "127.0.0.1".parse().unwrap(),
@@ -138,11 +140,8 @@ impl Machine {
                 trusted_proxies: Vec::new(),
                 host_names: Vec::new(),
             }),
-            nodes: None,
-            legacycmd: None,
-            statistics: None,
-            dbcleaner: CleanerSettings::default(),
             loaded: loaded(&["action", "proxy"]),
+            ..Modules::default()
         };
         Self::new(1, KEY_CENTRAL, KEY_POLLER, modules)
     }
@@ -228,6 +227,7 @@ impl Machine {
         self.stopping = false;
         let config = self.config.clone();
         let surroundings = Surroundings {
+            memory: || None,
             core_random: Box::new(Seeded(random.next())),
             session_random: Box::new(random),
             debug: std::env::var("TRACE").is_ok(),

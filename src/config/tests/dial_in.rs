@@ -1,7 +1,9 @@
 //! Nodes that dial in: `pull`, `pullwss`, the proxy's `httpserver`, and TLS.
 
 use super::*;
-use crate::config::settings::{ClientTls, PullWssSettings, ServerTls, WebSocketSettings};
+use crate::config::modules::dial_in::PullWssSettings;
+use crate::config::modules::proxy::WebSocketSettings;
+use crate::config::settings::{ClientTls, ServerTls};
 
 /// A file with the id 6 and one module whose options are `lines`, each on a line of its own.
 fn module(name: &str, lines: &str) -> String {

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::options::ALL;
+use crate::config::modules::proxy;
+use crate::config::{maps, options};
 
 /// The options of each section of the page: `## `name``, then a table with the option in its first column.
 fn documented(page: &str) -> BTreeMap<String, BTreeSet<String>> {
@@ -25,7 +26,7 @@ fn documented(page: &str) -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn every_option_is_documented_and_every_documented_one_is_read() {
     let sections = documented(include_str!("../../../docs/options.md"));
-    let read: BTreeMap<String, BTreeSet<String>> = ALL
+    let read: BTreeMap<String, BTreeSet<String>> = maps()
         .iter()
         .map(|options| (options.name.to_owned(), options.read.iter().map(|name| (*name).to_owned()).collect()))
         .collect();
@@ -48,13 +49,30 @@ fn every_option_of_the_table_is_asked_for_somewhere() {
             if path.is_dir() && !path.ends_with("tests") {
                 folders.push(path);
             } else if path.extension().is_some_and(|ending| ending == "rs") && !path.ends_with("options.rs") {
-                source.push_str(&std::fs::read_to_string(path).unwrap());
+                let text = std::fs::read_to_string(path).unwrap();
+                // Without the list of options itself.
+                let (before, after) = text.split_once("\noptions! {").unwrap_or((&text, ""));
+                let rest = after.split_once("\n}\n").map_or("", |(_, rest)| rest);
+                source.extend([before, rest]);
             }
         }
     }
-    for options in ALL {
+    for options in maps() {
         for name in options.read {
             assert!(source.contains(&format!("\"{name}\"")), "nobody reads '{name}' of {}", options.place);
         }
     }
+}
+
+#[test]
+fn advice_names_the_option_or_the_place_where_it_belongs() {
+    assert_eq!(options::GORGONE.advice("module", &maps()), "; is 'modules' meant?");
+    assert_eq!(options::TOP.advice("modules", &maps()), "; it belongs to 'gorgone'");
+    assert_eq!(options::CORE.advice("purge_history_time", &maps()), "; it belongs to the module 'dbcleaner'");
+    assert_eq!(proxy::PROXY.advice("Pong-Discard-Timeout", &maps()), "; is 'pong_discard_timeout' meant?");
+    assert_eq!(
+        options::CORE.advice("comand_timeout", &maps()),
+        "; is 'command_timeout' meant? It belongs to the module 'action'"
+    );
+    assert_eq!(options::CORE.advice("colour", &maps()), "");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::settings::PullWssSettings;
+use crate::config::modules::dial_in::PullWssSettings;
 use crate::model::connection::ParentKind;
 use crate::model::connection::{ConnectionId, Endpoint, PeerAddress};
 use crate::model::log::LogLine;

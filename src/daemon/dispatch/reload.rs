@@ -3,8 +3,8 @@
 
 use std::rc::Rc;
 
+use crate::config::Config;
 use crate::config::changes::{self, Changes};
-use crate::config::settings::Config;
 use crate::model::time::Now;
 use crate::node::input::Input;
 

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use crate::config::settings::WebSocketSettings;
+use crate::config::modules::proxy::WebSocketSettings;
 use crate::model::action::Action;
 use crate::model::connection::{ClientId, ConnectionId, PeerAddress};
 use crate::model::log::LogLine;
@@ -133,8 +133,10 @@ impl Dispatch {
 
     /// Tells the core the address of a client that registers a node, because registrations are counted by address.
     pub(super) fn tell_address(&mut self, client: ClientId, message: &Message, connection: ConnectionId, now: Now) {
-        let peer = self.connections.get(connection).map(client_of);
-        if let Some(address) = peer.filter(|_| message.action == Action::RegisterNodes) {
+        if message.action != Action::RegisterNodes {
+            return;
+        }
+        if let Some(address) = self.connections.get(connection).map(client_of) {
             self.core.handle_input(Input::ClientAddress { client, address }, now);
         }
     }

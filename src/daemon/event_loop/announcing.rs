@@ -1,6 +1,6 @@
 //! The first lines of the log.
 
-use crate::config::settings::Config;
+use crate::config::Config;
 use crate::daemon::key_files::{self, KeyOrigin};
 use crate::edge::log::LogWriter;
 use crate::model::log::LogLine;

@@ -14,6 +14,8 @@ mod output_budget;
 mod questions;
 mod register_file;
 mod reload;
+#[cfg_attr(not(feature = "status"), path = "reports_absent.rs")]
+mod reports;
 #[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
 mod ssh;
 #[cfg_attr(not(feature = "centreon"), path = "statistics_absent.rs")]
@@ -27,24 +29,28 @@ mod web_tokens;
 mod work;
 mod workers;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+#[cfg(feature = "status")]
+use std::time::Instant;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::config::settings::Config;
+use crate::config::Config;
 use crate::edge::child_process::Environment;
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
 use crate::edge::notify::State as ServiceState;
 use crate::edge::random::{BlockRandom, SystemRandom};
 use crate::edge::signals::{Signal, Signals};
-use crate::edge::{self, child_process, clock};
+use crate::edge::{self, child_process, clock, process_memory};
 use crate::model::connection::ConnectionId;
 use crate::model::log::{Level, LogLine};
+use crate::model::number_map::NumberMap;
+#[cfg(feature = "status")]
+use crate::model::status::Histogram;
 use crate::model::time::{Monotonic, Now};
 use crate::model::time_zone::TimeZone;
 
@@ -118,6 +124,9 @@ struct EventLoop {
     ssh: SshConnections,
     copies: CopyWork,
     vault: VaultWatch,
+    /// Durations of turns.
+    #[cfg(feature = "status")]
+    turns: Histogram,
     phase: Phase,
 }
 
@@ -192,6 +201,7 @@ impl EventLoop {
             session_random: Box::new(SystemRandom::new()),
             debug: log.shows(Level::Debug),
             time_zone: local_time_zone(&config, log, now),
+            memory: process_memory::anonymous_bytes,
         };
         let upkeep = Upkeep::new(config.core.max_memory, now);
         let environment = config.modules.action.as_ref().map(|action| Environment::new(&action.environment));
@@ -217,6 +227,8 @@ impl EventLoop {
             ssh,
             copies,
             vault,
+            #[cfg(feature = "status")]
+            turns: Histogram::default(),
             phase: Phase::Running,
         })
     }
@@ -241,11 +253,15 @@ impl EventLoop {
             {
                 return Err(RunError::new(format!("waiting for events failed: {error}")));
             }
+            #[cfg(feature = "status")]
+            let begin = Instant::now();
             let now = clock::read();
             for event in &events {
                 self.event(event, now);
             }
             self.turn(now);
+            #[cfg(feature = "status")]
+            self.turns.count(u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX));
             if let Some(reason) = self.storage.lost().map(RunError::new) {
                 self.finish();
                 return Err(reason);
@@ -434,4 +450,4 @@ fn stream_source(connection: ConnectionId) -> usize {
     FIRST_SOURCE + 1 + usize::try_from(connection.0).unwrap_or(0).wrapping_mul(2)
 }
 
-type SourceMap<T> = HashMap<usize, T>;
+type SourceMap<T> = NumberMap<usize, T>;

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mio::{Interest, Registry, Token};
 
+use crate::config::Config;
 use crate::config::database::DatabaseSettings;
-use crate::config::settings::Config;
 use crate::edge::centreon_database;
 use crate::edge::command_files::CommandFiles;
 use crate::edge::file_watch::FileWatch;

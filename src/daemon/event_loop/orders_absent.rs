@@ -2,7 +2,7 @@
 
 use mio::Token;
 
-use crate::config::settings::Config;
+use crate::config::Config;
 use crate::model::legacy::LegacyWork;
 use crate::model::time::Now;
 use crate::model::work::WorkId;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use mio::{Interest, Registry};
 
-use crate::config::register_file;
-use crate::config::settings::{Config, Problem};
+use crate::config::modules::register;
+use crate::config::{Config, Problem};
 use crate::edge::file_watch::FileWatch;
 use crate::edge::log::LogWriter;
 use crate::model::log::LogLine;
@@ -73,8 +73,7 @@ impl EventLoop {
             let _ = watch.renew();
         }
         let (path, own_id) = (file.path.clone(), file.own_id);
-        self.workers
-            .submit(Rank::Own, Box::new(move || JobResult::RegisterFileRead(register_file::reload(&path, own_id))));
+        self.workers.submit(Rank::Own, Box::new(move || JobResult::RegisterFileRead(register::reload(&path, own_id))));
     }
 
     /// Takes the result of the worker that read the file.

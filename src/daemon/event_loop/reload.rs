@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use crate::config;
-use crate::config::settings::{Config, Problem};
+use crate::config::{Config, Problem};
 use crate::model::log::LogLine;
 use crate::model::time::Now;
 

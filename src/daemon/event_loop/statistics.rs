@@ -1,6 +1,6 @@
 //! Work of the module `statistics` on databases and files, done by a worker.
 
-use crate::config::statistics::StatisticsSettings;
+use crate::config::modules::statistics::StatisticsSettings;
 use crate::edge::{centreon_database, statistics};
 use crate::model::host_work::HostDone;
 use crate::model::statistics::{StatisticsDone, StatisticsWork};

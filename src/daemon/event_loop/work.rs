@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::config::Config;
 use crate::config::allow_list::AllowList;
 use crate::config::database::DatabaseSettings;
-use crate::config::settings::Config;
 use crate::daemon::dispatch::CryptoJob;
 use crate::edge::centreon_database;
 use crate::edge::command_pipe;
@@ -67,7 +67,7 @@ pub(super) struct Host {
     pollers: Option<DatabaseSettings>,
     /// Settings of the module `statistics`, if loaded.
     #[cfg(feature = "centreon")]
-    pub(super) statistics: Option<crate::config::statistics::StatisticsSettings>,
+    pub(super) statistics: Option<crate::config::modules::statistics::StatisticsSettings>,
     /// Of the web API.
     #[cfg(feature = "centreon")]
     pub(super) web_login: Arc<crate::edge::web_tokens::WebLogin>,
@@ -134,6 +134,7 @@ impl EventLoop {
             }
             Work::Legacy(work) => self.legacy_work(id, work, now),
             Work::Statistics(work) => self.statistics_work(id, work, now),
+            Work::Report(order) => self.report(id, *order, now),
             Work::WritePipe { file, lines, raw, patience } => {
                 let write = move || {
                     let report = match raw {

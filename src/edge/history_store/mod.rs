@@ -29,6 +29,8 @@ mod identity;
 mod legacy;
 mod load;
 mod lock;
+mod looking;
+
 mod maintenance;
 mod purge;
 mod reader;
@@ -40,6 +42,7 @@ mod time_order;
 pub use apply::Applied;
 pub use error::{StoreError, StoreErrorKind};
 pub use lock::holder;
+pub use looking::{Seen, known_key, look};
 pub use maintenance::{CheckpointReport, check_integrity, checkpoint, has_room, wal_size_bytes};
 pub use reader::{HistoryReader, query_kept};
 
@@ -75,6 +78,8 @@ pub struct StoreOptions {
     /// Size of the page cache in KiB. Each page needs an additional quarter of its size, or with some C libraries its
     /// full size.
     pub cache_kib: u32,
+    /// Maximum size of the content in bytes; the oldest rows are deleted above it. `None` for no limit.
+    pub max_bytes: Option<u64>,
 }
 
 /// The state that a start continues from.
@@ -111,6 +116,7 @@ pub struct HistoryStore {
     clock: apply::CommitClock,
     /// Whether row ids increase with `ctime` (see [`time_order`]).
     is_ordered: bool,
+    max_pages: Option<i64>,
     patience: Duration,
     identity: identity::Identity,
     _lock: lock::DatabaseLock,
@@ -158,8 +164,20 @@ impl HistoryStore {
         let is_ordered = time_order::settle(&connection).map_err(sqlite)?;
         let (last_row_id, clock) = apply::resume(&connection, is_ordered).map_err(sqlite)?;
         let identity = identity::Identity::new(path).map_err(|error| StoreError::from_io(path, &error))?;
+        let max_pages = options.max_bytes.map(|bytes| i64::try_from(bytes / PAGE_SIZE).unwrap_or(i64::MAX));
         let (path, patience) = (path.to_owned(), LONG_PATIENCE);
-        Ok(Self { connection, path, number, last_row_id, clock, is_ordered, patience, identity, _lock: lock })
+        Ok(Self {
+            connection,
+            path,
+            number,
+            last_row_id,
+            clock,
+            is_ordered,
+            max_pages,
+            patience,
+            identity,
+            _lock: lock,
+        })
     }
 
     /// The greatest row id so far; 0 for an empty history. The newest row is never purged, so ids are not reused.
@@ -232,6 +250,16 @@ impl HistoryStore {
         backlog.map_or(0, |pages| u64::try_from(pages).unwrap_or(0).saturating_mul(PAGE_SIZE))
     }
 
+    /// Tries whether a transaction that writes could begin now. Takes microseconds, and changes nothing.
+    ///
+    /// # Errors
+    /// Another program holds the database, or it cannot be written.
+    #[cfg(feature = "status")]
+    pub fn try_to_write(&self) -> Result<(), StoreError> {
+        let tried = self.connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK");
+        tried.map_err(|error| StoreError::from_sqlite(&self.path, &error))
+    }
+
     /// Releases memory after a burst; call it once when the daemon has become idle.
     pub fn release_memory(&self) {
         // A failure has no consequences.
@@ -245,6 +273,16 @@ impl HistoryStore {
     pub fn load(&self) -> Result<Stored, StoreError> {
         load::load(&self.connection, self.number).map_err(|error| StoreError::from_sqlite(&self.path, &error))
     }
+}
+
+/// Size of a database with its write-ahead log in bytes; `None` if it cannot be read.
+#[cfg(feature = "status")]
+#[must_use]
+pub fn size_bytes(path: &Path) -> Option<u64> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log_bytes = std::fs::metadata(log).map_or(0, |log| log.len());
+    Some(std::fs::metadata(path).ok()?.len().saturating_add(log_bytes))
 }
 
 /// Creates a missing database as a file that other users cannot read, because it holds the keys of sessions. SQLite

@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use crate::config::statistics::StatisticsSettings;
+use crate::config::modules::statistics::StatisticsSettings;
 use crate::edge::centreon_database;
 use crate::model::statistics::Collected;
 

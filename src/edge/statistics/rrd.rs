@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::engine_lines::Group;
-use crate::config::statistics::{ArchiveSettings, StatisticsSettings};
+use crate::config::modules::statistics::{ArchiveSettings, StatisticsSettings};
 
 /// Values for one file.
 pub(super) struct Update {

@@ -3,7 +3,7 @@ use std::process::Command;
 
 use super::*;
 use crate::config::database::{DatabasePlace, DatabaseSettings, Secret};
-use crate::config::statistics::ArchiveSettings;
+use crate::config::modules::statistics::ArchiveSettings;
 use crate::edge::temp_dir::TempDir;
 use crate::model::node_id::NodeId;
 

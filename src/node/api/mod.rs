@@ -15,6 +15,7 @@ use crate::model::action::Action;
 use crate::model::api::{ApiAnswer, ApiCall, CallId, Method};
 use crate::model::code::Code;
 use crate::model::history::LogFilter;
+use crate::model::status::ReportForm;
 use crate::model::text;
 use crate::model::token::Token;
 
@@ -32,7 +33,7 @@ const SYNC_WAIT_MICROS: u64 = 10_000;
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
 
 fn answer(status: u16, body: impl Into<String>) -> ApiAnswer {
-    ApiAnswer { status, body: body.into(), allow: None }
+    ApiAnswer::json(status, body)
 }
 
 /// Answer while the history takes no rows, because the result of an action could not be reported.
@@ -98,6 +99,8 @@ pub(super) enum Plan {
     Reply(Action, String),
     /// An action is run, and its rows report the end.
     Start(Started),
+    /// A report is made.
+    Report(ReportForm),
 }
 
 /// An action that a call starts.
@@ -137,6 +140,9 @@ impl ApiRoom<'_> {
 
     fn plan(&mut self, id: CallId, call: &ApiCall) -> Result<Plan, ApiAnswer> {
         let path = call.path.iter().map(String::as_str).collect::<Vec<_>>();
+        if !call.below_api {
+            return self.plan_beside_api(call, &path);
+        }
         let (target, path, depth) = match path.as_slice() {
             ["nodes", target, rest @ ..] if !rest.is_empty() => (Some(*target), rest, 2),
             rest => (None, rest, 0),
@@ -152,6 +158,13 @@ impl ApiRoom<'_> {
                 }
                 self.log_call(id, call, &token.join("/"), target)
             }
+            ["status"] if is_direct && cfg!(feature = "status") => {
+                if call.method != Method::Get {
+                    return Err(unknown_path(Some("GET")));
+                }
+                self.admit_call(call, &Action::ConStatus, "").map_err(|()| forbidden())?;
+                Ok(Plan::Report(ReportForm::Json))
+            }
             ["internal", ..] if is_direct => {
                 self.find_endpoint(call, depth, 2).map(|(action, data)| Plan::Reply(action, data))
             }
@@ -163,6 +176,19 @@ impl ApiRoom<'_> {
                 self.start(id, call, action, target.or(delegate.as_deref()), data)
             }
         }
+    }
+
+    /// Handles a call of a path that is not below `/api`. Those of probes need no rights.
+    fn plan_beside_api(&mut self, call: &ApiCall, path: &[&str]) -> Result<Plan, ApiAnswer> {
+        let form = match path {
+            ["healthz"] => return Err(answer(200, r#"{"status":"ok"}"#)),
+            ["readyz"] => return Ok(Plan::Report(ReportForm::Ready)),
+            ["metrics"] if call.wishes.open_metrics => ReportForm::OpenMetrics,
+            ["metrics"] => ReportForm::Metrics,
+            _ => return Err(unknown_path(None)),
+        };
+        self.admit_call(call, &Action::ConStatus, "").map_err(|()| forbidden())?;
+        Ok(Plan::Report(form))
     }
 
     /// Handles `GET /api/[nodes/<id>/]log/<token>`.
@@ -247,6 +273,6 @@ fn forbidden() -> ApiAnswer {
     refusal(403, "http_error_403", "forbidden")
 }
 
-fn busy() -> ApiAnswer {
+pub(super) fn busy() -> ApiAnswer {
     refusal(503, "busy", "too many calls are waiting, try again")
 }

@@ -33,6 +33,9 @@ impl Core {
             HostDone::WorkDone { id, outcome: WorkOutcome::Statistics(done) } => {
                 self.modules.statistics.work_done(&mut self.context, &mut self.listeners, id, done)
             }
+            HostDone::WorkDone { id, outcome: WorkOutcome::Reported(answer) } => {
+                self.status.reported(&mut self.context, id, answer)
+            }
             HostDone::WorkDone { id, outcome: WorkOutcome::Legacy(done) } => {
                 self.modules.legacycmd.work_done(&mut self.context, id, done)
             }

@@ -70,12 +70,16 @@ impl Core {
         let target = named.as_deref().unwrap_or(target);
         let here = target.is_empty() || self.context.is_own(target);
         let is_foreign = here && !self.context.is_known(&action);
-        let delegate = self.context.delegate.of_action(&action).filter(|_| is_foreign).map(|node| node.to_string());
+        let delegate = if is_foreign { self.context.delegate.of_action(&action) } else { None };
+        let delegate = delegate.map(|node| node.to_string());
         let (target, here) = delegate.as_deref().map_or((target, here), |node| (node, false));
-        if action.is_internal() || (here && !self.context.is_known(&action)) {
+        if action.is_internal() || (here && is_foreign) {
             return self.context.refuse_unknown(&action, token);
         }
         self.counters.count(if peer == Peer::Ourselves { Way::Internal } else { Way::External }, &action);
+        if action == Action::Command {
+            self.status.command_begins(token, self.context.now);
+        }
         if self.context.is_stopping() && action == Action::ProcessCopy {
             // This does not end the copy: its sender notices the lost connection, and a sender of our own kind resumes
             // afterwards.
@@ -162,7 +166,10 @@ impl Core {
             Action::LoadModule => loading::load(&mut self.context, data),
             Action::UnloadModule => loading::unload(&mut self.context, data),
             Action::Kill => loading::kill(&mut self.context, &mut self.commands, &mut self.copies, data),
-            Action::Ping => core_actions::ping(&self.context, &mut self.nodes, &mut self.subscribers, peer),
+            Action::Ping => {
+                let running = self.commands.load().running;
+                core_actions::ping(&self.context, (&mut self.nodes, running), &mut self.subscribers, peer)
+            }
             Action::PutLog => self.put_logs.request(&mut self.context, peer, token, data),
             Action::AddListener => self.listeners.add_listeners(&mut self.context, data),
             Action::GetLog => self.questions.get_log(
@@ -209,6 +216,10 @@ impl Core {
                 Some(api::answer_of(handled, self.context.is_stopping()))
             }
             Plan::Start(started) => self.start_for_call(started),
+            Plan::Report(form) => {
+                let load = self.commands.load();
+                self.status.report(&mut self.context, &self.nodes, load, (id, call, form))
+            }
         };
         if let Some(answer) = answer {
             self.context.output(Output::Answer { call: id, answer });

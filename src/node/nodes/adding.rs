@@ -27,7 +27,7 @@ impl Nodes {
         registration: Registration,
     ) -> Result<(), String> {
         let id = registration.id;
-        if context.options.proxy.is_none() {
+        if context.options.modules.proxy.is_none() {
             let text = format!("node '{id}' is not registered: the module proxy is not loaded");
             context.log(LogLine::warning("proxy", text.clone()));
             return Err(text);
@@ -109,7 +109,7 @@ impl Nodes {
     /// any more. Part of each round of cleaning.
     pub(in crate::node) fn forget_old_marks(&mut self, context: &mut Context) {
         let wall = context.now.wall.as_seconds_f64();
-        let oldest = wall - context.options.cleaner.history.as_secs_f64();
+        let oldest = wall - context.options.modules.dbcleaner.unwrap_or_default().history.as_secs_f64();
         let (registry, storing) = (&self.registry, &self.storing);
         let is_kept = |id: NodeId, mark: &SyncMark| {
             registry.get(id).is_some() || storing.contains_key(&id) || mark.ctime.max(mark.newest) >= oldest

@@ -21,6 +21,9 @@ impl Nodes {
     /// Handles a link that is up.
     pub(in crate::node) fn link_up(&mut self, context: &mut Context, id: NodeId) {
         let Some(node) = self.get_mut(id) else { return };
+        if node.link != Link::Up {
+            node.link_since = context.now.wall.as_seconds();
+        }
         node.link = Link::Up;
         node.down_since = None;
         let serial = node.sync.serial;
@@ -41,6 +44,9 @@ impl Nodes {
         let Some(node) = self.get_mut(id) else { return };
         let was_up = std::mem::replace(&mut node.link, Link::Down) == Link::Up;
         node.down_since.get_or_insert(now);
+        if was_up || node.link_since == 0 {
+            node.link_since = context.now.wall.as_seconds();
+        }
         let ping_lost = node.liveness.ping == Ping::AwaitingPong;
         if ping_lost {
             node.liveness.ping = Ping::AwaitingLink;

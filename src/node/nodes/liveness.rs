@@ -1,7 +1,9 @@
 //! The node's answers to pings.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::status::AboutNode;
 use crate::model::time::{Monotonic, Now};
 
 /// The ping in progress.
@@ -28,7 +30,12 @@ pub(in crate::node) struct Liveness {
     /// Number of unanswered pings since the last answer.
     pub ping_timeout: u32,
     /// The node's own constatus map as JSON text.
-    pub nodes: String,
+    pub nodes: Arc<str>,
+    /// What its PONG tells about itself.
+    pub about: AboutNode,
+    /// Round-trip time of the last answered ping.
+    pub round_trip: Option<Duration>,
+    pub(super) sent_at: Monotonic,
     /// Whether that map could be read the last time.
     pub has_readable_map: bool,
     /// Time of the last sign of life.
@@ -49,7 +56,10 @@ impl Default for Liveness {
             ping_ok: 0,
             ping_failed: 0,
             ping_timeout: 0,
-            nodes: "{}".to_owned(),
+            nodes: "{}".into(),
+            about: AboutNode::default(),
+            round_trip: None,
+            sent_at: Monotonic::default(),
             has_readable_map: true,
             last_pong: None,
             last_failure: None,

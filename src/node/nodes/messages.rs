@@ -1,7 +1,9 @@
 //! Messages over the link to a node: replies, and the hint that its history has grown. A node makes no requests this
 //! way.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -34,6 +36,9 @@ pub(in crate::node) struct Said<'a> {
 /// The row of a PING that was passed on to a node; the constatus map is of no use in it.
 const PONG_ROW: &str = r#"{"action":"ping","message":"ping ok"}"#;
 
+/// Maximum number of characters of a host name or version.
+const WORD_MAX: usize = 120;
+
 #[derive(Deserialize)]
 struct ReplyText<'a> {
     #[serde(default)]
@@ -46,6 +51,21 @@ struct ReplyText<'a> {
 struct PongText<'a> {
     #[serde(borrow, default)]
     data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    hostname: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    about: Option<&'a RawValue>,
+}
+
+/// What our own kind tells about itself.
+#[derive(Default, Deserialize)]
+struct AboutText<'a> {
+    #[serde(borrow, default)]
+    version: Option<Cow<'a, str>>,
+    #[serde(default)]
+    memory: Option<u64>,
+    #[serde(default)]
+    running: Option<u64>,
 }
 
 impl Nodes {
@@ -133,13 +153,22 @@ impl Nodes {
 
     fn pong(&mut self, context: &mut Context, id: NodeId, data: &str) {
         self.node_is_alive(context, id);
-        let map =
-            serde_json::from_str::<PongText<'_>>(data).ok().and_then(|pong| pong.data).map_or("{}", RawValue::get);
+        let pong = serde_json::from_str::<PongText<'_>>(data).ok();
+        let map = pong.as_ref().and_then(|pong| pong.data).map_or("{}", RawValue::get);
         let names = &context.names;
         let own = context.own_id.map(|own| names.id_of(own));
         let read = constatus::read_map(map, own.into_iter().chain([id]), names);
         let Some(node) = self.get_mut(id) else { return };
         node.liveness.ping_ok += 1;
+        if let Some(PongText { hostname, about, .. }) = &pong {
+            let about = about.and_then(|about| serde_json::from_str(about.get()).ok());
+            let AboutText { version, memory, running } = about.unwrap_or_default();
+            let hostname: Option<Cow<'_, str>> = hostname.and_then(|name| serde_json::from_str(name.get()).ok());
+            let known = &mut node.liveness.about;
+            keep(&mut known.hostname, hostname.as_deref());
+            keep(&mut known.version, version.as_deref());
+            (known.memory, known.running) = (memory, running);
+        }
         let was_readable = std::mem::replace(&mut node.liveness.has_readable_map, read.is_some());
         if was_readable && read.is_none() {
             let text = format!(
@@ -151,7 +180,7 @@ impl Nodes {
         let Some(node) = self.get_mut(id) else { return };
         let empty = || NodeMap { text: "{}".to_owned(), ids: Announced::new(), names: BTreeMap::new() };
         let NodeMap { text, ids, names } = read.unwrap_or_else(empty);
-        node.liveness.nodes = text;
+        node.liveness.nodes = text.into();
         node.calls_others(names);
         self.registry.announce(id, ids);
     }
@@ -183,6 +212,15 @@ impl Nodes {
     /// Handles a message that left the queue of a link unsent. Returns whether the node owed the token.
     pub(in crate::node) fn not_sent(&mut self, id: NodeId, token: &Token) -> bool {
         self.get_mut(id).is_some_and(|node| node.owed.ended(token))
+    }
+}
+
+/// Keeps a word that a node tells, cut to a sensible length.
+fn keep(known: &mut Option<Arc<str>>, told: Option<&str>) {
+    let end = told.map_or(0, |told| told.char_indices().nth(WORD_MAX).map_or(told.len(), |(at, _)| at));
+    let told = told.and_then(|told| told.get(..end)).filter(|told| !told.is_empty());
+    if known.as_deref() != told {
+        *known = told.map(Into::into);
     }
 }
 

@@ -4,6 +4,8 @@
 mod adding;
 pub(in crate::node) mod constatus;
 pub(in crate::node) mod dial_in;
+#[cfg(feature = "status")]
+mod facts;
 mod handing_on;
 mod keys;
 mod links;
@@ -19,6 +21,7 @@ mod pings;
 mod registering;
 mod registration;
 mod registry;
+mod removed;
 mod rival;
 mod routes;
 mod sent_tokens;
@@ -29,7 +32,7 @@ pub(in crate::node) mod wanted;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::config::settings::ProxySettings;
+use crate::config::modules::proxy::ProxySettings;
 use crate::model::action::Action;
 use crate::model::connection::ClientId;
 use crate::model::history::SyncMark;
@@ -119,6 +122,11 @@ impl Nodes {
         self.sent_tokens.route_of(token.as_str()).map(|(through, _)| through)
     }
 
+    /// Returns the target of a token that was sent to a node.
+    pub(super) fn target_of(&self, token: &str) -> Option<NodeId> {
+        self.sent_tokens.route_of(token).map(|(_, target)| target)
+    }
+
     /// Remembers the route of a message.
     pub(super) fn note_sent(&mut self, token: &Token, route: Route) {
         self.sent_tokens.note(token, route.through, route.target);
@@ -154,9 +162,13 @@ impl Nodes {
         self.get(id).is_some_and(Node::has_link)
     }
 
-    /// Returns the `data` of a PONG.
-    pub(super) fn pong_text(&mut self, context: &Context) -> String {
-        self.texts.pong(context, &self.registry).to_owned()
+    /// Returns the `data` of a PONG of a daemon with `running` requests.
+    pub(super) fn pong_text(&mut self, context: &Context, running: usize) -> String {
+        let text = self.texts.pong(context, &self.registry);
+        let memory = (context.options.memory)().map(|bytes| format!(",\"memory\":{bytes}")).unwrap_or_default();
+        let start = text.strip_suffix('}').unwrap_or(text);
+        let version = env!("CARGO_PKG_VERSION");
+        format!("{start},\"about\":{{\"version\":\"{version}\",\"running\":{running}{memory}}}}}")
     }
 
     /// Returns the `data` of a CONSTATUS, and whether an answer to the API leaves a row.
@@ -209,6 +221,6 @@ impl Nodes {
             pong_discard: proxy.pong_discard_timeout,
             failover_after: proxy.failover_after,
         };
-        context.options.proxy.as_ref().map_or_else(|| of(&ProxySettings::default()), of)
+        context.options.modules.proxy.as_ref().map_or_else(|| of(&ProxySettings::default()), of)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::connection::{ClientId, Endpoint};
+use crate::model::connection::{ClientId, Endpoint, PeerAddress};
 use crate::model::history::SyncMark;
 use crate::model::message::{Message, Outgoing};
 use crate::model::node_id::NodeId;
@@ -82,6 +82,12 @@ pub(in crate::node) struct Node {
     pub liveness: Liveness,
     pub sync: NodeSync,
     pub owed: OwedTokens,
+    /// Time since which its link is up or down, in seconds since the epoch; 0 if it has never been either.
+    pub link_since: i64,
+    /// Address of the client of a node that dials in.
+    pub address: Option<PeerAddress>,
+    /// Version of the registry at the last change that a report shows.
+    pub(super) changed: u64,
     /// Time since which its link is down; `None` if it is up.
     pub down_since: Option<Monotonic>,
     /// The ids in its own constatus map, at every depth.
@@ -102,6 +108,9 @@ impl Node {
             liveness: Liveness::default(),
             sync: NodeSync::new(mark),
             owed: OwedTokens::default(),
+            link_since: 0,
+            address: None,
+            changed: 0,
             down_since: None,
             announced: Announced::new(),
             names: BTreeMap::new(),

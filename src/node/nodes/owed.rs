@@ -108,6 +108,12 @@ impl OwedTokens {
         self.owed.len() >= OWED_MAX
     }
 
+    /// Returns the number of owed tokens.
+    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for reports"))]
+    pub(in crate::node) fn count(&self) -> u64 {
+        u64::try_from(self.owed.len()).unwrap_or(u64::MAX)
+    }
+
     /// Returns whether nothing is owed.
     pub(in crate::node) fn is_empty(&self) -> bool {
         self.owed.is_empty()

@@ -65,6 +65,7 @@ impl Nodes {
         node.liveness.schedule(now, period);
         node.liveness.last_ping_sent = now.wall.as_seconds();
         node.liveness.ping = Ping::AwaitingPong;
+        node.liveness.sent_at = now.monotonic;
         node.liveness.repeats = 0;
         context.timers.cancel(&Timer::PingLink(id));
         context.timers.set(Timer::Ping(id), now.monotonic + period);
@@ -199,6 +200,7 @@ impl Nodes {
         }
         if liveness.ping == Ping::AwaitingPong {
             liveness.ping = Ping::Idle;
+            liveness.round_trip = Some(now.monotonic.since(liveness.sent_at));
             context.timers.cancel(&Timer::Pong(id));
             context.timers.set_if_unset(Timer::Ping(id), next);
         }

@@ -10,6 +10,7 @@ use crate::model::registration::Registration;
 use super::liveness::Liveness;
 use super::node::{Announced, Distance, Link, Node};
 use super::registration::SUBNODES_MAX;
+use super::removed::Removed;
 
 /// Maximum number of nodes.
 pub(in crate::node) const NODES_MAX: usize = 20_000;
@@ -66,6 +67,7 @@ pub(in crate::node) struct Registry {
     dynamic_routes: BTreeMap<NodeId, BTreeSet<(Distance, NodeId)>>,
     /// Increases with every change that may show in the constatus map.
     version: u64,
+    removed: Removed,
 }
 
 impl Registry {
@@ -82,7 +84,15 @@ impl Registry {
     /// Returns a node to change it.
     pub(in crate::node) fn get_mut(&mut self, id: NodeId) -> Option<&mut Node> {
         self.version += 1;
-        self.nodes.get_mut(&id)
+        let node = self.nodes.get_mut(&id)?;
+        node.changed = self.version;
+        Some(node)
+    }
+
+    /// Returns the nodes that were removed after a version; `None` if not all of them are remembered.
+    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for reports"))]
+    pub(in crate::node) fn removed_since(&self, version: u64) -> Option<Vec<NodeId>> {
+        self.removed.since(version)
     }
 
     /// Returns a node to change data that the constatus map does not show.
@@ -179,6 +189,7 @@ impl Registry {
         let id = registration.id;
         self.add_static_routes(&registration);
         let Some(node) = self.nodes.get_mut(&id) else { return Registered::Kept };
+        node.changed = self.version;
         let dialled_in = node.dials_in();
         let Registration { kind: kind_before, identity, .. } = std::mem::replace(&mut node.registration, registration);
         if dialled_in && node.dials_in() {
@@ -204,7 +215,9 @@ impl Registry {
 
     fn insert(&mut self, registration: Registration, mark: SyncMark) {
         self.add_static_routes(&registration);
-        self.nodes.insert(registration.id, Node::new(registration, mark));
+        let mut node = Node::new(registration, mark);
+        node.changed = self.version;
+        self.nodes.insert(node.registration.id, node);
     }
 
     /// Removes a node with its routes. The caller ends its tokens first.
@@ -215,12 +228,14 @@ impl Registry {
             node.registration.identity = None;
             node.link = Link::None;
             node.liveness = Liveness::default();
+            node.changed = self.version;
             self.remove_dynamic_routes(id);
             return Unregistered::Disconnected;
         }
         self.remove_static_routes(id);
         self.remove_dynamic_routes(id);
         self.nodes.remove(&id);
+        self.removed.note(self.version, id);
         Unregistered::Gone
     }
 

@@ -33,7 +33,17 @@ impl Default for Unlisted {
 impl Unlisted {
     /// Notes the address of a client.
     pub(in crate::node) fn note_address(&mut self, client: ClientId, address: PeerAddress) {
-        self.addresses.insert(client, address.network());
+        self.addresses.insert(client, address);
+    }
+
+    /// Returns the address of a client that has registered itself.
+    pub(in crate::node) fn address_of(&self, client: ClientId) -> Option<PeerAddress> {
+        self.addresses.get(&client).copied()
+    }
+
+    /// Returns the network that counts as one address.
+    fn network_of(&self, client: ClientId) -> Option<PeerAddress> {
+        self.address_of(client).map(PeerAddress::network)
     }
 
     /// Forgets a client that is gone.
@@ -53,7 +63,7 @@ impl Unlisted {
 
     /// Adds an unlisted node.
     pub(in crate::node) fn insert(&mut self, id: NodeId, client: ClientId) {
-        self.nodes.insert(id, self.addresses.get(&client).copied());
+        self.nodes.insert(id, self.network_of(client));
     }
 
     /// Checks whether a client may register one more unlisted node.
@@ -71,12 +81,12 @@ impl Unlisted {
 
     /// Returns the line about a refused client, unless there were many lately.
     pub(in crate::node) fn refusal_line(&self, client: ClientId, reason: &str, now: Monotonic) -> Option<LogLine> {
-        let address = self.addresses.get(&client).copied().unwrap_or(PeerAddress::Local);
+        let address = self.network_of(client).unwrap_or(PeerAddress::Local);
         self.refusals.line(address, reason, now)
     }
 
     fn has_room(&self, client: ClientId) -> Result<(), String> {
-        let address = self.addresses.get(&client).copied();
+        let address = self.network_of(client);
         let of_address = self.nodes.values().filter(|other| **other == address).count();
         if of_address >= UNLISTED_OF_ADDRESS_MAX {
             return Err(format!("{of_address} nodes that are in no list are already connected from its address"));
@@ -128,7 +138,7 @@ mod tests {
 
     fn only_listed(option: Option<bool>, nodes: Vec<Registration>) -> CoreOptions {
         let mut options = options(nodes);
-        if let Some(proxy) = &mut options.proxy {
+        if let Some(proxy) = &mut options.modules.proxy {
             proxy.only_listed = option;
         }
         options

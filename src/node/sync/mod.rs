@@ -340,6 +340,8 @@ impl SyncRoom<'_> {
             return;
         }
         let now = self.context.now.monotonic;
+        node.sync.synced_at = self.context.now.wall.as_seconds();
+        node.sync.lag = Some(0);
         let serial = node.sync.serial;
         let again = std::mem::take(&mut node.sync.again);
         let token = node.sync.token.take();

@@ -28,6 +28,10 @@ pub(in crate::node) struct NodeSync {
     pub(super) pages: Option<bool>,
     /// Number of syncs started.
     pub serial: u64,
+    /// Time of the last complete sync in seconds since the epoch, 0 for never.
+    pub synced_at: i64,
+    /// Number of rows that the node has and that are not here; `None` if unknown.
+    pub lag: Option<u64>,
     /// Whether another sync must follow this one.
     pub(super) again: bool,
     /// The token of the request that asked for the sync in progress.
@@ -54,6 +58,8 @@ impl NodeSync {
             is_storing: false,
             pages: None,
             serial: 0,
+            synced_at: 0,
+            lag: None,
             again: false,
             token: None,
             asked_about: Vec::new(),

@@ -1,6 +1,8 @@
 //! Decides which requests become calls: those from an allowed address, not from a page of another site, with the right
 //! user and password.
 
+use std::sync::Arc;
+
 use super::access::Verdict;
 use super::{ApiClient, ApiClientOutput, Current};
 use crate::model::api::{Caller, Method};
@@ -16,6 +18,22 @@ const TOO_MANY: &str =
 /// Whether a request is for a page and not for the API.
 fn is_page(head: &RequestHead) -> bool {
     head.method == RequestMethod::Get && head.target.path.first().is_none_or(|root| root != "api")
+}
+
+/// Whether a request asks only whether the daemon works, which needs no login.
+fn is_probe(head: &RequestHead) -> bool {
+    matches!(head.method, RequestMethod::Get | RequestMethod::Head)
+        && matches!(&head.target.path[..], [only] if only == "healthz" || only == "readyz")
+}
+
+/// Whether a request is for the API or for one of the paths beside it.
+fn is_known_root(head: &RequestHead) -> bool {
+    let reads = matches!(head.method, RequestMethod::Get | RequestMethod::Head);
+    match &head.target.path[..] {
+        [root, ..] if root == "api" => true,
+        [only] if only == "metrics" => reads && cfg!(feature = "status"),
+        _ => is_probe(head),
+    }
 }
 
 impl ApiClient {
@@ -37,11 +55,13 @@ impl ApiClient {
         if !self.access.is_allowed(from) {
             return self.refuse_address(from, now);
         }
-        let is_page = is_page(&head);
-        let shows_login = head.authorization.is_some() && self.access.wants_password();
-        if let Some(reason) = self.access.settings().own_names.refusal(&head.source, is_page, shows_login) {
+        if let Some(reason) = self.foreign_site(&head) {
             self.log_refusal_of(from, &format!("{reason}, refused"), now);
             return self.refuse(&head, 403, FORBIDDEN);
+        }
+        if is_probe(&head) {
+            let caller = Caller { user: None, rights: Arc::default(), address: from };
+            return self.accept(head, caller);
         }
         match self.access.judge(head.authorization.as_deref(), from, now.monotonic) {
             Verdict::Open(caller) => self.accept(head, caller),
@@ -58,6 +78,22 @@ impl ApiClient {
                 self.current = Current::Checked(head, check);
             }
         }
+    }
+
+    /// Why a request is refused for where it comes from. The requests of a script all have one `Host`, which is judged
+    /// once.
+    fn foreign_site(&mut self, head: &RequestHead) -> Option<String> {
+        let source = &head.source;
+        let is_script = source.origin.is_none() && source.fetch_site.is_none();
+        if is_script && source.host.is_some() && source.host == self.known_host {
+            return None;
+        }
+        let shows_login = head.authorization.is_some() && self.access.wants_password();
+        let reason = self.access.settings().own_names.refusal(source, is_page(head), shows_login);
+        if reason.is_none() && is_script && !shows_login {
+            self.known_host.clone_from(&source.host);
+        }
+        reason
     }
 
     pub(super) fn refuse_address(&mut self, from: PeerAddress, now: Now) {
@@ -77,7 +113,7 @@ impl ApiClient {
 
     /// Accepts a request whose sender may call.
     fn accept(&mut self, head: Box<RequestHead>, caller: Caller) {
-        if head.target.path.first().is_none_or(|root| root != "api") {
+        if !is_known_root(&head) {
             return self.refuse(&head, 403, FORBIDDEN);
         }
         let method = match head.method {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
+use crate::model::api::ApiAnswer;
 use crate::wire::http::head::{RequestHead, RequestMethod, Version};
 use crate::wire::http::response::{Persistence, Response};
 
@@ -33,10 +34,17 @@ impl ResponseForm {
         Self { head_only: false, persistence: Persistence::Close }
     }
 
-    /// A response in this form.
+    /// A refusal in this form.
     #[must_use]
-    pub fn respond(self, status: u16, body: Cow<'static, str>, allow: Option<&'static str>) -> Response {
-        Response { status, body, allow, persistence: self.persistence, head_only: self.head_only }
+    pub const fn refuse(self, status: u16, body: Cow<'static, str>) -> Response {
+        let Self { persistence, head_only } = self;
+        Response { status, body, allow: None, document: None, persistence, head_only }
+    }
+
+    /// The response with an answer.
+    fn respond(self, answer: ApiAnswer) -> Response {
+        let ApiAnswer { status, body, allow, document } = answer;
+        Response { allow, document, ..self.refuse(status, body.into()) }
     }
 }
 
@@ -92,7 +100,7 @@ impl Answers {
 
     /// Adds a request together with its response.
     pub fn push_ready(&mut self, response: Response) {
-        self.ready_bytes = self.ready_bytes.saturating_add(response.body.len());
+        self.ready_bytes = self.ready_bytes.saturating_add(response.len_bytes());
         self.push(Slot::Ready(response));
     }
 
@@ -103,13 +111,14 @@ impl Answers {
     }
 
     /// Sets the answer to a call. An unknown number or a second answer changes nothing.
-    pub fn set_answer(&mut self, number: u64, status: u16, body: String, allow: Option<&'static str>) {
+    pub fn set_answer(&mut self, number: u64, answer: ApiAnswer) {
         let index = number.checked_sub(self.first_number).and_then(|offset| usize::try_from(offset).ok());
         let Some(slot) = index.and_then(|index| self.slots.get_mut(index)) else { return };
         if let Slot::Awaiting { form, body_bytes } = *slot {
             self.body_bytes = self.body_bytes.saturating_sub(body_bytes);
-            self.ready_bytes = self.ready_bytes.saturating_add(body.len());
-            *slot = Slot::Ready(form.respond(status, body.into(), allow));
+            let response = form.respond(answer);
+            self.ready_bytes = self.ready_bytes.saturating_add(response.len_bytes());
+            *slot = Slot::Ready(response);
         }
     }
 
@@ -117,7 +126,7 @@ impl Answers {
     pub fn pop_ready(&mut self) -> Option<Response> {
         match self.slots.pop_front()? {
             Slot::Ready(response) => {
-                self.ready_bytes = self.ready_bytes.saturating_sub(response.body.len());
+                self.ready_bytes = self.ready_bytes.saturating_sub(response.len_bytes());
                 self.first_number = self.first_number.saturating_add(1);
                 Some(response)
             }

@@ -51,7 +51,7 @@ impl Rig {
     }
 
     fn answer(&mut self, number: u64, body: &str) {
-        self.client.handle_answer(number, ApiAnswer { status: 200, body: body.to_owned(), allow: None }, self.now());
+        self.client.handle_answer(number, ApiAnswer::json(200, body), self.now());
         self.take_outputs();
     }
 

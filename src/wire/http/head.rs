@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use super::error::HttpError;
 use super::head_scanner::Limits;
 use super::target::Target;
+use crate::model::api::Wishes;
 
 /// Methods that the server treats differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,26 @@ impl RequestSource {
     }
 }
 
+/// Longest `If-None-Match` that is kept, in bytes.
+const TAG_MAX: usize = 100;
+
+fn wishes_of(headers: &[httparse::Header<'_>]) -> Wishes {
+    let mut wishes = Wishes::default();
+    for header in headers {
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        let names = |word: &str| std::str::from_utf8(header.value).is_ok_and(|value| value.contains(word));
+        match header.name.len() {
+            6 if is("accept") => wishes.open_metrics |= names("application/openmetrics-text"),
+            13 if is("if-none-match") && header.value.len() <= TAG_MAX => {
+                wishes.if_none_match = std::str::from_utf8(header.value).ok().map(Into::into);
+            }
+            15 if is("accept-encoding") => wishes.gzip |= names("gzip") && !names("gzip;q=0"),
+            _ => {}
+        }
+    }
+    wishes
+}
+
 /// The content of a head. `Debug` omits what may be secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestHead {
@@ -120,6 +141,8 @@ pub struct RequestHead {
     pub authorization: Option<Box<[u8]>>,
     /// Where the request claims to come from.
     pub source: RequestSource,
+    /// The wanted form of the answer.
+    pub wishes: Wishes,
     /// Set if `Connection: upgrade` and `Upgrade` are present, so that the connection can be handed over.
     pub upgrade: Option<Box<UpgradeRequest>>,
 }
@@ -173,6 +196,7 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<RequestHead, HttpError> {
         expects_continue: known.expects_continue(version)?,
         authorization: known.authorization.map(Into::into),
         source: RequestSource::of(request.headers),
+        wishes: wishes_of(request.headers),
         upgrade: upgrades.then(|| Box::new(keep_all(request.headers))),
     })
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::date::HttpDate;
+use crate::model::api::Document;
 use crate::wire::send_queue::SendQueue;
 
 /// The interim response to `Expect: 100-continue`.
@@ -34,6 +35,8 @@ pub struct Response {
     pub body: Cow<'static, str>,
     /// The value of the header `Allow`.
     pub allow: Option<&'static str>,
+    /// Takes the place of `body`.
+    pub document: Option<Box<Document>>,
     /// What becomes of the connection.
     pub persistence: Persistence,
     /// The request was `HEAD`: headers only.
@@ -41,8 +44,17 @@ pub struct Response {
 }
 
 impl Response {
+    /// Number of bytes of its body.
+    #[must_use]
+    pub fn len_bytes(&self) -> usize {
+        self.document.as_ref().map_or(self.body.len(), |document| document.bytes.len())
+    }
+
     /// Appends the response to `queue`.
-    pub fn write(self, date: &HttpDate, queue: &mut SendQueue) {
+    pub fn write(mut self, date: &HttpDate, queue: &mut SendQueue) {
+        if let Some(document) = self.document.take() {
+            return self.write_document(*document, date, queue);
+        }
         let is_large = !self.head_only && self.body.len() >= LARGE_BODY_BYTES;
         let copied_bytes = if is_large || self.head_only { 0 } else { self.body.len().saturating_add(1) };
         let mut bytes = Vec::with_capacity(HEAD_BYTES.saturating_add(copied_bytes));
@@ -61,14 +73,28 @@ impl Response {
         queue.push(bytes);
     }
 
+    fn write_document(self, document: Document, date: &HttpDate, queue: &mut SendQueue) {
+        let mut bytes = Vec::with_capacity(HEAD_BYTES * 2);
+        write_status(self.status, date, &mut bytes);
+        for header in &document.headers {
+            bytes.extend_from_slice(b"\r\n");
+            bytes.extend_from_slice(header.as_bytes());
+        }
+        // RFC 9110 section 8.6: a 304 has the length of the answer that it stands for, or none.
+        if self.status != 304 {
+            bytes.extend_from_slice(b"\r\nContent-Length: ");
+            write_number(document.bytes.len(), &mut bytes);
+        }
+        self.write_end(&mut bytes);
+        queue.push(bytes);
+        if !self.head_only && self.status != 304 && !document.bytes.is_empty() {
+            queue.push(document.bytes.into_owned());
+        }
+    }
+
     fn write_head(&self, date: &HttpDate, bytes: &mut Vec<u8>) {
         let status = if self.body.is_empty() && self.status == 200 { 204 } else { self.status };
-        bytes.extend_from_slice(b"HTTP/1.1 ");
-        write_number(usize::from(status), bytes);
-        bytes.push(b' ');
-        bytes.extend_from_slice(reason(status).as_bytes());
-        bytes.extend_from_slice(b"\r\nDate: ");
-        bytes.extend_from_slice(date.as_bytes());
+        write_status(status, date, bytes);
         // RFC 9110 section 8.6: no length with a 204.
         if status != 204 {
             bytes.extend_from_slice(b"\r\nContent-Type: application/json\r\nContent-Length: ");
@@ -82,6 +108,10 @@ impl Response {
             bytes.extend_from_slice(b"\r\nAllow: ");
             bytes.extend_from_slice(allow.as_bytes());
         }
+        self.write_end(bytes);
+    }
+
+    fn write_end(&self, bytes: &mut Vec<u8>) {
         match self.persistence {
             Persistence::Implied => {}
             Persistence::KeepAlive => bytes.extend_from_slice(b"\r\nConnection: keep-alive"),
@@ -89,6 +119,15 @@ impl Response {
         }
         bytes.extend_from_slice(b"\r\n\r\n");
     }
+}
+
+fn write_status(status: u16, date: &HttpDate, bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(b"HTTP/1.1 ");
+    write_number(usize::from(status), bytes);
+    bytes.push(b' ');
+    bytes.extend_from_slice(reason(status).as_bytes());
+    bytes.extend_from_slice(b"\r\nDate: ");
+    bytes.extend_from_slice(date.as_bytes());
 }
 
 /// Appends `number` in decimal digits.
@@ -113,6 +152,7 @@ const fn reason(status: u16) -> &'static str {
         201 => "Created",
         202 => "Accepted",
         204 => "No Content",
+        304 => "Not Modified",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
@@ -153,7 +193,8 @@ mod tests {
     }
 
     fn response(status: u16, body: &'static str) -> Response {
-        Response { status, body: body.into(), allow: None, persistence: Persistence::Implied, head_only: false }
+        let persistence = Persistence::Implied;
+        Response { status, body: body.into(), allow: None, document: None, persistence, head_only: false }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::node::get_log::Questions;
 use crate::node::modules::cron::Cron;
 use serde_json::{Value, json};
 
-use crate::config::settings::{CRON_JOBS_MAX, CronJob};
+use crate::config::modules::cron::{CRON_JOBS_MAX, CronJob};
 use crate::model::code::Code;
 use crate::model::cron_expression::CronExpression;
 use crate::model::history::LogFilter;

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::legacy::LegacySettings;
+use crate::config::modules::legacycmd::LegacySettings;
 use crate::model::action::Action;
 use crate::model::legacy::PollerCommands;
 

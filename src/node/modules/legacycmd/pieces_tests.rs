@@ -2,7 +2,7 @@
 
 use super::super::orders::tests::{pollers, settings};
 use super::*;
-use crate::config::legacy::LegacySettings;
+use crate::config::modules::legacycmd::LegacySettings;
 
 fn piece(text: &[u8]) -> FilePiece {
     let mut position = 0;

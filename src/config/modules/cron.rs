@@ -2,16 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value as Json};
+use serde_json::Map;
+use serde_json::Value as Json;
 
-use super::findings::Findings;
-use super::options;
-use super::section::Section;
-use super::tree::{Node, Value};
+use crate::config::findings::Findings;
+use crate::config::options::{Options, options};
+use crate::config::section::Section;
+use crate::config::tree::{Node, Value};
 use crate::model::action::Action;
 use crate::model::cron_expression::CronExpression;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
+
+options! {
+    CRON = "cron" in "the module 'cron'" { "cron" } unused {}
+    CRON_JOB = "cron job" in "a job of the module 'cron'" {
+        "id", "timespec", "action", "target", "parameters", "keep_token",
+    } unused {}
+}
 
 /// Maximum number of jobs of a daemon.
 pub const CRON_JOBS_MAX: usize = 1_000;
@@ -66,7 +74,7 @@ pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> Vec<CronJob
 }
 
 fn read_job(entry: &Node, key: &str, findings: &mut Findings) -> Option<CronJob> {
-    let section = Section::new(Some(entry), &entry.place, key, &options::CRON_JOB, findings);
+    let section = Section::new(Some(entry), &entry.place, key, &CRON_JOB, findings);
     let word = |name, findings: &mut Findings| {
         let text = section.text(name, findings).map(|(text, _)| text.to_owned());
         if text.is_none() {

@@ -1,24 +1,61 @@
-//! Reads the options of the module `statistics` into [`super::statistics`], and its jobs into those of `cron`.
+//! The options of the module `statistics` (docs/protocol.md section 17), and its jobs for `cron`.
 
 use std::path::PathBuf;
 
-use super::cron_section::{self, CronJob};
-use super::database_section;
-use super::findings::Findings;
-use super::raw::RawConfig;
-use super::section::Section;
-use super::statistics::{ArchiveSettings, StatisticsSettings};
+use super::cron;
+use super::cron::CronJob;
+use crate::config::database::DatabaseSettings;
+use crate::config::database_section;
+use crate::config::findings::Findings;
+use crate::config::options::{Options, options};
+use crate::config::raw::RawConfig;
+use crate::config::section::Section;
+
+options! {
+    STATISTICS = "statistics" in "the module 'statistics'" {
+        "broker_cache_dir", "engine_stats_dir", "interval", "length", "heartbeat_factor", "rrdtool", "cron",
+    } unused {}
+}
+
+/// Options of the module `statistics`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatisticsSettings {
+    /// `broker_cache_dir` (`/var/lib/centreon/broker-stats/`): directory of the statistics of brokers.
+    pub broker_dir: PathBuf,
+    /// `engine_stats_dir` (`/var/lib/centreon/nagios-perf/`): directory of the RRD files.
+    pub engine_dir: PathBuf,
+    /// Properties of new RRD files.
+    pub archive: ArchiveSettings,
+    /// `rrdtool` (`rrdtool`): the program that writes RRD files.
+    pub rrdtool: PathBuf,
+    /// The configuration database.
+    pub database: DatabaseSettings,
+    /// The real-time database with the table `nagios_stats`; without it only files are written.
+    pub realtime: Option<DatabaseSettings>,
+}
+
+/// Properties of a new RRD file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArchiveSettings {
+    /// `interval` (300 s): seconds between two values.
+    pub interval_s: usize,
+    /// `length` (365 days) as a number of intervals.
+    pub rows: usize,
+    /// `heartbeat_factor` (10) times the interval: seconds without a value after which the value is unknown.
+    pub heartbeat_s: usize,
+}
 
 const DAY_S: usize = 86_400;
 /// Maximum number of values of an archive, which limits a file to some hundred megabytes.
 const ROWS_MAX: usize = 4_000_000;
 
-/// Reads the module and its jobs; `None` after a problem and without a database.
+/// Reads the module, and adds its jobs to `jobs`; `None` after a problem and without a database.
 pub(super) fn read(
     section: Section<'_>,
     raw: &RawConfig<'_>,
+    jobs: &mut Vec<CronJob>,
     findings: &mut Findings,
-) -> Option<(StatisticsSettings, Vec<CronJob>)> {
+) -> Option<StatisticsSettings> {
     let mut directory = |key: &'static str, default: &str| {
         let given = section.text(key, findings);
         if let Some((text, place)) = given.filter(|(text, _)| !text.starts_with('/') || text.contains(['"', '\n'])) {
@@ -47,5 +84,6 @@ pub(super) fn read(
     }
     let database = database_section::of_module(&section, raw, findings)?;
     let settings = StatisticsSettings { broker_dir, engine_dir, archive, rrdtool, database, realtime };
-    Some((settings, cron_section::read(section, findings)))
+    jobs.extend(cron::read(section, findings));
+    Some(settings)
 }

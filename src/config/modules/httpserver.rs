@@ -3,14 +3,78 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use super::address;
-use super::core_section::machine_name;
-use super::findings::Findings;
-use super::options;
-use super::rights_section;
-use super::section::{Section, refuse, scalar};
-use super::settings::{BasicAuth, HttpSettings, HttpUser, Subnet};
-use super::tls_section;
+use crate::config::core_section::machine_name;
+use crate::config::findings::Findings;
+use crate::config::options::{Options, options};
+use crate::config::section::{Section, refuse, scalar};
+use crate::config::settings::{BasicAuth, ServerTls, Subnet};
+use crate::config::{address, rights_section, tls_section};
+use crate::model::rights::Rights;
+
+options! {
+    HTTPSERVER = "httpserver" in "the module 'httpserver'" {
+        "address", "port", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "auth", "allowed_hosts",
+        "trusted_proxies", "host_names",
+    } unused {
+        "dispatch", "no_shell_interpretation",
+    }
+    AUTH = "httpserver auth" in "'auth' of the module 'httpserver'" {
+        "enabled", "user", "password", "users",
+    } unused {}
+    API_USER = "httpserver auth users" in "an entry of 'users' of 'auth' of the module 'httpserver'" {
+        "name", "password_hash", "may",
+    } unused {}
+    ALLOWED_HOSTS = "httpserver allowed_hosts" in "'allowed_hosts' of the module 'httpserver'" {
+        "enabled", "subnets",
+    } unused {}
+}
+
+/// Options of the module `httpserver` (docs/protocol.md section 13). Its `Debug` omits the passwords.
+#[derive(Clone, PartialEq)]
+pub struct HttpSettings {
+    /// `address` (0.0.0.0)
+    pub address: IpAddr,
+    /// `port` (8080)
+    pub port: u16,
+    /// `ssl`, `ssl_cert_file`, `ssl_key_file`, `passphrase`: TLS, if enabled.
+    pub tls: Option<ServerTls>,
+    /// `auth`: user and password, if enabled.
+    pub auth: Option<BasicAuth>,
+    /// `auth.users`: further users, if `auth` is enabled.
+    pub users: Vec<HttpUser>,
+    /// `allowed_hosts.subnets`: address ranges of callers, if restricted.
+    pub allowed_hosts: Option<Vec<Subnet>>,
+    /// `trusted_proxies`: addresses of proxies whose `X-Forwarded-For` header is trusted.
+    pub trusted_proxies: Vec<Subnet>,
+    /// The name of this machine and `host_names`: host names under which browsers may call us, in addition to
+    /// `gorgonecore.hostname`.
+    pub host_names: Vec<String>,
+}
+
+impl HttpSettings {
+    /// Whether callers need a user and a password.
+    #[must_use]
+    pub const fn wants_password(&self) -> bool {
+        self.auth.is_some() || !self.users.is_empty()
+    }
+}
+
+impl std::fmt::Debug for HttpSettings {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "HttpSettings({}:{})", self.address, self.port)
+    }
+}
+
+/// A user of the REST API. It holds a password hash, so it has no `Debug`.
+#[derive(Clone, PartialEq)]
+pub struct HttpUser {
+    /// `name`, without a colon.
+    pub name: String,
+    /// `password_hash`, in PHC form.
+    pub password_hash: String,
+    /// `may`: the rights of the user.
+    pub rights: Arc<Rights>,
+}
 
 const RANGE: &str = "a range such as 10.30.2.0/24 or 2001:db8::/32, or one address";
 const NAME: &str = "a host name without a port, for instance gorgone.example.org";
@@ -55,7 +119,7 @@ pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> HttpSetting
 }
 
 fn auth(section: &Section<'_>, findings: &mut Findings) -> (Option<BasicAuth>, Vec<HttpUser>) {
-    let auth = section.child("auth", &options::AUTH, findings);
+    let auth = section.child("auth", &AUTH, findings);
     let enabled = auth.boolean_unlike("enabled", false, |text| text == "true", findings);
     if !enabled {
         return (None, Vec::new());
@@ -85,7 +149,7 @@ fn users(auth: &Section<'_>, findings: &mut Findings) -> Vec<HttpUser> {
     let mut users: Vec<HttpUser> = Vec::new();
     for (index, item) in auth.items("users", findings).unwrap_or_default().iter().enumerate() {
         let key = auth.path(&format!("users[{index}]"));
-        let entry = Section::new(Some(item), auth.place(), &key, &options::API_USER, findings);
+        let entry = Section::new(Some(item), auth.place(), &key, &API_USER, findings);
         let name = entry.text("name", findings).map(|(text, _)| text.to_owned());
         let hash = entry.text("password_hash", findings).map(|(text, _)| text.to_owned());
         let rights = rights_section::may(&entry, findings);
@@ -120,7 +184,7 @@ fn is_password_hash(text: &str) -> bool {
 }
 
 fn allowed_hosts(section: &Section<'_>, findings: &mut Findings) -> Option<Vec<Subnet>> {
-    let hosts = section.child("allowed_hosts", &options::ALLOWED_HOSTS, findings);
+    let hosts = section.child("allowed_hosts", &ALLOWED_HOSTS, findings);
     let enabled = hosts.boolean("enabled", false, findings);
     let is_empty = hosts.items("subnets", findings).is_none_or(<[_]>::is_empty);
     let subnets = subnets(&hosts, "subnets", findings);

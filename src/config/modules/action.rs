@@ -1,12 +1,74 @@
 //! Options of the module `action`: limits, and the list of allowed commands (docs/protocol.md section 11).
 
-use super::allow_list::{AllowList, Expression, Hole, find_hole, shown};
-use super::copy_section;
-use super::core_section::DAY_SECONDS;
-use super::findings::Findings;
-use super::section::{Section, Unit, scalar};
-use super::settings::{ActionSettings, CommandList};
-use super::tree::Value;
+use std::path::{Component, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::allow_list::{AllowList, Expression, Hole, find_hole, shown};
+use crate::config::core_section::DAY_SECONDS;
+use crate::config::findings::Findings;
+use crate::config::options::{Options, options};
+use crate::config::section::{Section, Unit, scalar};
+use crate::config::tree::Value;
+use crate::model::text::quoted;
+
+options! {
+    ACTION = "action" in "the module 'action'" {
+        "command_timeout", "max_concurrent_commands", "max_output_size", "whitelist_cmds", "whitelist_mode",
+        "allowed_cmds", "max_concurrent_engine", "paranoid_plugins", "copy_roots", "max_unpack_ratio", "environment",
+    } unused {
+        "tar_insecure_extra_mode",
+    }
+}
+
+/// Options of the module `action` (docs/protocol.md section 11).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActionSettings {
+    /// `command_timeout` (30 s)
+    pub command_timeout: Duration,
+    /// `max_concurrent_commands` (64): maximum number of simultaneous commands; further ones wait in order.
+    pub max_concurrent: usize,
+    /// `max_output_size` (1 MiB): number of bytes kept of each output of a command.
+    pub output_limit: usize,
+    /// `allowed_cmds`: the allowed commands if `whitelist_cmds` is true; `None` if all are allowed.
+    pub allowed: Option<CommandList>,
+    /// `max_concurrent_engine` (3): maximum number of simultaneous commands of ACTIONENGINE; further ones are refused.
+    pub max_concurrent_engine: usize,
+    /// `paranoid_plugins` (false): whether a command is refused if its plugins cannot be installed.
+    pub paranoid_plugins: bool,
+    /// `copy_roots`: the directories under which copies may write; empty for no restriction.
+    pub copy_roots: Arc<[PathBuf]>,
+    /// `max_unpack_ratio` (250): maximum ratio of the size of unpacked files to that of the copied archive, beyond 64
+    /// MiB.
+    pub max_unpack_ratio: u64,
+    /// `environment`: further environment variables for commands, as `NAME` or `NAME=VALUE`.
+    pub environment: Vec<String>,
+}
+
+impl Default for ActionSettings {
+    fn default() -> Self {
+        Self {
+            command_timeout: Duration::from_secs(30),
+            max_concurrent: 64,
+            output_limit: 1 << 20,
+            allowed: None,
+            max_concurrent_engine: 3,
+            paranoid_plugins: false,
+            copy_roots: Arc::new([]),
+            max_unpack_ratio: 250,
+            environment: Vec::new(),
+        }
+    }
+}
+
+/// The allowed commands, and the handling of all others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommandList {
+    /// `allowed_cmds`: the expressions for allowed commands.
+    pub list: AllowList,
+    /// `whitelist_mode: audit`: whether other commands are logged but run nevertheless.
+    pub is_audit: bool,
+}
 
 /// Reads the options; wrong values are reported and replaced by their defaults.
 pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> ActionSettings {
@@ -25,7 +87,7 @@ pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> ActionSetti
             findings,
         ),
         paranoid_plugins: section.boolean("paranoid_plugins", false, findings),
-        copy_roots: copy_section::read_roots(&section, findings),
+        copy_roots: read_roots(&section, findings),
         max_unpack_ratio: section.number("max_unpack_ratio", 250, 0..=1_000_000, "", findings) as u64,
         environment: read_environment(&section, findings),
     }
@@ -133,4 +195,31 @@ fn describe(text: &str, hole: &Hole) -> String {
 fn example(line: &str) -> String {
     let shown: String = line.chars().map(|one| if one == '\n' { "\\n".to_owned() } else { one.to_string() }).collect();
     format!("\u{201c}{shown}\u{201d}")
+}
+
+/// Reads the directories under which copies may write. Without the option copies may write anywhere, which causes a
+/// warning.
+fn read_roots(section: &Section<'_>, findings: &mut Findings) -> Arc<[PathBuf]> {
+    let path = section.path("copy_roots");
+    if section.value("copy_roots").is_none() {
+        let text = "is not set, so copies of every authorised client may write anywhere this daemon may; list the \
+                    directories that they may write under, for instance [/etc/centreon-engine, /etc/centreon-broker]";
+        findings.warning(section.place(), &path, text);
+        return Arc::new([]);
+    }
+    let mut roots = Vec::new();
+    for item in section.items("copy_roots", findings).unwrap_or_default() {
+        let Some(text) = scalar(item, &path, findings).map(str::trim) else { continue };
+        let root = PathBuf::from(text);
+        if root.is_absolute() && !root.components().any(|part| part == Component::ParentDir) {
+            roots.push(root);
+        } else {
+            let text = format!("{} is not allowed; allowed: absolute paths without '..'", quoted(text));
+            findings.problem(&item.place, &path, text);
+        }
+    }
+    if roots.is_empty() {
+        findings.problem(section.place(), &path, "lists no directory; leave it out to let copies write anywhere");
+    }
+    roots.into()
 }

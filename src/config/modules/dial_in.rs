@@ -1,157 +1,83 @@
-//! Options for nodes that dial in, at both ends: the modules `pull` and `pullwss` of such a node (docs/protocol.md
-//! sections 8 and 9), and the proxy's `httpserver`, to which a pullwss node connects.
+//! The options of the modules `pull` and `pullwss` of a node that dials in (docs/protocol.md sections 8 and 9).
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address;
-use super::core_section::{DAY_SECONDS, SOCKET_PATH_LIMIT};
-use super::findings::Findings;
-use super::http_section;
-use super::options;
-use super::section::{Section, Unit, refuse};
-use super::settings::{
-    BasicAuth, CoreSettings, HttpProxy, NodeToken, PullSettings, PullWssSettings, WebSocketSettings,
-};
-use super::tls_section;
-use super::tree::{Node, Place, Value};
-use super::web_api::WebAccount;
-use crate::model::base64_text;
+use crate::config::core_section::{DAY_SECONDS, SOCKET_PATH_LIMIT};
+use crate::config::findings::Findings;
+use crate::config::options::{Options, options};
+use crate::config::section::{Section, Unit, refuse};
+use crate::config::settings::{BasicAuth, ClientTls, CoreSettings, HttpProxy};
+use crate::config::tree::Place;
+use crate::config::{address, tls_section};
 use crate::model::connection::Endpoint;
-use crate::model::node_id::NodeId;
-use crate::model::random::from_hex;
 use crate::model::text::quoted;
 
-const PORTS: &str = "a whole number from 1 to 65535";
+options! {
+    PULL = "pull" in "the module 'pull'" {
+        "target_type", "target_path", "ping", "ping_timeout",
+    } unused {
+        "cipher", "keysize", "vector", "padding", "server_pubkey", "client_*",
+    }
+    PULLWSS = "pullwss" in "the module 'pullwss'" {
+        "address", "port", "token", "ssl", "https_cert_no_verify", "ssl_ca_file", "ssl_fingerprint", "central_uri",
+        "proxy", "ping", "max_msg_size",
+    } unused {
+        "ping_timeout",
+    }
+}
+
+/// Options of the module `pull` (docs/protocol.md section 8).
+#[derive(Clone, Debug, PartialEq)]
+pub struct PullSettings {
+    /// `target_type` and `target_path`: the central's external socket.
+    pub endpoint: Endpoint,
+    /// `ping` (60 s): interval of registrations.
+    pub ping: Duration,
+    /// `ping_timeout` (30 s): silence after which a new session is opened.
+    pub ping_timeout: Duration,
+}
+
+/// Options of the module `pullwss` (docs/protocol.md section 9). Its `Debug` omits the token.
+#[derive(Clone, PartialEq)]
+pub struct PullWssSettings {
+    /// `address`
+    pub host: String,
+    /// `port` (443 with TLS, 80 without)
+    pub port: u16,
+    /// `token`
+    pub token: String,
+    /// `central_uri` (`/`)
+    pub uri: String,
+    /// `ssl`: how the central's certificate is checked; `None` without TLS.
+    pub tls: Option<ClientTls>,
+    /// `proxy`: an HTTP proxy that supports CONNECT.
+    pub proxy: Option<HttpProxy>,
+    /// `ping` (30 s): interval of registrations.
+    pub ping: Duration,
+    /// `max_msg_size` (130000): maximum number of characters of one SETLOGS part.
+    pub max_message_size: usize,
+}
+
+impl std::fmt::Debug for PullWssSettings {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "PullWssSettings({}:{})", self.host, self.port)
+    }
+}
+
+pub(super) const PORTS: &str = "a whole number from 1 to 65535";
 const TOKENS: &str = "visible ASCII characters without spaces (it travels in an HTTP header)";
-/// The account of `tpapi` for the web API.
-const WEB_API: &str = "centreonv2";
 /// The placeholder of a token in the example files.
 const EXAMPLE_TOKEN: &str = "a-long-random-word";
 /// The accepted forms of an [`HttpProxy`], for messages.
 const PROXIES: &str = "http://HOST:PORT or http://USER:PASSWORD@HOST:PORT";
 
-/// Reads the proxy's `httpserver`; `None` if it is not enabled or has no token (docs/protocol.md section 9). One of the
-/// `accounts` may contain the account of the web API, which knows further tokens.
-pub(super) fn read_listener(
-    section: Section<'_>,
-    accounts: &[WebAccount],
-    findings: &mut Findings,
-) -> Option<WebSocketSettings> {
-    const ADDRESS: &str = "an IPv4 or IPv6 address to listen on, for instance 0.0.0.0 or ::1";
-    if !section.boolean_unlike("enable", false, |text| text == "true", findings) {
-        return None;
-    }
-    let uses_tls = section.boolean("ssl", false, findings);
-    let tls = tls_section::read_server(&section, findings);
-    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let address = section.parsed("address", any, ADDRESS, findings, address::listen_address);
-    let port = section.parsed("port", default_port(uses_tls), PORTS, findings, address::port_number);
-    let token = token(&section, findings);
-    let tokens = tokens(&section, findings);
-    let web_api = web_api(&section, accounts, findings);
-    if section.value("token").is_none() && tokens.is_empty() && web_api.is_none() {
-        let text = "is missing or empty, so the listener does not start and no pullwss node can connect; \
-                    set the token that the nodes have, or 'tokens'";
-        findings.warning(section.place(), &section.path("token"), text);
-    }
-    let trusted_proxies = http_section::subnets(&section, "trusted_proxies", findings);
-    let has_any = token.is_some() || !tokens.is_empty() || web_api.is_some();
-    has_any.then_some(WebSocketSettings { address, port, token, tokens, web_api, trusted_proxies, tls })
-}
-
-/// Reads `web_api_tokens`: the account of the web API, unless it is not used.
-fn web_api(section: &Section<'_>, accounts: &[WebAccount], findings: &mut Findings) -> Option<WebAccount> {
-    let account = accounts.iter().find(|account| account.name == WEB_API && account.url.is_some());
-    if !section.boolean("web_api_tokens", account.is_some(), findings) {
-        return None;
-    }
-    if account.is_none()
-        && let Some((_, place)) = section.text("web_api_tokens", findings)
-    {
-        let text = "is true, but 'tpapi' has no entry 'centreonv2' with 'base_url', 'username' and 'password', so no \
-                    token can be checked by the web API; add it";
-        findings.warning(place, &section.path("web_api_tokens"), text);
-    }
-    account.cloned()
-}
-
-/// Reads `tokens`, the tokens of single nodes.
-fn tokens(section: &Section<'_>, findings: &mut Findings) -> Vec<NodeToken> {
-    const NAMES: &str = "a name of letters, digits, '.', '_' and '-', at most 64 characters";
-    const HASHES: &str = "the SHA-256 of the token in hex or base64; 'stheno keys hash-token' prints it";
-    let mut tokens: Vec<NodeToken> = Vec::new();
-    for (index, item) in section.items("tokens", findings).unwrap_or_default().iter().enumerate() {
-        let key = section.path(&format!("tokens[{index}]"));
-        let entry = Section::new(Some(item), section.place(), &key, &options::NODE_TOKEN, findings);
-        let node =
-            entry.parsed("node", None, "the id of a node", findings, |text| text.parse::<NodeId>().ok().map(Some));
-        if is_named_without_value(item, "node") {
-            let text = "is empty, so the token would speak for every node; give the id, or leave the key out";
-            findings.problem(&item.place, &entry.path("node"), text);
-        }
-        let name = entry.text("name", findings).map(|(text, _)| text.to_owned());
-        let hash = entry.text("hash", findings).map(|(text, _)| token_hash(text));
-        for (key, is_given) in [("name", name.is_some()), ("hash", hash.is_some())] {
-            if !is_given {
-                findings.problem(&item.place, &entry.path(key), "is missing or empty; each token needs it");
-            }
-        }
-        if let Some(name) = name.as_deref().filter(|name| !is_token_name(name)) {
-            refuse(&item.place, &entry.path("name"), name, NAMES, findings);
-        }
-        if name.is_some() && tokens.iter().any(|token| Some(&token.name) == name.as_ref()) {
-            findings.problem(&item.place, &entry.path("name"), "is that of another token");
-        }
-        if hash == Some(None) {
-            // The value may be the token itself, so it is not shown.
-            findings.problem(&item.place, &entry.path("hash"), format!("is no hash; allowed: {HASHES}"));
-        }
-        let hash = hash.flatten();
-        if let Some(same) = tokens.iter().find(|token| Some(token.hash) == hash) {
-            let text = format!("is that of the token '{}'; each needs a value of its own", same.name);
-            findings.problem(&item.place, &entry.path("hash"), text);
-        }
-        if let (Some(name), Some(hash)) = (name, hash) {
-            tokens.push(NodeToken { name, hash, node });
-        }
-    }
-    tokens
-}
-
-/// Whether `key` is present without a value.
-pub(super) fn is_named_without_value(item: &Node, key: &str) -> bool {
-    let Value::Map(entries) = &item.value else { return false };
-    entries.iter().filter(|(name, _)| **name == *key).any(|(_, node)| match &node.value {
-        Value::Null => true,
-        Value::Text(text) => text.trim().is_empty(),
-        _ => false,
-    })
-}
-
-fn is_token_name(name: &str) -> bool {
-    name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
-}
-
-/// Parses a SHA-256 hash: 64 hexadecimal digits, or base64 in either alphabet.
-fn token_hash(text: &str) -> Option<[u8; 32]> {
-    if text.len() == 64 {
-        return from_hex(text)?.try_into().ok();
-    }
-    let text = text.trim_end_matches('=').replace('-', "+").replace('_', "/");
-    if text.len() != 43 {
-        return None;
-    }
-    base64_text::decode(format!("{text}=").as_bytes())?.try_into().ok()
-}
-
-const fn default_port(uses_tls: bool) -> u16 {
+pub(super) const fn default_port(uses_tls: bool) -> u16 {
     if uses_tls { 443 } else { 80 }
 }
 
 /// Reads the token, which is never empty. If no header can carry it, a problem is reported that does not show it.
-fn token(section: &Section<'_>, findings: &mut Findings) -> Option<String> {
+pub(super) fn token(section: &Section<'_>, findings: &mut Findings) -> Option<String> {
     let (text, file) = section.exact("token", findings)?;
     if text == EXAMPLE_TOKEN {
         let text = "is the word of the example files, which everybody knows; make one of your own, for instance with \

@@ -4,17 +4,40 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::findings::Findings;
-use super::include::Loader;
-use super::node_entry::{Fault, NodeEntry, PATHS, SECRETS, WORDS};
-use super::options;
-use super::section::{Section, refuse};
-use super::settings::{Problem, RegisterSettings};
-use super::tree::{Node, Place, Value};
-use super::{vault, waiting};
+use crate::config::findings::{Findings, Problem};
+use crate::config::include::Loader;
+use crate::config::node_entry::{Fault, NodeEntry, PATHS, SECRETS, WORDS};
+use crate::config::options::{Options, options};
+use crate::config::section::{Section, refuse};
+use crate::config::tree::{Node, Place, Value};
+use crate::config::{vault, waiting};
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
 use crate::model::ssh::SshTarget;
+
+options! {
+    REGISTER = "register" in "the module 'register'" { "config_file" } unused {}
+    REGISTER_FILE = "register file" in "the register file" { "nodes" } unused { "name", "description" }
+    NODE = "register node" in "an entry of 'nodes' of the register file" {
+        "id", "uid", "type", "address", "port", "prevail", "nodes", "ssh_port", "strict_serverkey_check",
+        "ssh_username", "ssh_password",
+        "ssh_directory", "ssh_known_hosts", "ssh_identity", "ssh_passphrase", "ssh_connect_timeout",
+        "ssh_legacy_algorithms",
+    } unused {
+        "name", "identity", "server_pubkey", "client_pubkey", "client_privkey", "cipher", "keysize", "vector",
+        "ssh_*",
+    }
+    SUBNODE = "register subnode" in "an entry of 'nodes' of a node" { "id", "uid", "pathscore" } unused { "name" }
+}
+
+/// Options of the module `register`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisterSettings {
+    /// `config_file`: the path of the register file.
+    pub file: PathBuf,
+    /// The nodes that the file lists.
+    pub nodes: Vec<Registration>,
+}
 
 /// Reads the options of the module and the file that they name. `None` without `config_file`: the original's packages
 /// omit it if nodes come from the database.
@@ -66,7 +89,7 @@ fn read_nodes(
 ) -> Option<Vec<Registration>> {
     let mut tree = loader.read(file, "", findings)?;
     vault::resolve(&mut tree);
-    let top = Section::new(Some(&tree), &tree.place, "", &options::REGISTER_FILE, findings);
+    let top = Section::new(Some(&tree), &tree.place, "", &REGISTER_FILE, findings);
     let Some(items) = top.items("nodes", findings) else {
         if tree.get("nodes").is_none() {
             findings.problem(
@@ -103,7 +126,7 @@ fn read_nodes(
 }
 
 fn read_node(item: &Node, key: &str, findings: &mut Findings) -> Option<Registration> {
-    let section = Section::new(Some(item), &item.place, key, &options::NODE, findings);
+    let section = Section::new(Some(item), &item.place, key, &NODE, findings);
     if !matches!(item.value, Value::Map(_)) {
         return None;
     }
@@ -118,7 +141,7 @@ fn read_node(item: &Node, key: &str, findings: &mut Findings) -> Option<Registra
     let mut below = Vec::new();
     for (index, item) in section.items("nodes", findings).unwrap_or_default().iter().enumerate() {
         let key = section.path(&format!("nodes[{index}]"));
-        let subnode = Section::new(Some(item), &item.place, &key, &options::SUBNODE, findings);
+        let subnode = Section::new(Some(item), &item.place, &key, &SUBNODE, findings);
         entry.below.push(entry_of(&subnode, &["id", "uid", "pathscore"], findings));
         below.push(subnode);
     }
