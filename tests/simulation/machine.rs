@@ -6,7 +6,6 @@ use std::time::Duration;
 use stheno::config::Config;
 use stheno::config::modules::Modules;
 use stheno::config::modules::action::ActionSettings;
-use stheno::config::modules::dbcleaner::CleanerSettings;
 use stheno::config::modules::dial_in::{PullSettings, PullWssSettings};
 use stheno::config::modules::httpserver::HttpSettings;
 use stheno::config::modules::proxy::{ProxySettings, WebSocketSettings};
