@@ -12,7 +12,9 @@ use super::completions::Shell;
 use super::defaults::Defaults;
 use super::help::Topic;
 use super::keys_arguments::parse_keys;
-use super::remote_arguments::{CopyOptions, DoctorOptions, ExecOptions, parse_copy, parse_doctor, parse_exec};
+use super::remote_arguments::{
+    CopyOptions, DoctorOptions, ExecOptions, StatusOptions, parse_copy, parse_doctor, parse_exec, parse_status,
+};
 use crate::daemon::run_options::RunOptions;
 use crate::model::log::Level;
 
@@ -62,6 +64,8 @@ pub(super) enum Command {
     Exec(ExecOptions),
     /// `doctor [NODE]`: look for the cause of a trouble.
     Doctor(DoctorOptions),
+    /// `status`: show a running daemon and its nodes.
+    Status(StatusOptions),
     /// `demo`: run a demonstration platform.
     Demo(DemoOptions),
     /// `help` or `--help`: print a help page.
@@ -107,6 +111,7 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("keys") => parse_keys(rest()),
         Some("copy") => parse_copy(rest()),
         Some("exec") => parse_exec(rest()),
+        Some("status") => parse_status(rest(), defaults),
         Some("doctor") => parse_doctor(rest(), defaults),
         Some("demo") => parse_demo(rest()),
         Some("help") => parse_help(rest()),

@@ -8,6 +8,7 @@ use crate::model::code::Code;
 use crate::model::history::{Origins, SyncMark};
 use crate::model::legacy::LegacyStored;
 use crate::model::node_id::NodeId;
+use crate::model::queue::QueueStored;
 use crate::model::registration::Registration;
 use crate::model::time_zone::TimeZone;
 use crate::model::token::Token;
@@ -76,6 +77,8 @@ pub struct Restored {
     pub ended_copies: Vec<(Token, Code)>,
     /// Orders of Centreon Web that no node has confirmed.
     pub legacy: LegacyStored,
+    /// Requests that wait for their nodes.
+    pub queue: QueueStored,
     /// The `ctime` of the newest row of the history in seconds, 0 for an empty one.
     pub newest_ctime: f64,
 }

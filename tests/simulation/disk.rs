@@ -85,7 +85,7 @@ impl Disk {
                     self.open_tokens.remove(&token);
                 }
                 // No machine of the simulation has the module 'legacycmd'.
-                StoreChange::Legacy(_) | StoreChange::TakeToken { .. } => {}
+                StoreChange::Legacy(_) | StoreChange::Queue(_) | StoreChange::TakeToken { .. } => {}
                 // A run of the simulation is shorter than any purge time.
                 StoreChange::PutHostKey { .. } | StoreChange::DeleteHostKey(_) | StoreChange::Purge { .. } => {}
             }
@@ -134,6 +134,7 @@ impl Disk {
             taken_tokens: Vec::new(),
             ended_copies: self.ended_copies(),
             legacy: stheno::model::legacy::LegacyStored::default(),
+            queue: stheno::model::queue::QueueStored::default(),
             newest_ctime: self.rows.last().map_or(0.0, |row| row.ctime),
         }
     }

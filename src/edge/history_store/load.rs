@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Result, Row};
 
-use super::{Stored, column, legacy};
+use super::{Stored, column, legacy, queue};
 use crate::model::code::Code;
 use crate::model::history::{HistoryName, Origins, SyncMark};
 use crate::model::node_id::NodeId;
@@ -48,6 +48,7 @@ pub(super) fn load(connection: &Connection, number: i64) -> Result<Stored> {
         taken_tokens: legacy::taken_tokens(connection)?,
         ended_copies: ended_copies(connection)?,
         legacy: legacy::load(connection)?,
+        queue: queue::load(connection)?,
         warnings: Vec::new(),
     };
     stored.warnings = warnings.lines;
