@@ -231,8 +231,8 @@ impl OwedTokens {
         }
     }
 
-    /// Handles the end of a sync: returns the endings of tokens whose rows it should have brought and did not. A node of
-    /// our own kind has `told` which of them it will still end.
+    /// Handles the end of a sync: returns the endings of tokens whose rows it should have brought and did not. A node
+    /// of our own kind has `told` which of them it will still end.
     pub(in crate::node) fn synced(
         &mut self,
         serial: u64,
