@@ -12,6 +12,7 @@ use super::completions::Shell;
 use super::defaults::Defaults;
 use super::help::Topic;
 use super::remote_arguments::{CopyOptions, ExecOptions, parse_copy, parse_exec};
+use super::view_arguments::{CancelOptions, RunningOptions, parse_cancel, parse_running};
 use crate::daemon::key_files::DEFAULT_BITS;
 use crate::daemon::run_options::RunOptions;
 use crate::model::log::Level;
@@ -60,6 +61,10 @@ pub(super) enum Command {
     Copy(CopyOptions),
     /// `exec NODES -- COMMAND`: run a command on nodes.
     Exec(ExecOptions),
+    /// `running NODE`: list the commands that run on a node.
+    Running(RunningOptions),
+    /// `cancel TOKEN`: end a command before its time.
+    Cancel(CancelOptions),
     /// `demo`: run a demonstration platform.
     Demo(DemoOptions),
     /// `help` or `--help`: print a help page.
@@ -105,6 +110,8 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("keys") => parse_keys(rest()),
         Some("copy") => parse_copy(rest()),
         Some("exec") => parse_exec(rest()),
+        Some("running") => parse_running(rest()),
+        Some("cancel") => parse_cancel(rest()),
         Some("demo") => parse_demo(rest()),
         Some("help") => parse_help(rest()),
         Some("completions") => parse_completions(rest()),

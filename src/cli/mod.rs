@@ -16,10 +16,13 @@ mod pages;
 mod remote;
 mod remote_arguments;
 mod run;
+mod running;
 mod summary;
 mod table;
 mod targets;
+mod view_arguments;
 mod waiting;
+mod watch;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -52,6 +55,8 @@ pub fn main() -> ExitCode {
         Ok(Command::NodeKey { config, node, thumbprint }) => keys::set_node_key(&config, node, thumbprint.as_deref()),
         Ok(Command::Copy(options)) => copy::run(&options),
         Ok(Command::Exec(options)) => exec::run(&options),
+        Ok(Command::Running(options)) => running::run(&options),
+        Ok(Command::Cancel(options)) => running::cancel(&options),
         Ok(Command::Demo(arguments)) => demo::run(arguments),
         Ok(Command::Help(topic)) => say(topic.text()),
         Ok(Command::Manual) => say(&manual::manual()),

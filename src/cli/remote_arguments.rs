@@ -48,6 +48,8 @@ pub(super) struct ExecOptions {
     pub timeout_seconds: Option<u64>,
     /// `--at-once`: number of nodes at once.
     pub at_once: usize,
+    /// `--cancel-on-interrupt`: whether Ctrl-C ends the command without a question.
+    pub cancels: bool,
     /// `--by-node`: whether the output of each node is printed in one piece.
     pub by_node: bool,
     /// `--json`: whether to print JSON.
@@ -97,7 +99,7 @@ pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> 
 pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> {
     const NEEDED: &str = "'exec' needs --config FILE NODE -- COMMAND, for instance 2 -- uptime";
     let (mut config, mut targets, mut timeout_seconds, mut json) = (None, None, None, false);
-    let (mut at_once, mut by_node) = (many::AT_ONCE, false);
+    let (mut at_once, mut by_node, mut cancels) = (many::AT_ONCE, false, false);
     let mut words: Vec<String> = Vec::new();
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
@@ -109,6 +111,7 @@ pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> 
             }
             Long("at-once") => at_once = nodes_at_once(&mut parser)?,
             Long("by-node") => by_node = true,
+            Long("cancel-on-interrupt") => cancels = true,
             Long("json") => json = true,
             Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Exec)),
             Value(word) if targets.is_none() => targets = Some(Targets::parse(&word.string().map_err(text)?)?),
@@ -122,7 +125,7 @@ pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> 
         return Err(NEEDED.to_owned());
     }
     let command = words.join(" ");
-    Ok(Command::Exec(ExecOptions { config, targets, command, timeout_seconds, at_once, by_node, json }))
+    Ok(Command::Exec(ExecOptions { config, targets, command, timeout_seconds, at_once, cancels, by_node, json }))
 }
 
 /// Parses the id of a node.

@@ -22,6 +22,7 @@ pub mod log;
 pub mod notify;
 pub mod packages;
 pub mod private_tmp;
+mod process_group;
 pub mod process_memory;
 pub mod random;
 pub mod resolver;

@@ -27,6 +27,7 @@ mod reload;
 mod restarts;
 mod resumed_copies;
 mod routes;
+mod running;
 mod service;
 mod shared_limits;
 mod startup;

@@ -3,6 +3,7 @@
 pub(super) mod endpoints;
 #[cfg(test)]
 mod poll_tests;
+mod running;
 #[cfg(test)]
 mod tests;
 pub(super) mod waits;
@@ -25,6 +26,7 @@ use super::get_log::{Questions, read_filter};
 use super::nodes::Nodes;
 use super::peer::Handled;
 use super::{audit, json};
+use running::Form;
 use waits::{Calls, Lookup, WAITING_MAX};
 
 /// Default of `sync_wait` in microseconds.
@@ -68,6 +70,7 @@ fn lookup(call: &ApiCall, token: &str, target: Option<&str>) -> Option<Lookup> {
         filter: LogFilter { token: Some(token.to_owned()), ..filter },
         target: target.map(str::to_owned),
         sync_wait,
+        form: Form::Rows,
     })
 }
 
@@ -165,6 +168,7 @@ impl ApiRoom<'_> {
                 self.admit_call(call, &Action::ConStatus, "").map_err(|()| forbidden())?;
                 Ok(Plan::Report(ReportForm::Json))
             }
+            ["running", rest @ ..] => self.running_call(id, call, (is_direct, target), rest),
             ["internal", ..] if is_direct => {
                 self.find_endpoint(call, depth, 2).map(|(action, data)| Plan::Reply(action, data))
             }
@@ -247,6 +251,7 @@ impl ApiRoom<'_> {
         data: String,
     ) -> Result<Plan, ApiAnswer> {
         let token = self.context.generate_token();
+        self.calls.starters.note(&call.caller, &action, &token);
         if !self.context.stores {
             // Writing this row tries the database again.
             self.context.fail(&token, "database issue");
