@@ -11,9 +11,9 @@ use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 use super::completions::Shell;
 use super::defaults::Defaults;
 use super::help::Topic;
-use super::remote_arguments::{CopyOptions, ExecOptions, parse_copy, parse_exec};
+use super::keys_arguments::parse_keys;
+use super::remote_arguments::{CopyOptions, DoctorOptions, ExecOptions, parse_copy, parse_doctor, parse_exec};
 use super::view_arguments::{CancelOptions, RunningOptions, parse_cancel, parse_running};
-use crate::daemon::key_files::DEFAULT_BITS;
 use crate::daemon::run_options::RunOptions;
 use crate::model::log::Level;
 
@@ -65,6 +65,8 @@ pub(super) enum Command {
     Running(RunningOptions),
     /// `cancel TOKEN`: end a command before its time.
     Cancel(CancelOptions),
+    /// `doctor [NODE]`: look for the cause of a trouble.
+    Doctor(DoctorOptions),
     /// `demo`: run a demonstration platform.
     Demo(DemoOptions),
     /// `help` or `--help`: print a help page.
@@ -112,6 +114,7 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("exec") => parse_exec(rest()),
         Some("running") => parse_running(rest()),
         Some("cancel") => parse_cancel(rest()),
+        Some("doctor") => parse_doctor(rest(), defaults),
         Some("demo") => parse_demo(rest()),
         Some("help") => parse_help(rest()),
         Some("completions") => parse_completions(rest()),
@@ -210,72 +213,6 @@ fn player(parser: &mut lexopt::Parser, option: &str) -> Result<String, String> {
     } else {
         Ok(words)
     }
-}
-
-fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
-    const NEEDED: &str = "'keys' needs 'generate DIR', 'thumbprint FILE', 'hash-password', 'hash-token', 'new-token', \
-        'forget NODE' or 'trust NODE THUMBPRINT'";
-    let (mut verb, mut place, mut bits, mut config) = (None, None, None, None);
-    let mut key = None;
-    while let Some(argument) = parser.next().map_err(text)? {
-        match argument {
-            Long("bits") => {
-                let word = parser.value().map_err(text)?;
-                let word = word.to_string_lossy();
-                let number = word.parse().ok().filter(|bits| (2_048..=4_096).contains(bits) && bits % 64 == 0);
-                let allowed = "a multiple of 64 from 2048 to 4096";
-                bits = Some(number.ok_or_else(|| format!("--bits is '{word}'; allowed: {allowed}"))?);
-            }
-            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Keys)),
-            Value(word) if verb.is_none() => verb = Some(word.string().map_err(text)?),
-            Long("config") => config = Some(path(&mut parser, "--config")?),
-            Value(word) if place.is_none() => place = Some(PathBuf::from(word)),
-            Value(word) if key.is_none() && verb.as_deref() == Some("trust") => {
-                key = Some(word.string().map_err(text)?)
-            }
-            other => return Err(unexpected(&other, Topic::Keys)),
-        }
-    }
-    if let Some(verb @ ("forget" | "trust")) = verb.as_deref() {
-        if bits.is_some() {
-            return Err("--bits belongs to 'keys generate'".to_owned());
-        }
-        return node_key(verb, config, place, key).map_or_else(|| Err(node_key_needs(verb)), Ok);
-    }
-    if config.is_some() {
-        return Err("--config belongs to 'keys forget' and 'keys trust'".to_owned());
-    }
-    match (verb.as_deref(), place) {
-        (Some("generate"), Some(directory)) => {
-            Ok(Command::KeysGenerate { directory, bits: bits.unwrap_or(DEFAULT_BITS) })
-        }
-        (Some("generate"), None) => Err("'keys generate' needs the directory that the two files go to".to_owned()),
-        (Some("thumbprint"), _) if bits.is_some() => Err("--bits belongs to 'keys generate'".to_owned()),
-        (Some("thumbprint"), Some(file)) => Ok(Command::KeysThumbprint(file)),
-        (Some("thumbprint"), None) => Err("'keys thumbprint' needs the file of a private or public key".to_owned()),
-        (Some("hash-password"), None) if bits.is_none() => Ok(Command::KeysHashPassword),
-        (Some("hash-token"), None) if bits.is_none() => Ok(Command::KeysHashToken),
-        (Some("new-token"), None) if bits.is_none() => Ok(Command::KeysNewToken),
-        (Some(verb @ ("hash-password" | "hash-token")), _) => {
-            Err(format!("'keys {verb}' takes no arguments: it reads a line from standard input"))
-        }
-        (Some("new-token"), _) => Err("'keys new-token' takes no arguments".to_owned()),
-        (Some(verb), _) => Err(format!("there is no 'keys {verb}'; {NEEDED}")),
-        (None, _) => Err(NEEDED.to_owned()),
-    }
-}
-
-fn node_key(verb: &str, config: Option<PathBuf>, node: Option<PathBuf>, key: Option<String>) -> Option<Command> {
-    let node = node?.to_str()?.parse().ok()?;
-    (key.is_some() == (verb == "trust")).then_some(())?;
-    Some(Command::NodeKey { config: config?, node, thumbprint: key })
-}
-
-fn node_key_needs(verb: &str) -> String {
-    let (key, example) = if verb == "trust" { (" THUMBPRINT", " pnI6…") } else { ("", "") };
-    format!(
-        "'keys {verb}' needs --config FILE NODE{key}, NODE by its id: 'keys {verb} --config central.yaml 2{example}'"
-    )
 }
 
 fn parse_help(mut parser: lexopt::Parser) -> Result<Command, String> {

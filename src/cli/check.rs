@@ -12,12 +12,13 @@ use rustix::io::Errno;
 use serde_json::json;
 
 use super::{say, summary};
+use crate::config::settings::Storage;
 use crate::config::{self, Refused};
 use crate::config::{Config, Problem};
 use crate::daemon::key_files::{self, KeyState};
 use crate::daemon::poller_preview::{self, PollerPlan};
 use crate::edge::tls::{self, TlsError};
-use crate::edge::{clock, history_store, sockets};
+use crate::edge::{clock, history_store, memory_folder, sockets};
 use crate::model::connection::Endpoint;
 
 /// Checks the configuration `path` and whether `logfile` could be written, and prints a summary or all problems.
@@ -25,8 +26,10 @@ pub(super) fn run(path: &Path, logfile: Option<&Path>, json: bool) -> ExitCode {
     let checked = match config::load_with_warnings(path, &config::environment()) {
         Ok(mut config) => {
             let (keys, mut problems) = look_around(&config, logfile, &[]);
-            let (occupied, running) = look_at_occupants(&config);
+            let Occupied { problems: occupied, foreign_holder, running } = look_at_occupants(&config);
             problems.extend(occupied);
+            let database = &config.core.database;
+            problems.extend(foreign_holder.map(|text| Problem::of_file(database, "", text)));
             config.warnings.extend(running);
             let private = &config.core.private_key;
             config.warnings.extend(key_files::warning(private).map(|text| Problem::of_file(private, "", text)));
@@ -103,6 +106,9 @@ fn look_around(config: &Config, logfile: Option<&Path>, found: &[Problem]) -> (O
     let database = core.database.as_path();
     let place = first_missing(database);
     note(database, file_fault(database).or_else(|| directory_fault(place)).or_else(|| database_fault(database)));
+    if let (Storage::Memory(_), Some(folder)) = (core.storage, database.parent().filter(|folder| folder.exists())) {
+        note(folder, memory_folder::make(folder).err());
+    }
     if let Some(Endpoint::Ipc(path)) = &core.external {
         note(path, directory_fault(first_missing(path)));
     }
@@ -177,13 +183,13 @@ fn places_of_new_keys<'a>(config: &'a Config, keys: Option<&KeyState>) -> Vec<(&
 }
 
 /// Returns `path`, or the outermost of its missing directories, which a start creates.
-fn first_missing(path: &Path) -> &Path {
+pub(super) fn first_missing(path: &Path) -> &Path {
     path.ancestors().take_while(|place| !place.exists() && !place.as_os_str().is_empty()).last().unwrap_or(path)
 }
 
 /// Returns the fault of an existing file that cannot be opened for writing. Opening it changes nothing. A missing file
 /// has no fault.
-fn file_fault(path: &Path) -> Option<String> {
+pub(super) fn file_fault(path: &Path) -> Option<String> {
     match fs::metadata(path) {
         Ok(metadata) if !metadata.is_file() => return Some("is not a regular file".to_owned()),
         Ok(_) => {}
@@ -206,7 +212,7 @@ fn database_fault(path: &Path) -> Option<String> {
 }
 
 /// Returns the fault that prevents new files beside `path`: missing rights or a read-only file system.
-fn directory_fault(path: &Path) -> Option<String> {
+pub(super) fn directory_fault(path: &Path) -> Option<String> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let shown = directory.display();
     let metadata = match fs::metadata(directory) {
@@ -230,9 +236,19 @@ fn directory_fault(path: &Path) -> Option<String> {
     }
 }
 
+/// What of a start another process holds.
+pub(super) struct Occupied {
+    /// The ports that are in use.
+    pub(super) problems: Vec<Problem>,
+    /// A sentence about a daemon of another configuration that uses the database.
+    pub(super) foreign_holder: Option<String>,
+    /// A warning about a daemon that runs with the same configuration.
+    running: Option<Problem>,
+}
+
 /// Finds resources of a start that another process holds, the database and ports, without taking them. A daemon that
 /// runs with the same configuration is no problem, because checking beside it is usual; it is reported separately.
-fn look_at_occupants(config: &Config) -> (Vec<Problem>, Option<Problem>) {
+pub(super) fn look_at_occupants(config: &Config) -> Occupied {
     let core = &config.core;
     let holder = history_store::holder(&core.database);
     let tcp = |address: IpAddr, port: u16| Endpoint::Tcp { host: address.to_string(), port };
@@ -256,13 +272,13 @@ fn look_at_occupants(config: &Config) -> (Vec<Problem>, Option<Problem>) {
             problems.push(Problem::of_file(&core.database, key, text));
         }
     }
-    let Some(holder) = holder else { return (problems, None) };
+    let Some(holder) = holder else { return Occupied { problems, foreign_holder: None, running: None } };
     let text = format!("is in use by process {holder}");
     if ours > 0 || !problems.is_empty() || core.external.is_none() {
         let text = format!("{text}: a daemon with this configuration runs, so a second one would be refused");
-        return (problems, Some(Problem::of_file(&core.database, "", text)));
+        let running = Some(Problem::of_file(&core.database, "", text));
+        return Occupied { problems, foreign_holder: None, running };
     }
     let text = format!("{text}, which listens on none of these ports: give this daemon a database of its own");
-    problems.push(Problem::of_file(&core.database, "", text));
-    (problems, None)
+    Occupied { problems, foreign_holder: Some(text), running: None }
 }

@@ -19,6 +19,8 @@ pub(super) enum Topic {
     Running,
     /// `cancel`
     Cancel,
+    /// `doctor`
+    Doctor,
     /// `demo`
     Demo,
     /// `help`
@@ -29,8 +31,8 @@ pub(super) enum Topic {
 
 impl Topic {
     /// The names of all commands.
-    pub(super) const NAMES: [&'static str; 10] =
-        ["run", "check", "keys", "copy", "exec", "running", "cancel", "demo", "help", "completions"];
+    pub(super) const NAMES: [&'static str; 11] =
+        ["run", "check", "keys", "copy", "exec", "running", "cancel", "doctor", "demo", "help", "completions"];
 
     /// Returns the page of the command `name`.
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -42,6 +44,7 @@ impl Topic {
             "exec" => Some(Self::Exec),
             "running" => Some(Self::Running),
             "cancel" => Some(Self::Cancel),
+            "doctor" => Some(Self::Doctor),
             "demo" => Some(Self::Demo),
             "help" => Some(Self::Help),
             "completions" => Some(Self::Completions),
@@ -60,6 +63,7 @@ impl Topic {
             Self::Exec => "stheno help exec",
             Self::Running => "stheno help running",
             Self::Cancel => "stheno help cancel",
+            Self::Doctor => "stheno help doctor",
             Self::Demo => "stheno help demo",
             Self::Help => "stheno help help",
             Self::Completions => "stheno help completions",
@@ -77,6 +81,7 @@ impl Topic {
             Self::Exec => EXEC,
             Self::Running => RUNNING,
             Self::Cancel => CANCEL,
+            Self::Doctor => DOCTOR,
             Self::Demo => DEMO,
             Self::Help => HELP,
             Self::Completions => COMPLETIONS,
@@ -101,6 +106,7 @@ Usage:
   stheno exec --config FILE NODES -- COMMAND                     run a command on nodes
   stheno running --config FILE NODE                              list the commands that run on a node
   stheno cancel --config FILE TOKEN                              end a command before its time
+  stheno doctor [--config FILE] [--json] [NODE]                  find the cause of a trouble
   stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
   stheno help [COMMAND] [--man]                                  more on one command
   stheno completions SHELL                                       what a shell completes
@@ -300,6 +306,33 @@ Exit status: 0 it was asked to end, 1 it was not: it has ended already, is not k
 Examples:
   stheno cancel --config /etc/centreon-gorgone/config.yaml 3f0c9b…
   stheno running --config central.yaml --json 2 | jq -r '.[].token' | xargs -n 1 stheno cancel --config central.yaml
+";
+
+const DOCTOR: &str = "\
+Usage: stheno doctor [--config FILE] [--logfile FILE] [--json] [NODE]
+
+Looks step by step for the cause of a trouble, and says for each step what was expected, what was seen, and what to do.
+It changes nothing.
+
+Without NODE it looks at this machine: configuration, keys, certificates, database, disk, ports, unit, time, limits. On
+a node that dials in (modules pull, pullwss) it also looks at the way to its central, over a connection of its own:
+name, port, TLS and certificate or greeting and key, token.
+
+With NODE, the id of a node, it looks at what lies between this daemon and that node: how it is listed, name, port,
+greeting, keys, id, PING; and by the running daemon whether its rows arrive, its modules, its clock, and whether a
+harmless command may run there. For a node that dials in, run it there without NODE.
+
+  --config FILE    the top file of the daemon on this machine, /etc/centreon-gorgone/config.yaml by default
+  --logfile FILE   the log file of the daemon, to look at its disk
+  --json           print JSON: {\"cause\": WORD or \"none\", \"steps\": [{step, ok, expected, seen, advice}]}
+
+Run it as root or as the user of the daemon.
+Exit status: 0 nothing was found, 1 something was, 2 the command line is wrong.
+
+Examples:
+  stheno doctor
+  stheno doctor --config central.yaml 2
+  stheno doctor --json 2 | jq -r .cause
 ";
 
 const DEMO: &str = "\

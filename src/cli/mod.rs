@@ -7,9 +7,11 @@ mod completions;
 mod copy;
 mod defaults;
 mod demo;
+mod doctor;
 mod exec;
 mod help;
 mod keys;
+mod keys_arguments;
 mod manual;
 mod many;
 mod pages;
@@ -57,6 +59,7 @@ pub fn main() -> ExitCode {
         Ok(Command::Exec(options)) => exec::run(&options),
         Ok(Command::Running(options)) => running::run(&options),
         Ok(Command::Cancel(options)) => running::cancel(&options),
+        Ok(Command::Doctor(options)) => doctor::run(&options),
         Ok(Command::Demo(arguments)) => demo::run(arguments),
         Ok(Command::Help(topic)) => say(topic.text()),
         Ok(Command::Manual) => say(&manual::manual()),

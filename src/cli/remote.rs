@@ -81,6 +81,8 @@ pub(super) struct Row {
     pub(super) code: i64,
     /// Data of the row.
     pub(super) data: Value,
+    /// When it was written, by the clock of the daemon that wrote it, in seconds.
+    pub(super) etime: Option<i64>,
     /// Whether it is the last row of its token.
     pub(super) is_last: bool,
 }
@@ -91,7 +93,7 @@ impl Row {
         let (id, code) = (number("id").unwrap_or(0), number("code")?);
         let text = row.get("data")?.as_str().unwrap_or_default();
         let data = serde_json::from_str(text).unwrap_or_default();
-        Some(Self { id, code, data, is_last: is_last_row(Code(code), text) })
+        Some(Self { id, code, data, etime: number("etime"), is_last: is_last_row(Code(code), text) })
     }
 
     /// Returns the message.
@@ -151,11 +153,16 @@ impl Remote {
     /// # Errors
     /// The API refuses or does not answer.
     pub(super) fn node_state(&self, node: u64) -> Result<NodeState, String> {
-        let data = |path: &str| {
-            self.call("GET", path, "").map(|mut answer| answer.get_mut("data").map(Value::take).unwrap_or_default())
-        };
-        let routes = data(&format!("/api/internal/routes/{node}"))?;
-        Ok(NodeState::read(node, &routes, &data("/api/internal/constatus")?))
+        let routes = self.data(&format!("/api/internal/routes/{node}"))?;
+        Ok(NodeState::read(node, &routes, &self.data("/api/internal/constatus")?))
+    }
+
+    /// Returns the member `data` of an answer.
+    ///
+    /// # Errors
+    /// The API refuses or does not answer.
+    pub(super) fn data(&self, path: &str) -> Result<Value, String> {
+        self.call("GET", path, "").map(|mut answer| answer.get_mut("data").map(Value::take).unwrap_or_default())
     }
 
     /// Returns the ids of all nodes that the daemon knows, also those behind others, in order.
@@ -246,7 +253,11 @@ impl Remote {
         Ok(Answer { status: reply.status, body: serde_json::from_slice(&reply.body).unwrap_or_default() })
     }
 
-    fn call(&self, method: &str, path: &str, body: &str) -> Result<Value, String> {
+    /// Makes one call.
+    ///
+    /// # Errors
+    /// The API refuses or does not answer.
+    pub(super) fn call(&self, method: &str, path: &str, body: &str) -> Result<Value, String> {
         self.send(method, path, body)?.ok()
     }
 }

@@ -1,10 +1,11 @@
-//! Parses the arguments of `copy` and `exec`.
+//! Parses the arguments of `copy`, `exec` and `doctor`.
 
 use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
 use super::arguments::{Command, path, text, unexpected};
+use super::defaults::Defaults;
 use super::help::Topic;
 use super::many;
 use super::targets::Targets;
@@ -55,6 +56,22 @@ pub(super) struct ExecOptions {
     /// `--json`: whether to print JSON.
     pub json: bool,
 }
+
+/// Options of `doctor`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct DoctorOptions {
+    /// `--config`: the configuration of the daemon on this machine.
+    pub config: PathBuf,
+    /// `--logfile` of a start, to see whether its disk is full.
+    pub logfile: Option<PathBuf>,
+    /// The node to look at; `None` for this machine.
+    pub node: Option<u64>,
+    /// `--json`: whether to print JSON.
+    pub json: bool,
+}
+
+/// The top file of the packages.
+const PACKAGED_CONFIG: &str = "/etc/centreon-gorgone/config.yaml";
 
 /// Default of `--cache-dir`; this directory exists on every machine.
 const CACHE_DIR: &str = "/tmp";
@@ -126,6 +143,22 @@ pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> 
     }
     let command = words.join(" ");
     Ok(Command::Exec(ExecOptions { config, targets, command, timeout_seconds, at_once, cancels, by_node, json }))
+}
+
+pub(super) fn parse_doctor(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
+    let config = defaults.config.clone().unwrap_or_else(|| PACKAGED_CONFIG.into());
+    let mut options = DoctorOptions { config, logfile: defaults.logfile.clone(), node: None, json: false };
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("config") => options.config = path(&mut parser, "--config")?,
+            Long("logfile") => options.logfile = Some(path(&mut parser, "--logfile")?),
+            Long("json") => options.json = true,
+            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Doctor)),
+            Value(word) if options.node.is_none() => options.node = Some(node_id(&word.string().map_err(text)?)?),
+            other => return Err(unexpected(&other, Topic::Doctor)),
+        }
+    }
+    Ok(Command::Doctor(options))
 }
 
 /// Parses the id of a node.

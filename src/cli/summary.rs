@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::config::modules::cron::CronJob;
 use crate::config::modules::httpserver::HttpSettings;
 use crate::config::modules::proxy::WebSocketSettings;
-use crate::config::settings::{ClientTls, ServerTls};
+use crate::config::settings::{ClientTls, CoreSettings, ServerTls, Storage};
 use crate::config::{Config, Problem};
 use crate::daemon::key_files::KeyState;
 use crate::daemon::poller_preview::PollerPlan;
@@ -39,7 +39,7 @@ pub(super) fn as_text(path: &Path, config: &Config, keys: &KeyState, pollers: Op
     lines.extend(listener(config).map(|server| ("websocket", websocket(server, config))));
     lines.extend(parents(config).into_iter().map(|parent| ("parent", parent.as_text())));
     lines.extend([
-        ("database", core.database.display().to_string()),
+        ("database", database(core)),
         ("private key", core.private_key.display().to_string()),
         ("thumbprint", thumbprint(keys)),
         ("modules", modules.join(", ")),
@@ -108,6 +108,7 @@ pub(super) fn as_json(config: &Config, keys: &KeyState, pollers: Option<&PollerP
         "websocket": websocket,
         "parents": parents(config).iter().map(Parent::as_json).collect::<Vec<_>>(),
         "database": core.database.to_string_lossy(),
+        "storage": if core.storage == Storage::Disk { "disk" } else { "memory" },
         "keys": {
             "private": core.private_key.to_string_lossy(),
             "public": core.public_key.to_string_lossy(),
@@ -136,6 +137,16 @@ pub(super) fn problem_as_json(problem: &Problem) -> Value {
         "text": problem.text,
         "level": if problem.is_error { "error" } else { "warning" },
     })
+}
+
+fn database(core: &CoreSettings) -> String {
+    let path = core.database.display();
+    match core.storage {
+        Storage::Disk => path.to_string(),
+        Storage::Memory(max) => {
+            format!("{path} (in memory: at most {max} bytes, lost when the machine restarts)")
+        }
+    }
 }
 
 fn external(config: &Config) -> String {

@@ -20,10 +20,19 @@ pub struct Problem {
     pub is_error: bool,
 }
 
+/// How a warning about a key without meaning begins.
+pub(super) const UNKNOWN_KEY: &str = "unknown key";
+
 impl Problem {
     /// Creates a problem of a whole file, or of the value of `key` in it.
     pub fn of_file(file: impl Into<PathBuf>, key: impl Into<String>, text: impl Into<String>) -> Self {
         Self { file: file.into(), line: 0, key: key.into(), text: text.into(), is_error: false }
+    }
+
+    /// Whether it is about a key that has no meaning here.
+    #[must_use]
+    pub fn is_unknown_key(&self) -> bool {
+        self.text.starts_with(UNKNOWN_KEY)
     }
 }
 

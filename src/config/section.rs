@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::findings::Findings;
+use super::findings::{Findings, UNKNOWN_KEY};
 use super::options::Options;
 use super::tree::{Entries, Node, Place, Value};
 use super::yaml::join;
@@ -89,7 +89,7 @@ impl<'a> Section<'a> {
         for (key, node) in self.entries.into_iter().flatten() {
             if !known.iter().any(|options| options.knows(key)) {
                 let advice = known.last().map(|options| options.advice(key, findings.maps())).unwrap_or_default();
-                findings.warning(&node.place, &self.path(key), format!("unknown key, ignored{advice}"));
+                findings.warning(&node.place, &self.path(key), format!("{UNKNOWN_KEY}, ignored{advice}"));
             }
         }
     }

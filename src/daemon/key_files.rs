@@ -155,6 +155,15 @@ pub fn load_or_create(private: &Path, public: &Path, random: &mut dyn Random) ->
     }
 }
 
+/// Loads an existing pair, of which the private file is enough; `None` if there is none. Changes nothing.
+///
+/// # Errors
+/// As [`load_or_create`].
+pub fn load(private: &Path) -> Result<Option<KeyPair>, KeyFileError> {
+    let key = read_private(private)?;
+    Ok(key.map(|key| KeyPair { public: key.public(), private: key, origin: KeyOrigin::Loaded }))
+}
+
 /// Returns what [`load_or_create`] would find, without changing anything.
 ///
 /// # Errors

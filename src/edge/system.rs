@@ -61,6 +61,17 @@ pub fn local_time(seconds: i64) -> Option<LocalTime> {
     })
 }
 
+/// Whether a time service sets the clock, by what the kernel was told (adjtimex(2)); `None` if it may not be asked.
+#[must_use]
+pub fn clock_is_synchronised() -> Option<bool> {
+    let mut state = MaybeUninit::<libc::timex>::zeroed();
+    // SAFETY: all-zero is a valid `timex` that only asks; the pointer is valid for the call, which fills it.
+    match unsafe { libc::adjtimex(state.as_mut_ptr()) } {
+        -1 => None,
+        state => Some(state != libc::TIME_ERROR),
+    }
+}
+
 /// Clears the signal mask of this thread and of threads that it starts later: our parent may have left signals blocked.
 ///
 /// # Errors

@@ -94,6 +94,9 @@ impl Context {
 
     /// Sets the time of an event.
     pub fn set_now(&mut self, now: Now) {
+        if now == self.now {
+            return;
+        }
         self.now = now;
         if let Some(line) = self.clock_watch.look(now) {
             self.log(line);
@@ -108,6 +111,10 @@ impl Context {
     /// Returns the next side effect.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
     }
 
     pub fn output(&mut self, output: Output) {
@@ -222,22 +229,12 @@ impl Context {
 
     /// Returns whether a module is loaded.
     pub fn is_loaded(&self, module: Module) -> bool {
-        self.options.loaded.values().any(|loaded| loaded == module.package())
+        self.options.modules.loaded.values().any(|loaded| loaded == module.package())
     }
 
     /// Returns whether the configuration has a module, loaded or not.
     pub fn is_configured(&self, module: Module) -> bool {
-        match module {
-            Module::Proxy => self.options.proxy.is_some(),
-            Module::Action => self.options.action.is_some(),
-            Module::Cron => self.options.cron.is_some(),
-            Module::Engine => self.options.engine.is_some(),
-            Module::Nodes => self.options.pollers.is_some(),
-            Module::LegacyCmd => self.options.legacycmd.is_some(),
-            Module::Statistics => self.options.has_statistics,
-            Module::DbCleaner => true,
-            Module::Register | Module::HttpServer | Module::Pull | Module::PullWss => self.is_loaded(module),
-        }
+        module == Module::DbCleaner || self.options.modules.has(module)
     }
 
     /// Returns whether a module is configured and not unloaded.
@@ -247,7 +244,7 @@ impl Context {
 
     /// Returns the settings of the proxy, or its defaults.
     pub fn proxy_settings(&self) -> ProxySettings {
-        self.options.proxy.clone().unwrap_or_default()
+        self.options.modules.proxy.clone().unwrap_or_default()
     }
 
     /// Writes a row that does not end its token, whatever its code.

@@ -147,8 +147,8 @@ impl Core {
             Input::ApiCallerEnded(id) => self.api().ask_history(id),
             Input::NodesWanted { source, nodes } => self.nodes.nodes_wanted(&mut self.context, source, nodes),
             Input::Reconfigured { action, proxy } => {
-                self.context.options.action = action.map(|action| *action);
-                self.context.options.proxy = proxy.map(|proxy| *proxy);
+                self.context.options.modules.action = action.map(|action| *action);
+                self.context.options.modules.proxy = proxy.map(|proxy| *proxy);
             }
             Input::CommandFilesTouched => self.modules.legacycmd.look_for_files(&mut self.context),
             Input::Stop => self.stop(),
@@ -174,6 +174,12 @@ impl Core {
     /// Returns the next side effect. Call this until it returns `None` after every event and after the start.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.context.poll_output()
+    }
+
+    /// Returns whether [`Self::poll_output`] has a side effect.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        self.context.has_output()
     }
 
     /// Returns when to call [`Self::handle_timeout`]; `None` if no timer is set.

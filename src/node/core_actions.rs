@@ -47,7 +47,7 @@ pub(super) fn information(context: &mut Context, counters: &Counters, token: &To
         "message": "ok",
         "data": {
             "counters": counters.to_json(),
-            "modules": context.options.loaded,
+            "modules": context.options.modules.loaded,
             "api_endpoints": super::api::endpoints::listed(|module| context.has(module)),
         },
     });

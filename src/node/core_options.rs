@@ -1,17 +1,8 @@
 //! The settings and the stored state with which the deciding part starts.
 
-use std::collections::BTreeMap;
-
 use crate::config::Config;
 use crate::config::delegate::DelegateSettings;
-use crate::config::modules::action::ActionSettings;
-use crate::config::modules::cron::CronJob;
-use crate::config::modules::dbcleaner::CleanerSettings;
-use crate::config::modules::dial_in::{PullSettings, PullWssSettings};
-use crate::config::modules::engine::EngineSettings;
-use crate::config::modules::legacycmd::LegacySettings;
-use crate::config::modules::nodes::NodesSettings;
-use crate::config::modules::proxy::ProxySettings;
+use crate::config::modules::Modules;
 use crate::config::settings::FingerprintMode;
 use crate::model::history::{Origins, SyncMark};
 use crate::model::legacy::LegacyStored;
@@ -37,41 +28,22 @@ pub struct CoreOptions {
     pub audits: bool,
     /// The requests that a daemon of the original (the 'delegate') answers.
     pub delegate: DelegateSettings,
-    /// The proxy, if it is loaded.
-    pub proxy: Option<ProxySettings>,
     /// The nodes of the register file.
     pub nodes: Vec<Registration>,
-    /// The module `action`, if it is loaded.
-    pub action: Option<ActionSettings>,
-    /// The module `pull`, if it is loaded: we dial our central over ZeroMQ.
-    pub pull: Option<PullSettings>,
-    /// The module `pullwss`, if it is loaded: we dial our central over a WebSocket.
-    pub pullwss: Option<PullWssSettings>,
-    /// The jobs of the module `cron`, if it is loaded.
-    pub cron: Option<Vec<CronJob>>,
-    /// The module `engine`, if it is loaded.
-    pub engine: Option<EngineSettings>,
+    /// The settings of the modules, without those nodes.
+    pub modules: Modules,
     /// The local time zone, for `cron`.
     pub time_zone: TimeZone,
-    /// The module `nodes`, if it is loaded.
-    pub pollers: Option<NodesSettings>,
-    /// The module `legacycmd`, if it is loaded.
-    pub legacycmd: Option<LegacySettings>,
-    /// Whether the module `statistics` is loaded.
-    pub has_statistics: bool,
-    /// Retention times of the history and of sessions.
-    pub cleaner: CleanerSettings,
     /// Returns the memory in use in bytes; `None` if the system does not say.
     pub memory: fn() -> Option<u64>,
-    /// Every loaded package by module name.
-    pub loaded: BTreeMap<String, String>,
 }
 
 impl CoreOptions {
     /// Makes the options from the configuration; the time zone is UTC.
     #[must_use]
     pub fn from_config(config: &Config, thumbprint: String, debug: bool) -> Self {
-        let modules = &config.modules;
+        let mut modules = config.modules.clone();
+        let nodes = modules.register.as_mut().map(|register| std::mem::take(&mut register.nodes));
         Self {
             id: config.core.id,
             hostname: config.core.hostname.clone(),
@@ -80,20 +52,10 @@ impl CoreOptions {
             takes_every_key: config.core.fingerprint_mode == FingerprintMode::Always,
             audits: config.core.audit_log.is_some(),
             delegate: config.core.delegate.clone(),
-            proxy: modules.proxy.clone(),
-            nodes: modules.register.as_ref().map(|register| register.nodes.clone()).unwrap_or_default(),
-            action: modules.action.clone(),
-            pull: modules.pull.clone(),
-            pullwss: modules.pullwss.clone(),
-            cron: modules.cron.clone(),
-            engine: modules.engine.clone(),
+            nodes: nodes.unwrap_or_default(),
+            modules,
             time_zone: TimeZone::utc(),
-            pollers: modules.nodes.clone(),
-            legacycmd: modules.legacycmd.clone(),
-            has_statistics: modules.statistics.is_some(),
             memory: || None,
-            cleaner: modules.dbcleaner.unwrap_or_default(),
-            loaded: modules.loaded.clone(),
         }
     }
 }

@@ -111,10 +111,10 @@ impl DialledOut {
     /// Handles [`Timer::Register`].
     pub(super) fn register_with_parent(&mut self, context: &mut Context, kind: ParentKind) {
         let now = context.now.monotonic;
-        let pull = context.options.pull.as_ref().filter(|_| kind == ParentKind::Pull);
+        let pull = context.options.modules.pull.as_ref().filter(|_| kind == ParentKind::Pull);
         let ping = match kind {
-            ParentKind::Pull => context.options.pull.as_ref().map(|pull| pull.ping),
-            ParentKind::WebSocket => context.options.pullwss.as_ref().map(|pullwss| pullwss.ping),
+            ParentKind::Pull => context.options.modules.pull.as_ref().map(|pull| pull.ping),
+            ParentKind::WebSocket => context.options.modules.pullwss.as_ref().map(|pullwss| pullwss.ping),
         };
         // The session of a WebSocket detects silence itself.
         let patience = pull.map(|pull| pull.ping_timeout.max(Duration::from_secs(1)));

@@ -14,7 +14,7 @@ use super::peer::Handled;
 /// Returns the module that a request names by package or else by name, and the text of that name.
 fn named(context: &Context, data: &Value) -> Option<(String, Option<Module>)> {
     let content = data.get("content")?;
-    let loaded = &context.options.loaded;
+    let loaded = &context.options.modules.loaded;
     let package = content.get("package").and_then(json::text);
     if let Some(package) = package.filter(|package| loaded.values().any(|known| known == package)) {
         let module = Module::of_package(&package);
@@ -35,10 +35,10 @@ pub(super) fn load(context: &mut Context, data: &str) -> Handled {
         |code, text: String| Handled::Reply(Action::LoadModule, code, json::action_message("loadmodule", &text));
     let module = Module::of_package(&package).filter(|module| module.can_be_unloaded());
     let can_be_loaded = module.is_some_and(|module| context.is_configured(module) && !context.is_loaded(module));
-    if !can_be_loaded || name.is_empty() || context.options.loaded.contains_key(&name) {
+    if !can_be_loaded || name.is_empty() || context.options.modules.loaded.contains_key(&name) {
         return reply(Code::FINISHED_KO, format!("cannot load module '{shown}'"));
     }
-    context.options.loaded.insert(name, package);
+    context.options.modules.loaded.insert(name, package);
     reply(Code::BEGIN, format!("module '{shown}' is loaded"))
 }
 
@@ -49,7 +49,7 @@ pub(super) fn unload(context: &mut Context, data: &str) -> Handled {
         |code, text: &str| Handled::Reply(Action::UnloadModule, code, json::action_message("unloadmodule", text));
     match named(context, &data) {
         Some((called, Some(module))) if module.can_be_unloaded() => {
-            context.options.loaded.retain(|_, loaded| loaded != module.package());
+            context.options.modules.loaded.retain(|_, loaded| loaded != module.package());
             reply(Code::BEGIN, &format!("module '{called}' unload in progress"))
         }
         _ => reply(Code::FINISHED_KO, "cannot find unload module"),

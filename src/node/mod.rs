@@ -47,6 +47,7 @@ pub mod core;
 pub mod input;
 pub mod output;
 
+pub use api::endpoints::path_of;
 pub use core_options::{CoreOptions, Restored};
 pub use modules::nodes::plan;
 

@@ -4,6 +4,7 @@
 use crate::model::host_work::{HostDone, HostWork};
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::config::modules::Modules;
 use crate::config::modules::dial_in::PullWssSettings;
 use crate::model::api::{ApiCall, CallId, Method};
 use crate::model::code::Code;
@@ -171,8 +172,9 @@ impl World {
         let central = Daemon::new(options(vec![node]), seed);
         // Small, so that most answers come in parts.
         let pullwss = PullWssSettings { max_message_size: PART_CHARS_MAX, ..pullwss_settings() };
-        let dials = CoreOptions { id: own_id, proxy: None, ..options(Vec::new()) };
-        let dials = CoreOptions { pull: Some(pull_settings()), pullwss: Some(pullwss), ..dials };
+        let mut dials = CoreOptions { id: own_id, ..options(Vec::new()) };
+        let (pull, pullwss) = (Some(pull_settings()), Some(pullwss));
+        dials.modules = Modules { proxy: None, pull, pullwss, ..dials.modules };
         let poller = Daemon::new(dials, seed + 1);
         let (unsent, random) = (VecDeque::new(), Seeded(seed + 2));
         Self { transport, client: transport.client(0), central, poller, millis: 0, linked: false, unsent, random }

@@ -3,8 +3,9 @@
 use crate::model::host_work::{HostDone, HostWork, QueryId};
 use std::time::Duration;
 
+use crate::config::database::{DatabasePlace, DatabaseSettings, Secret};
+use crate::config::modules::Modules;
 use crate::config::modules::action::ActionSettings;
-use crate::config::modules::dbcleaner::CleanerSettings;
 use crate::config::modules::dial_in::{PullSettings, PullWssSettings};
 use crate::config::modules::proxy::ProxySettings;
 use crate::model::action::Action;
@@ -79,6 +80,18 @@ pub fn pullwss_settings() -> PullWssSettings {
     }
 }
 
+pub fn database() -> DatabaseSettings {
+    DatabaseSettings {
+        place: DatabasePlace::Local,
+        database: "centreon".to_owned(),
+        username: String::new(),
+        password: Secret::default(),
+        tls: None,
+        connect_timeout: Duration::from_secs(5),
+        read_timeout: Duration::from_secs(10),
+    }
+}
+
 pub fn options(nodes: Vec<Registration>) -> CoreOptions {
     let package = |name: &str| (name.to_owned(), format!("gorgone::modules::core::{name}::hooks"));
     CoreOptions {
@@ -89,20 +102,15 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         takes_every_key: false,
         audits: false,
         delegate: Default::default(),
-        proxy: Some(ProxySettings::default()),
         nodes,
-        action: Some(ActionSettings::default()),
-        pull: None,
-        pullwss: None,
-        cron: None,
-        engine: None,
+        modules: Modules {
+            proxy: Some(ProxySettings::default()),
+            action: Some(ActionSettings::default()),
+            loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
+            ..Modules::default()
+        },
         time_zone: TimeZone::utc(),
-        pollers: None,
-        legacycmd: None,
-        has_statistics: false,
         memory: || Some(4_096),
-        cleaner: CleanerSettings::default(),
-        loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
     }
 }
 

@@ -117,6 +117,8 @@ pub struct ApiClient {
     phase: Phase,
     peer_has_ended: bool,
     auth_failures: u32,
+    /// The `Host` of an earlier request that was let in and did not come from a page.
+    known_host: Option<Box<[u8]>>,
     date: HttpDate,
     /// Answers wait until the peer has taken enough of earlier ones.
     is_congested: bool,
@@ -147,6 +149,7 @@ impl ApiClient {
             phase: Phase::Open,
             peer_has_ended: false,
             auth_failures: 0,
+            known_host: None,
             date: HttpDate::new(now.wall),
             is_congested: false,
             requests: 0,
@@ -163,6 +166,7 @@ impl ApiClient {
     #[must_use]
     pub fn renew_access(&mut self, access: &Rc<ApiAccess>, now: Now) -> bool {
         self.access = Rc::clone(access);
+        self.known_host = None;
         match std::mem::replace(&mut self.current, Current::Nothing) {
             Current::Accepted(head, ..) => self.handle_head(head, now),
             Current::Checked(..) => self.refuse_last(401, admission::UNAUTHORIZED.to_owned()),
@@ -356,6 +360,7 @@ impl ApiClient {
 
     /// Answers a request without a call. The connection stays open if the end of the body is near.
     fn refuse(&mut self, head: &RequestHead, status: u16, body: &'static str) {
+        self.access.count_refused(status);
         let mut form = ResponseForm::of(head);
         // A client that awaits `100 Continue` may or may not send its body after another answer, so the next bytes are
         // ambiguous.
@@ -373,6 +378,7 @@ impl ApiClient {
 
     /// Gives the last answer of this connection to the request being read.
     fn refuse_last(&mut self, status: u16, body: String) {
+        self.access.count_refused(status);
         self.answers.push_ready(ResponseForm::last().refuse(status, body.into()));
         self.stop_reading();
     }

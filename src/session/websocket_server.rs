@@ -386,7 +386,7 @@ impl WebSocketServer {
             Ok(response) => response,
             Err(refusal) => {
                 let mut queue = SendQueue::default();
-                queue.push(refusal.response());
+                queue.push(refusal.response(&HttpDate::new(now.wall)));
                 self.log_refusal(&format!("{refusal}, closed"), now);
                 return self.wind_up(queue, false, now);
             }

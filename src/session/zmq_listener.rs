@@ -164,6 +164,8 @@ pub struct ZmqListener {
     hellos: Hellos,
     limits: PeerLimits,
     next_client: u64,
+    /// Number of refused handshakes.
+    refused: u64,
     outputs: VecDeque<ListenerOutput>,
 }
 
@@ -184,6 +186,7 @@ impl ZmqListener {
             hellos: Hellos::new(&settings),
             limits: PeerLimits::new(settings.hellos_per_peer_per_second, settings.hellos_of_strangers_per_second),
             next_client: 0,
+            refused: 0,
             outputs: VecDeque::new(),
             settings,
         };
@@ -397,7 +400,14 @@ impl ZmqListener {
         });
     }
 
+    /// Number of refused handshakes since the start.
+    #[must_use]
+    pub const fn refused(&self) -> u64 {
+        self.refused
+    }
+
     fn refuse(&mut self, connection: ConnectionId) {
+        self.refused += 1;
         self.outputs.push_back(ListenerOutput::Send { connection, payload: HANDSHAKE_ISSUE.to_vec() });
     }
 

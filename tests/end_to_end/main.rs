@@ -7,6 +7,7 @@ mod api_page;
 mod commands;
 mod copies;
 mod dial_in;
+mod doctor;
 mod durability;
 mod engine_and_cron;
 mod exec;
@@ -17,6 +18,7 @@ mod hostile_routes;
 mod hostile_websockets;
 mod liveness;
 mod many_nodes;
+mod memory_history;
 mod namespaces;
 mod node_keys;
 #[path = "../platform/mod.rs"]

@@ -1,4 +1,7 @@
-//! What a daemon shows of itself: `GET /api/status`, `/healthz`, `/readyz`.
+//! What a daemon shows of itself: `GET /api/status`, `/metrics`, `/healthz`, `/readyz`.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -68,4 +71,121 @@ fn health_and_readiness_need_no_login_and_say_whether_rows_are_stored() {
     assert_eq!(api.get("/healthz").status, 200);
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(api.get("/readyz").status, 200);
+}
+
+/// The value of a sample; the labels are part of its name.
+fn sample(text: &str, name: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+/// Prometheus's own judgement; `None` where it is not installed.
+fn promtool(arguments: &[&str], input: &str) -> Option<String> {
+    let child = Command::new("promtool")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = child else {
+        eprintln!("SKIPPED: promtool (Debian package prometheus) is not installed");
+        return None;
+    };
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    Some(format!("{}{}", output.status, String::from_utf8_lossy(&said)))
+}
+
+#[test]
+fn metrics_count_what_happened_and_prometheus_finds_no_fault_in_them() {
+    let platform = Platform::new();
+    let (central, _poller) = platform.pair();
+    let mut api = central.api();
+    api.wait_for_pong(2, seconds(20));
+    assert_eq!(api.output_of(2, "echo metrics", seconds(20)).trim(), "metrics");
+    let failed = api.command(9, "echo");
+    api.finished_rows(1, &failed, seconds(20));
+    let answer = api.get("/metrics");
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let text = String::from_utf8(answer.body).unwrap();
+    for (name, expected) in [
+        ("stheno_nodes{state=\"up\"}", 1.0),
+        ("stheno_nodes{state=\"never\"}", 0.0),
+        ("stheno_node_up{node=\"2\",kind=\"push_zmq\"}", 1.0),
+        ("stheno_node_sync_lag_rows{node=\"2\",kind=\"push_zmq\"}", 0.0),
+        ("stheno_commands_total{result=\"ok\"}", 1.0),
+        ("stheno_commands_total{result=\"failed\"}", 1.0),
+        ("stheno_command_duration_seconds_count", 2.0),
+        ("stheno_api_requests_total{path=\"/api/core/action/command\",status=\"200\"}", 2.0),
+        ("stheno_database_up", 1.0),
+    ] {
+        assert_eq!(sample(&text, name), Some(expected), "{name}: {text}");
+    }
+    for name in [
+        "stheno_loop_turn_seconds_count",
+        "stheno_database_commit_seconds_count",
+        "stheno_memory_bytes",
+        "process_open_fds",
+        "process_max_fds",
+        "stheno_database_size_bytes",
+        "stheno_node_ping_seconds{node=\"2\",kind=\"push_zmq\"}",
+    ] {
+        assert!(sample(&text, name).is_some_and(|value| value >= 0.0), "{name}: {text}");
+    }
+    if let Some(said) = promtool(&["check", "metrics"], &text) {
+        assert_eq!(said, "exit status: 0");
+    }
+    api.headers = "Accept: application/openmetrics-text; version=1.0.0\r\n".to_owned();
+    let open = api.get("/metrics");
+    assert!(open.header("content-type").unwrap().starts_with("application/openmetrics-text"));
+    let text = String::from_utf8(open.body).unwrap();
+    assert!(text.contains("# TYPE stheno_commands counter\n") && text.ends_with("# EOF\n"), "{text}");
+}
+
+#[test]
+fn the_certificate_of_a_listener_shows_the_time_that_is_left() {
+    let platform = Platform::new();
+    let (certificate, key) = (platform.path("api.pem"), platform.path("api.key"));
+    let arguments = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "3"];
+    let made = Command::new("openssl")
+        .args(arguments)
+        .args(["-subj", "/CN=localhost", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .stderr(Stdio::null())
+        .status();
+    assert!(made.unwrap().success());
+    let plan = platform.plan("central", 1).with_api().with_api_option("ssl: true");
+    let plan = plan.with_api_option(&format!("ssl_cert_file: {}", certificate.display()));
+    let central = Daemon::start(plan.with_api_option(&format!("ssl_key_file: {}", key.display())));
+    let url = format!("https://127.0.0.1:{}/metrics", central.plan.api_port.unwrap());
+    let output = Command::new("curl").args(["-sk", &url]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let left = sample(&text, "stheno_certificate_remaining_seconds{listener=\"httpserver\"}").unwrap();
+    assert!((200_000.0..=259_200.0).contains(&left), "{left}");
+}
+
+#[test]
+fn the_alert_rules_and_the_dashboard_name_only_metrics_that_there_are() {
+    let platform = Platform::new();
+    let (central, _poller) = platform.pair();
+    let api = central.api();
+    api.wait_for_pong(2, seconds(20));
+    let text = String::from_utf8(api.get("/metrics").body).unwrap();
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/monitoring");
+    let rules = format!("{docs}/alerts.yml");
+    let read = |name: &str| std::fs::read_to_string(format!("{docs}/{name}")).unwrap();
+    for file in ["alerts.yml", "grafana.json", "README.md"] {
+        let file_text = read(file);
+        let words = file_text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        for word in words.filter(|word| word.starts_with("stheno_") && !word.contains("certificate")) {
+            let family = word.trim_end_matches("_bucket");
+            assert!(text.contains(&format!("# TYPE {family} ")), "{file}: {word}");
+        }
+    }
+    serde_json::from_str::<Value>(&read("grafana.json")).unwrap();
+    if let Some(said) = promtool(&["check", "rules", &rules], "") {
+        assert!(said.starts_with("exit status: 0") && said.contains("rules found"), "{said}");
+    }
 }

@@ -27,6 +27,8 @@ pub struct Plan {
     pub core: Vec<String>,
     /// Further lines of the proxy.
     pub proxy: Vec<String>,
+    /// Whether it has the module action.
+    pub has_action: bool,
     /// Further lines of the module action.
     pub action: Vec<String>,
     /// Further lines of the module httpserver.
@@ -65,6 +67,7 @@ impl Plan {
             api_port: None,
             core: Vec::new(),
             proxy: Vec::new(),
+            has_action: true,
             action: Vec::new(),
             api: Vec::new(),
             nodes: Vec::new(),
@@ -209,7 +212,9 @@ impl Plan {
             writeln!(text, "      {line}").unwrap();
         }
         text.push_str("    modules:\n");
-        module(&mut text, "action", "core::action", &self.action);
+        if self.has_action {
+            module(&mut text, "action", "core::action", &self.action);
+        }
         module(&mut text, "proxy", "core::proxy", &self.proxy);
         module(&mut text, "register", "core::register", &[format!("config_file: {}", self.register_file().display())]);
         if let Some(port) = self.api_port {

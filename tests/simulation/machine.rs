@@ -11,7 +11,7 @@ use stheno::config::modules::dial_in::{PullSettings, PullWssSettings};
 use stheno::config::modules::httpserver::HttpSettings;
 use stheno::config::modules::proxy::{ProxySettings, WebSocketSettings};
 use stheno::config::modules::register::RegisterSettings;
-use stheno::config::settings::{CoreSettings, FingerprintMode};
+use stheno::config::settings::{Commits, CoreSettings, FingerprintMode, Storage};
 use stheno::daemon::dispatch::{Dispatch, OwnKey, Surroundings};
 use stheno::model::connection::{ConnectionId, Endpoint};
 use stheno::model::history::HistoryName;
@@ -80,8 +80,9 @@ fn core_settings(id: u64, authorized: String) -> CoreSettings {
         bound_keys: Default::default(),
         fingerprint_mode: FingerprintMode::First,
         database: "unused".into(),
+        storage: Storage::Disk,
         create_schema: true,
-        database_synchronous: true,
+        commits: Commits::Full,
         max_message_size: 16 << 20,
         audit_log: None,
         delegate: Default::default(),
@@ -129,10 +130,6 @@ impl Machine {
             }),
             register: Some(RegisterSettings { file: "unused".into(), nodes: listed }),
             action: Some(ActionSettings::default()),
-            pull: None,
-            pullwss: None,
-            engine: None,
-            cron: None,
             httpserver: Some(HttpSettings {
                 tls: None,
                 address: "127.0.0.1".parse().unwrap(),
@@ -143,11 +140,8 @@ impl Machine {
                 trusted_proxies: Vec::new(),
                 host_names: Vec::new(),
             }),
-            nodes: None,
-            legacycmd: None,
-            statistics: None,
-            dbcleaner: Some(CleanerSettings::default()),
             loaded: loaded(&["action", "proxy"]),
+            ..Modules::default()
         };
         Self::new(1, KEY_CENTRAL, KEY_POLLER, modules)
     }

@@ -89,6 +89,9 @@ fn each_command_takes_its_own_words() {
     let key = |thumbprint| Ok(Command::NodeKey { config: "c".into(), node: 2, thumbprint });
     assert_eq!(parse("keys forget --config c 2"), key(None));
     assert_eq!(parse("keys trust 2 abc --config c"), key(Some("abc".to_owned())));
+    let doctor = |node, json| Ok(Command::Doctor(DoctorOptions { config: "c".into(), logfile: None, node, json }));
+    assert_eq!(parse("doctor --config c"), doctor(None, false));
+    assert_eq!(parse("doctor --json 2 --config c"), doctor(Some(2), true));
     assert_eq!(parse("demo --help"), Ok(Command::Help(Topic::Demo)));
     assert!(parse("demo --twice").unwrap_err().contains("--twice"));
     for (line, topic) in [
@@ -115,8 +118,8 @@ fn mistakes_are_answered_with_one_line_that_helps() {
         ("", "say what to do"),
         (
             "start",
-            "there is no command 'start'; commands are run, check, keys, copy, exec, running, cancel, demo, help, \
-             completions",
+            "there is no command 'start'; commands are run, check, keys, copy, exec, running, cancel, doctor, demo, \
+             help, completions",
         ),
         ("run", "needs --config FILE"),
         ("--logfile x", "needs --config FILE"),

@@ -7,12 +7,13 @@ use crate::config::settings::Subnet;
 use crate::model::api::{ApiAnswer, ApiCall, CallId};
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::time::Now;
-use crate::node::input::Input;
+use crate::node::{self, input::Input};
 use crate::session::api_client::access::{ApiAccess, ApiClientSettings, ApiUser};
 use crate::session::api_client::{ApiClient, ApiClientOutput};
 use crate::session::forwarded::Ranges;
 use crate::session::same_site::OwnNames;
 
+use super::calls::Call;
 use super::connections::{Connection, Kind};
 use super::{CryptoJob, Dispatch, Effect, Owner};
 
@@ -95,20 +96,15 @@ impl Dispatch {
             client.handle_answer(number, ApiAnswer::json(503, body), now);
             return;
         }
-        let id = self.calls.begin(connection, number);
+        let id = self.calls.begin(connection, number, node::path_of(&call), may_wait.then_some(peer));
         let patient = self.storing.patient();
-        if may_wait {
-            self.calls.may_wait(id, peer);
-        }
         self.core.handle_input(Input::ApiCall { id, call }, now);
         if has_ended {
             self.core.handle_input(Input::ApiCallerEnded(id), now);
         }
         // Questions of this call to the history are charged to this connection.
         self.connections.set_reading(Some(connection));
-        while let Some(output) = self.core.poll_output() {
-            self.on_core(output, now);
-        }
+        self.drain_core(now);
         self.connections.set_reading(None);
         if self.storing.patient() > patient {
             // The answer confirms that the changes are stored, so it must wait for the commit.
@@ -130,7 +126,8 @@ impl Dispatch {
     }
 
     pub(super) fn answer_call(&mut self, call: CallId, answer: ApiAnswer, now: Now) {
-        let Some((connection, number)) = self.calls.end(call) else { return };
+        let Some(Call { connection, number, path, .. }) = self.calls.end(call) else { return };
+        self.tally.call(path, answer.status);
         if let Some(Connection { kind: Kind::Api(client), .. }) = self.connections.get_mut(connection) {
             client.handle_answer(number, answer, now);
             self.note_unsent(connection, now);

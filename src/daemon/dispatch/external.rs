@@ -140,6 +140,7 @@ impl Dispatch {
                 self.close(connection, now);
             }
             ListenerOutput::Identified { client, thumbprint } => {
+                self.tally.handshakes += 1;
                 if let Some(key) = self.config.core.bound_keys.get(&thumbprint).cloned() {
                     self.core.handle_input(Input::ClientBound { client, key }, now);
                 }
@@ -161,9 +162,11 @@ impl Dispatch {
             ListenerOutput::OpenHello { hello, job, is_known } => {
                 self.effects.push_back(Effect::Crypto(CryptoJob::Hello { hello, job, is_known }));
             }
-            ListenerOutput::StoreSession(session) => self.storing.push(StoreChange::PutSession(session)),
+            ListenerOutput::StoreSession(session) => {
+                self.storing.push(StoreChange::PutSession(session), now.monotonic);
+            }
             ListenerOutput::DropSession(routing_id) => {
-                self.storing.push(StoreChange::DeleteSession(routing_id));
+                self.storing.push(StoreChange::DeleteSession(routing_id), now.monotonic);
             }
             ListenerOutput::Log(line) => self.log(line),
         }

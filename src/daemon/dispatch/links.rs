@@ -112,7 +112,7 @@ impl Dispatch {
         let Some(link) = self.dialled.link(key) else { return self.forget_host_key(node, now) };
         let target = link.endpoint.to_string();
         link.dialer.set_fingerprint(thumbprint.clone());
-        self.storing.push(match thumbprint {
+        let change = match thumbprint {
             Some(thumbprint) => {
                 self.keys.fingerprints.insert(target.clone(), thumbprint.clone());
                 StoreChange::PutFingerprint { target, thumbprint }
@@ -121,7 +121,8 @@ impl Dispatch {
                 self.keys.fingerprints.remove(&target);
                 StoreChange::DeleteFingerprint(target)
             }
-        });
+        };
+        self.storing.push(change, now.monotonic);
         self.reset_dialled(key, now);
     }
 
@@ -241,7 +242,7 @@ impl Dispatch {
             }
             DialerOutput::StoreFingerprint { target, thumbprint } => {
                 self.keys.fingerprints.insert(target.clone(), thumbprint.clone());
-                self.storing.push(StoreChange::PutFingerprint { target, thumbprint });
+                self.storing.push(StoreChange::PutFingerprint { target, thumbprint }, now.monotonic);
             }
             DialerOutput::Log(line) => {
                 let text = format!("{key}: {}", line.text);

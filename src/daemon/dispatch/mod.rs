@@ -22,6 +22,7 @@ mod reload;
 mod ssh;
 mod storing;
 mod strangers;
+mod tally;
 mod traffic;
 mod unsent;
 mod web_tokens;
@@ -61,6 +62,7 @@ pub use effect::{CryptoJob, CryptoOutcome, Effect, SshWork};
 use ends::{Complaints, UnreadyPeers};
 pub use storing::Batch;
 use storing::Storing;
+pub use tally::{CopyTally, Tally};
 pub use unsent::AnswerRoom;
 use unsent::Unsent;
 
@@ -153,6 +155,8 @@ pub struct Dispatch {
     /// Peers and connections whose session may have outputs.
     touched: BTreeSet<Owner>,
     timers: Timers<Owner>,
+    /// The deadlines in `timers` of the core and of the listener.
+    armed: (Option<Monotonic>, Option<Monotonic>),
     effects: VecDeque<Effect>,
     storing: Storing,
     complaints: Complaints,
@@ -163,6 +167,7 @@ pub struct Dispatch {
     api_access: Option<Rc<ApiAccess>>,
     websocket_access: Option<Rc<WebSocketAccess>>,
     web_tokens: WebTokens,
+    tally: Tally,
 }
 
 /// Our own key, and the keys that peers have presented.
@@ -207,8 +212,9 @@ impl Dispatch {
             flow: copies::Flow::default(),
             touched: BTreeSet::new(),
             timers: Timers::default(),
+            armed: (None, None),
             effects: VecDeque::new(),
-            storing: Storing::default(),
+            storing: Storing::new(config.core.commits),
             complaints: Complaints::default(),
             unready: UnreadyPeers::default(),
             keys: KnownKeys { own: own_key, fingerprints: restored.fingerprints, hosts: restored.host_keys },
@@ -217,6 +223,7 @@ impl Dispatch {
             api_access,
             websocket_access,
             web_tokens: WebTokens::default(),
+            tally: Tally::default(),
         };
         dispatch.open_pull_parent(now);
         dispatch.open_websocket_parent(now);
@@ -233,6 +240,7 @@ impl Dispatch {
 
     /// Handles an accepted connection; `connection` comes from [`Self::next_connection_id`].
     pub fn accepted(&mut self, connection: ConnectionId, listener: Listener, peer: PeerAddress, now: Now) {
+        self.tally.connections += 1;
         match listener {
             Listener::External => self.accept_external(connection, peer, now),
             Listener::Api => self.accept_api(connection, peer, now),
@@ -240,6 +248,13 @@ impl Dispatch {
             Listener::Shared => self.accept_shared(connection, peer, now),
         }
         self.drain(now);
+    }
+
+    /// What has passed through since the start.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let refused_calls = self.api_access.as_ref().map(|access| access.refused_calls()).unwrap_or_default();
+        Tally { handshakes_refused: self.listener.refused(), refused_calls, ..self.tally.clone() }
     }
 
     /// Takes the result of a [`CryptoJob`].
@@ -256,6 +271,7 @@ impl Dispatch {
 
     /// Takes the result of an [`Effect::Host`].
     pub fn host_done(&mut self, done: HostDone, now: Now) {
+        self.tally.done(&done);
         let origin = match &done {
             HostDone::QueryAnswer { query, result } => {
                 let bytes = result.as_ref().map_or(0, |page| page.rows.iter().map(|row| row.data.len()).sum());
@@ -267,7 +283,10 @@ impl Dispatch {
         self.drain(now);
         if let Some((origin, bytes)) = origin {
             self.question_answered(origin, bytes, now);
-            self.pump(origin, now);
+            // A caller of the API was pumped when it got its answer; the others may have waited for this one.
+            if !matches!(self.connections.get(origin).map(|entry| &entry.kind), Some(connections::Kind::Api(_))) {
+                self.pump(origin, now);
+            }
         }
     }
 
@@ -293,6 +312,7 @@ impl Dispatch {
     /// Begins to stop the daemon, because the operating system requests it.
     pub fn stop(&mut self, now: Now) {
         self.storing.hurry();
+        self.storing.gather_no_more();
         self.core.handle_input(Input::Stop, now);
         self.drain(now);
     }
@@ -303,8 +323,14 @@ impl Dispatch {
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some(owner) = self.timers.pop(now.monotonic) {
             match owner {
-                Owner::Core => self.core.handle_timeout(now),
-                Owner::Listener => self.listener.handle_timeout(now, self.random.as_mut()),
+                Owner::Core => {
+                    self.armed.0 = None;
+                    self.core.handle_timeout(now);
+                }
+                Owner::Listener => {
+                    self.armed.1 = None;
+                    self.listener.handle_timeout(now, self.random.as_mut());
+                }
                 Owner::Dialled(key) => self.dialled_timeout(key, now),
                 Owner::Unsent => self.close_idlers(now),
                 Owner::Budget => self.close_who_stands_still(now),
@@ -351,7 +377,10 @@ impl Dispatch {
 
     /// Takes the result of a commit. Changes that could not be stored and whose result nobody awaits are kept for
     /// [`Self::take_unstored`], up to a bound.
-    pub fn committed(&mut self, batch: Batch, stored: bool, now: Now) {
+    pub fn committed(&mut self, mut batch: Batch, stored: bool, now: Now) {
+        for message in batch.take_messages() {
+            self.on_core(message, now);
+        }
         for connection in self.storing.take_held() {
             self.connections.mark_dirty(connection);
         }
@@ -413,6 +442,8 @@ impl Dispatch {
         loop {
             if let Some(output) = self.listener.poll_output() {
                 self.on_listener(output, now);
+            } else if self.storing.gathers() && self.core.has_output() {
+                self.drain_core(now);
             } else if let Some(output) = self.core.poll_output() {
                 self.on_core(output, now);
             } else if let Some(touched) = self.touched.pop_first() {
@@ -425,8 +456,12 @@ impl Dispatch {
                 break;
             }
         }
-        self.timers.replace(Owner::Core, self.core.poll_timeout());
-        self.timers.replace(Owner::Listener, self.listener.poll_timeout());
+        let due = (self.core.poll_timeout(), self.listener.poll_timeout());
+        if due != self.armed {
+            self.armed = due;
+            self.timers.replace(Owner::Core, due.0);
+            self.timers.replace(Owner::Listener, due.1);
+        }
     }
 
     /// Notes that the session of `owner` may have outputs; they are taken before the next effect.

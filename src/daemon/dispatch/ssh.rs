@@ -126,7 +126,7 @@ impl Dispatch {
         let host = link.steps.target().known_as();
         link.steps.forget_host_key(now);
         self.keys.hosts.remove(&host);
-        self.storing.push(StoreChange::DeleteHostKey(host));
+        self.storing.push(StoreChange::DeleteHostKey(host), now.monotonic);
         self.touch(Owner::Dialled(PeerKey::Node(node)));
     }
 
@@ -199,7 +199,7 @@ impl Dispatch {
             StepsOutput::Ended(task, end) => self.core.handle_input(Input::SshEnded { task, end }, now),
             StepsOutput::StoreHostKey { host, line } => {
                 self.keys.hosts.insert(host.clone(), line.clone());
-                self.storing.push(StoreChange::PutHostKey { host, line });
+                self.storing.push(StoreChange::PutHostKey { host, line }, now.monotonic);
             }
             StepsOutput::Log(mut line) => {
                 line.text = format!("node '{node}': {}", line.text);

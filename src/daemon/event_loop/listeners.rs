@@ -51,6 +51,8 @@ pub(super) struct Listening {
     keep_alive: bool,
     /// Maximum number of connections; more would leave too few descriptors for our own work.
     connections_max: usize,
+    #[cfg(feature = "status")]
+    descriptors_reserved: u64,
     waiting: BTreeSet<usize>,
     again: Option<Monotonic>,
     complained: Option<Monotonic>,
@@ -78,6 +80,8 @@ impl Listening {
             client_tls: client_context(config)?,
             keep_alive: config.core.tcp_keepalive,
             connections_max: usize::try_from(open_files.saturating_sub(reserved)).unwrap_or(usize::MAX),
+            #[cfg(feature = "status")]
+            descriptors_reserved: reserved,
             waiting: BTreeSet::new(),
             again: None,
             complained: None,
@@ -104,6 +108,19 @@ impl Listening {
 
     pub(super) const fn keep_alive(&self) -> bool {
         self.keep_alive
+    }
+
+    /// The listeners with TLS, and the times at which their certificates expire, in seconds since 1970.
+    #[cfg(feature = "status")]
+    pub(super) fn certificates(&self) -> Vec<(&'static str, i64)> {
+        let expires = |bound: &Bound| Some((module_of(bound.which), bound.tls.as_ref()?.context.expires_at_s()?));
+        self.bound.iter().filter_map(expires).collect()
+    }
+
+    /// Maximum number of open descriptors.
+    #[cfg(feature = "status")]
+    pub(super) fn descriptors_max(&self) -> Option<u64> {
+        u64::try_from(self.connections_max).ok()?.checked_add(self.descriptors_reserved)
     }
 
     /// Accepts the next connection of a listener.

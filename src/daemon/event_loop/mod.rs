@@ -29,11 +29,12 @@ mod web_tokens;
 mod work;
 mod workers;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+#[cfg(feature = "status")]
+use std::time::Instant;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
@@ -47,6 +48,9 @@ use crate::edge::signals::{Signal, Signals};
 use crate::edge::{self, child_process, clock, process_memory};
 use crate::model::connection::ConnectionId;
 use crate::model::log::{Level, LogLine};
+use crate::model::number_map::NumberMap;
+#[cfg(feature = "status")]
+use crate::model::status::Histogram;
 use crate::model::time::{Monotonic, Now};
 use crate::model::time_zone::TimeZone;
 
@@ -120,6 +124,9 @@ struct EventLoop {
     ssh: SshConnections,
     copies: CopyWork,
     vault: VaultWatch,
+    /// Durations of turns.
+    #[cfg(feature = "status")]
+    turns: Histogram,
     phase: Phase,
 }
 
@@ -220,6 +227,8 @@ impl EventLoop {
             ssh,
             copies,
             vault,
+            #[cfg(feature = "status")]
+            turns: Histogram::default(),
             phase: Phase::Running,
         })
     }
@@ -244,11 +253,15 @@ impl EventLoop {
             {
                 return Err(RunError::new(format!("waiting for events failed: {error}")));
             }
+            #[cfg(feature = "status")]
+            let begin = Instant::now();
             let now = clock::read();
             for event in &events {
                 self.event(event, now);
             }
             self.turn(now);
+            #[cfg(feature = "status")]
+            self.turns.count(u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX));
             if let Some(reason) = self.storage.lost().map(RunError::new) {
                 self.finish();
                 return Err(reason);
@@ -437,4 +450,4 @@ fn stream_source(connection: ConnectionId) -> usize {
     FIRST_SOURCE + 1 + usize::try_from(connection.0).unwrap_or(0).wrapping_mul(2)
 }
 
-type SourceMap<T> = HashMap<usize, T>;
+type SourceMap<T> = NumberMap<usize, T>;

@@ -18,6 +18,13 @@ impl EventLoop {
         if order.form == ReportForm::Ready {
             machine.stores_not = self.storage.takes_no_rows();
         }
+        if matches!(order.form, ReportForm::Metrics | ReportForm::OpenMetrics) {
+            machine.commits = self.storage.commits.clone();
+            machine.turns = self.turns.clone();
+            machine.tally = self.dispatch.tally();
+            machine.certificates = self.listening.certificates();
+            machine.descriptors_max = self.listening.descriptors_max();
+        }
         let path = self.storage.path().to_owned();
         let make = move || {
             machine.memory = process_memory::anonymous_bytes();

@@ -7,11 +7,13 @@ use std::time::Duration;
 use mio::{Interest, Registry};
 
 use crate::config::Config;
+use crate::config::settings::{self, Commits};
 use crate::daemon::dispatch::{Batch, CryptoOutcome, Restored};
 use crate::edge::child_process::ChildProcess;
 use crate::edge::history_store::{self, HistoryStore, StoreErrorKind, StoreOptions};
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
+use crate::edge::memory_folder;
 use crate::edge::sockets::HandshakeStep;
 use crate::edge::tls::TlsError;
 use crate::edge::tls::server::ServerContext;
@@ -19,6 +21,8 @@ use crate::model::command::{CommandEnd, CommandId};
 use crate::model::connection::ConnectionId;
 use crate::model::host_work::HostDone;
 use crate::model::log::LogLine;
+#[cfg(feature = "status")]
+use crate::model::status::Histogram;
 use crate::model::time::{Monotonic, Now, WallTime};
 
 use super::questions::{Answers, Questions};
@@ -49,6 +53,10 @@ pub(super) enum JobResult {
 
 /// Growth in bytes of the write-ahead log after which a checkpoint moves it into the database.
 const CHECKPOINT_BYTES: u64 = 8 << 20;
+/// The same for a history in memory, where the log takes memory, too.
+const CHECKPOINT_IN_MEMORY_BYTES: u64 = 512 << 10;
+/// Minimum interval between log lines about rows that a full history in memory has lost.
+const TELL_DROPPED_EVERY: Duration = Duration::from_secs(600);
 /// How long to wait before changes that could not be stored are tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long changes wait for another program that writes to the database (a backup, `VACUUM`, a shell).
@@ -80,6 +88,12 @@ pub(super) struct Storage {
     /// Questions that workers answer.
     pub(super) questions: Questions,
     path: PathBuf,
+    checkpoint_bytes: u64,
+    /// When it was last logged that the full history in memory has lost rows, and how many it has lost since.
+    dropped: (Option<Monotonic>, usize),
+    /// Durations of commits.
+    #[cfg(feature = "status")]
+    pub(super) commits: Histogram,
     checkpointing: bool,
     /// A purge made the database smaller; the next checkpoint shrinks the file.
     checkpoint_wanted: bool,
@@ -94,9 +108,18 @@ pub(super) struct Storage {
 impl Storage {
     pub(super) fn open(config: &Config, log: &mut LogWriter, now: Now) -> Result<(Self, Restored), RunError> {
         let core = &config.core;
+        let (max_bytes, checkpoint_bytes) = match core.storage {
+            settings::Storage::Disk => (None, CHECKPOINT_BYTES),
+            settings::Storage::Memory(max_bytes) => {
+                let folder = core.database.parent().unwrap_or(&core.database);
+                memory_folder::make(folder).map_err(RunError::new)?;
+                (Some(max_bytes), CHECKPOINT_IN_MEMORY_BYTES)
+            }
+        };
         let options = StoreOptions {
             create_schema: core.create_schema,
-            synchronous_full: core.database_synchronous,
+            synchronous_full: core.commits != Commits::Normal,
+            max_bytes,
             cache_kib: if config.modules.proxy.is_some() { CACHE_WITH_NODES_KIB } else { CACHE_KIB },
         };
         let store = HistoryStore::open(&core.database, options).map_err(RunError::new)?;
@@ -124,6 +147,10 @@ impl Storage {
                 store,
                 questions: Questions::new(path.clone()),
                 path,
+                checkpoint_bytes,
+                dropped: (None, 0),
+                #[cfg(feature = "status")]
+                commits: Histogram::default(),
                 checkpointing: false,
                 checkpoint_wanted: false,
                 retry_at: None,
@@ -212,7 +239,7 @@ impl Storage {
     }
 
     fn checkpoint_job(&mut self) -> Option<Job<JobResult>> {
-        let is_due = self.checkpoint_wanted || self.store.wal_backlog_bytes() >= CHECKPOINT_BYTES;
+        let is_due = self.checkpoint_wanted || self.store.wal_backlog_bytes() >= self.checkpoint_bytes;
         if self.checkpointing || !is_due {
             return None;
         }
@@ -275,6 +302,21 @@ impl EventLoop {
         }
     }
 
+    /// Logs, now and then, that the full history in memory loses rows.
+    fn tell_dropped(&mut self, rows: usize, now: Now) {
+        let (told, dropped) = &mut self.storage.dropped;
+        *dropped += rows;
+        if rows == 0 || told.is_some_and(|told| now.monotonic.since(told) < TELL_DROPPED_EVERY) {
+            return;
+        }
+        let text = format!(
+            "the history in memory is full: {dropped} of its oldest rows were deleted; raise 'storage_max' if the \
+             central does not have them"
+        );
+        (*told, *dropped) = (Some(now.monotonic), 0);
+        self.log.write(&LogLine::warning("core", text), now.wall);
+    }
+
     /// Handles a change of the database's files.
     pub(super) fn database_touched(&mut self, now: Now) {
         self.storage.store.take_events();
@@ -302,10 +344,16 @@ impl EventLoop {
             return self.dispatch.committed(batch, false, now);
         }
         let mut purge_left = false;
-        let stored = match self.storage.store.apply(&batch.changes, now.wall) {
+        #[cfg(feature = "status")]
+        let begin = std::time::Instant::now();
+        let applied = self.storage.store.apply(&batch.changes, now.wall);
+        #[cfg(feature = "status")]
+        self.storage.commits.count(u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let stored = match applied {
             Ok(applied) => {
                 self.storage.checkpoint_wanted |= applied.is_shorter && !applied.purge_left;
                 purge_left = applied.purge_left;
+                self.tell_dropped(applied.dropped, now);
                 if std::mem::take(&mut self.storage.failing) {
                     self.log.write(&LogLine::info("core", "the database takes changes again"), now.wall);
                 }

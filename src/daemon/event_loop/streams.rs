@@ -71,7 +71,7 @@ pub(super) struct Streams {
 impl Streams {
     pub(super) fn new() -> Self {
         Self {
-            entries: SourceMap::new(),
+            entries: SourceMap::default(),
             reading: BTreeSet::new(),
             blocked: BTreeSet::new(),
             unflushed: BTreeSet::new(),

@@ -5,6 +5,7 @@
 
 mod behind;
 mod json;
+mod metrics;
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -12,8 +13,9 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::daemon::dispatch::Tally;
 use crate::model::api::{ApiAnswer, Document};
-use crate::model::status::{Overview, ReportForm, ReportOrder};
+use crate::model::status::{Histogram, Overview, ReportForm, ReportOrder};
 
 /// Answers from this size on are sent compressed to callers that take gzip.
 const GZIP_FROM_BYTES: usize = 1_000;
@@ -25,10 +27,20 @@ pub(super) struct Machine {
     pub memory: Option<u64>,
     /// Number of open descriptors.
     pub descriptors: Option<u64>,
+    /// Maximum number of open descriptors.
+    pub descriptors_max: Option<u64>,
     /// Size of the database with its write-ahead log in bytes.
     pub database_bytes: Option<u64>,
     /// Why the database takes no rows now.
     pub stores_not: Option<String>,
+    /// Durations of commits.
+    pub commits: Histogram,
+    /// Durations of turns of the loop.
+    pub turns: Histogram,
+    /// Listeners with TLS, and the times at which their certificates expire, in seconds since 1970.
+    pub certificates: Vec<(&'static str, i64)>,
+    /// What passed through the dispatch.
+    pub tally: Tally,
 }
 
 /// Makes a report.
@@ -41,7 +53,13 @@ pub(super) fn make(order: &ReportOrder, machine: &Machine) -> ApiAnswer {
             document(json::status(overview, machine), headers, order.gzip)
         }
         ReportForm::Ready => ready(overview, machine),
-        ReportForm::Metrics | ReportForm::OpenMetrics | ReportForm::Page => ApiAnswer::json(404, "{}"),
+        ReportForm::Metrics => {
+            document(metrics::metrics(overview, machine, false), vec![metrics::TEXT.into()], order.gzip)
+        }
+        ReportForm::OpenMetrics => {
+            document(metrics::metrics(overview, machine, true), vec![metrics::OPEN.into()], order.gzip)
+        }
+        ReportForm::Page => ApiAnswer::json(404, "{}"),
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Applied {
     pub purge_left: bool,
     /// Whether a purge released pages, so that the next checkpoint shrinks the file.
     pub is_shorter: bool,
+    /// Number of rows deleted because the history had reached its maximum size.
+    pub dropped: usize,
 }
 
 /// Generates strictly increasing `ctime`s, even when the wall clock is set back, because peers request the rows that
@@ -82,7 +84,7 @@ impl HistoryStore {
             return Ok(Applied::default());
         }
         let mut order = Order { clock: self.clock, is_kept: self.is_ordered };
-        match run(&mut self.connection, changes, wall, &mut order) {
+        match run(&mut self.connection, changes, wall, &mut order, self.max_pages) {
             Ok((applied, last_row_id)) => {
                 self.last_row_id = last_row_id.unwrap_or(self.last_row_id);
                 self.clock = order.clock;
@@ -140,6 +142,7 @@ fn run(
     changes: &[StoreChange],
     wall: WallTime,
     order: &mut Order,
+    max_pages: Option<i64>,
 ) -> Result<(Applied, Option<i64>)> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut applied = Applied::default();
@@ -211,6 +214,9 @@ fn run(
         }
     }
     drop(insert);
+    if let Some(max_pages) = max_pages {
+        applied.dropped = purge::keep_below(&transaction, max_pages)?;
+    }
     transaction.commit()?;
     Ok((applied, last_row_id))
 }

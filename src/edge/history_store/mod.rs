@@ -28,6 +28,8 @@ mod identity;
 mod legacy;
 mod load;
 mod lock;
+mod looking;
+
 mod maintenance;
 mod purge;
 mod reader;
@@ -39,6 +41,7 @@ mod time_order;
 pub use apply::Applied;
 pub use error::{StoreError, StoreErrorKind};
 pub use lock::holder;
+pub use looking::{Seen, known_key, look};
 pub use maintenance::{CheckpointReport, check_integrity, checkpoint, has_room, wal_size_bytes};
 pub use reader::{HistoryReader, query_kept};
 
@@ -74,6 +77,8 @@ pub struct StoreOptions {
     /// Size of the page cache in KiB. Each page needs an additional quarter of its size, or with some C libraries its
     /// full size.
     pub cache_kib: u32,
+    /// Maximum size of the content in bytes; the oldest rows are deleted above it. `None` for no limit.
+    pub max_bytes: Option<u64>,
 }
 
 /// The state that a start continues from.
@@ -108,6 +113,7 @@ pub struct HistoryStore {
     clock: apply::CommitClock,
     /// Whether row ids increase with `ctime` (see [`time_order`]).
     is_ordered: bool,
+    max_pages: Option<i64>,
     patience: Duration,
     identity: identity::Identity,
     _lock: lock::DatabaseLock,
@@ -155,8 +161,20 @@ impl HistoryStore {
         let is_ordered = time_order::settle(&connection).map_err(sqlite)?;
         let (last_row_id, clock) = apply::resume(&connection, is_ordered).map_err(sqlite)?;
         let identity = identity::Identity::new(path).map_err(|error| StoreError::from_io(path, &error))?;
+        let max_pages = options.max_bytes.map(|bytes| i64::try_from(bytes / PAGE_SIZE).unwrap_or(i64::MAX));
         let (path, patience) = (path.to_owned(), LONG_PATIENCE);
-        Ok(Self { connection, path, number, last_row_id, clock, is_ordered, patience, identity, _lock: lock })
+        Ok(Self {
+            connection,
+            path,
+            number,
+            last_row_id,
+            clock,
+            is_ordered,
+            max_pages,
+            patience,
+            identity,
+            _lock: lock,
+        })
     }
 
     /// The greatest row id so far; 0 for an empty history. The newest row is never purged, so ids are not reused.

@@ -187,7 +187,8 @@ impl Question {
         let narrowed = filter.token.is_some() || filter.after_id.is_some() || first.is_some();
         if let Some(token) = &filter.token {
             question.push(schema::TOKEN_ENDS, Value::Text(schema::token_ends(token)));
-            question.push("token = ?", Value::Text(token.clone()));
+            // Without `+`, SQLite would put the token into the expression above and calculate that for each question.
+            question.push("+token = ?", Value::Text(token.clone()));
         }
         if let Some(id) = filter.after_id {
             question.push("id > ?", Value::Integer(id));

@@ -10,7 +10,8 @@ use crate::model::history::{HistoryName, HistoryRow, LogFilter, LogPage, PageLim
 use crate::model::time::WallTime;
 
 pub(super) const WALL: WallTime = WallTime::from_micros(1_770_000_000_000_000);
-const OPTIONS: StoreOptions = StoreOptions { create_schema: true, synchronous_full: false, cache_kib: 512 };
+const OPTIONS: StoreOptions =
+    StoreOptions { create_schema: true, synchronous_full: false, cache_kib: 512, max_bytes: None };
 pub(super) const WHOLE: PageLimit = PageLimit { rows: usize::MAX, bytes: usize::MAX, whole_instants: false };
 
 pub(super) fn open(path: &Path) -> HistoryStore {
@@ -437,4 +438,20 @@ fn a_node_with_an_id_of_64_bits_is_found_again_exactly() {
     assert_eq!(stored.open_tokens, [(token, Some(ids[3]))]);
     open(&path).apply(&[StoreChange::DeleteSyncMark(ids[2])], WALL).unwrap();
     assert_eq!(open(&path).load().unwrap().marks.len(), 3);
+}
+
+#[test]
+fn a_history_with_a_maximum_size_drops_its_oldest_rows() {
+    let dir = TempDir::new();
+    let options = StoreOptions { max_bytes: Some(1 << 20), ..OPTIONS };
+    let mut store = HistoryStore::open(&dir.join("h.sdb"), options).unwrap();
+    let big = |number: i64| {
+        let data = "x".repeat(30_000);
+        StoreChange::InsertRow(HistoryRow { data, ..row(&format!("t{number}"), 4) })
+    };
+    let dropped: usize = (0..100).map(|number| store.apply(&[big(number)], WALL).unwrap().dropped).sum();
+    let reader = HistoryReader::open(&dir.join("h.sdb")).unwrap();
+    let page = reader.query(&LogFilter::default(), &WHOLE).unwrap();
+    assert!((5..40).contains(&page.rows.len()), "{} rows", page.rows.len());
+    assert_eq!((page.rows.len() + dropped, page.rows.last().map(|row| row.id)), (100, Some(100)));
 }

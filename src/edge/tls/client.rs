@@ -29,6 +29,7 @@ const RESUMABLE_SERVERS: usize = 4;
 #[derive(Clone)]
 pub struct ClientContext {
     config: Arc<ClientConfig>,
+    is_pinned: bool,
 }
 
 impl ClientContext {
@@ -57,7 +58,7 @@ impl ClientContext {
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
         config.resumption = Resumption::in_memory_sessions(RESUMABLE_SERVERS);
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self { config: Arc::new(config), is_pinned: matches!(settings, ClientTls::Pinned(_)) })
     }
 
     /// The state of a connection to `server_name`, a host name or an address (with or without brackets).
@@ -98,13 +99,75 @@ impl ClientContext {
         Ok(StreamOwned::new(self.connection(server_name)?, stream))
     }
 
+    /// Does the whole handshake over a blocking stream.
+    ///
+    /// # Errors
+    /// The kind of the fault, and a sentence with the remedy.
+    pub fn handshake(
+        &self,
+        server_name: &str,
+        mut stream: TcpStream,
+    ) -> Result<StreamOwned<ClientConnection, TcpStream>, (TlsFault, String)> {
+        let mut connection = self.connection(server_name).map_err(|text| (TlsFault::Other, text))?;
+        while connection.is_handshaking() {
+            if let Err(error) = connection.complete_io(&mut stream) {
+                let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+                return Err(match fault {
+                    Some(fault) => (TlsFault::of(fault, self.is_pinned), explain(fault, server_name)),
+                    None => (TlsFault::NoTls, format!("'{server_name}' does not answer the TLS handshake: {error}")),
+                });
+            }
+        }
+        Ok(StreamOwned::new(connection, stream))
+    }
+
     /// The state of one connection, for a stream that waits.
     ///
     /// # Errors
     /// `server_name` is invalid.
     pub fn connection(&self, server_name: &str) -> Result<ClientConnection, String> {
-        let name = ServerName::try_from(server_name.to_owned()).map_err(|error| error.to_string())?;
+        let bare = server_name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(server_name);
+        let name = ServerName::try_from(bare.to_owned()).map_err(|error| error.to_string())?;
         ClientConnection::new(Arc::clone(&self.config), name).map_err(|error| error.to_string())
+    }
+}
+
+/// Why a handshake failed, in kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsFault {
+    /// The certificate has expired.
+    Expired,
+    /// The certificate is not valid yet.
+    NotYetValid,
+    /// The certificate is for another name.
+    WrongName,
+    /// The issuer is unknown, or the certificate is self-signed.
+    UnknownIssuer,
+    /// It is not the pinned certificate.
+    WrongPin,
+    /// The peer speaks no TLS.
+    NoTls,
+    /// Anything else.
+    Other,
+}
+
+impl TlsFault {
+    const fn of(error: &rustls::Error, is_pinned: bool) -> Self {
+        match error {
+            rustls::Error::InvalidCertificate(fault) => match fault {
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::WrongName,
+                CertificateError::Other(_) if is_pinned => Self::WrongPin,
+                // A self-signed certificate is reported so.
+                CertificateError::UnknownIssuer | CertificateError::BadSignature | CertificateError::Other(_) => {
+                    Self::UnknownIssuer
+                }
+                _ => Self::Other,
+            },
+            rustls::Error::InvalidMessage(_) => Self::NoTls,
+            _ => Self::Other,
+        }
     }
 }
 

@@ -21,6 +21,7 @@ const EXPIRY_WARNING_S: i64 = 14 * 86_400;
 #[derive(Clone)]
 pub struct ServerContext {
     config: Arc<ServerConfig>,
+    expires_at_s: Option<i64>,
 }
 
 impl ServerContext {
@@ -33,9 +34,10 @@ impl ServerContext {
         let certificate_file = settings.certificate_file.as_path();
         let chain = certificate::read_chain(certificate_file)?;
         let key = private_key::load(&settings.key_file, settings.passphrase.as_deref())?;
-        let mut warnings = Vec::new();
+        let (mut warnings, mut expires_at_s) = (Vec::new(), None);
         if let Some(leaf) = chain.first().and_then(|leaf| Summary::read(leaf)) {
             warnings.extend(validity_warning(certificate_file, &leaf, wall));
+            expires_at_s = i64::try_from(leaf.not_after_s).ok();
         }
         warnings.extend(order_warning(certificate_file, &chain));
         let certified = CertifiedKey::new(chain, key);
@@ -50,7 +52,13 @@ impl ServerContext {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(fault)?;
         config.send_tls13_tickets = 1;
-        Ok((Self { config: Arc::new(config) }, warnings))
+        Ok((Self { config: Arc::new(config), expires_at_s }, warnings))
+    }
+
+    /// The time at which the certificate expires, in seconds since 1970.
+    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for metrics"))]
+    pub(crate) const fn expires_at_s(&self) -> Option<i64> {
+        self.expires_at_s
     }
 
     /// The state of a newly accepted connection.
@@ -69,6 +77,20 @@ impl ServerContext {
 /// As [`ServerContext::load`].
 pub fn check(settings: &ServerTls, wall: WallTime) -> Result<Vec<String>, TlsError> {
     ServerContext::load(settings, wall).map(|(_, warnings)| warnings)
+}
+
+/// The seconds that the certificate of a listener is still valid, negative after its end, and whether it is valid
+/// already.
+///
+/// # Errors
+/// As [`ServerContext::load`].
+pub fn validity(settings: &ServerTls, wall: WallTime) -> Result<(i64, bool), TlsError> {
+    ServerContext::load(settings, wall)?;
+    let chain = certificate::read_chain(&settings.certificate_file)?;
+    let leaf = chain.first().and_then(|leaf| Summary::read(leaf));
+    let now_s = wall.as_seconds();
+    let seconds = |time_s: u64| i64::try_from(time_s).unwrap_or(i64::MAX).saturating_sub(now_s);
+    Ok(leaf.map_or((0, true), |leaf| (seconds(leaf.not_after_s), seconds(leaf.not_before_s) <= 0)))
 }
 
 fn check_match(certified: &CertifiedKey, certificate_file: &Path, key_file: &Path) -> Result<(), TlsError> {

@@ -3,12 +3,37 @@
 use std::collections::BTreeMap;
 
 use crate::model::action::{Action, Module};
-use crate::model::api::Method;
+use crate::model::api::{ApiCall, Method};
 
 /// Returns the action of a call; `None` if the path or the method is unknown.
 pub(super) fn find(method: Method, path: &str, has: impl Fn(Module) -> bool) -> Option<Action> {
     let mut all = Action::endpoints(has);
     all.find(|(known, at, _)| *known == method && *at == path).map(|(.., action)| action.clone())
+}
+
+/// Returns the path of a call for counting, without its variable parts: it has few values. Paths outside `/api` begin
+/// with a slash.
+#[must_use]
+pub fn path_of(call: &ApiCall) -> &'static str {
+    const BESIDE: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/page"];
+    let path = match &call.path[..] {
+        [nodes, _, rest @ ..] if nodes == "nodes" && !rest.is_empty() => rest,
+        path => path,
+    };
+    let Some(first) = path.first() else { return if call.below_api { "unknown" } else { "/" } };
+    if !call.below_api {
+        return BESIDE.into_iter().find(|name| name.strip_prefix('/') == Some(first)).unwrap_or("unknown");
+    }
+    match first.as_str() {
+        "log" => return "log",
+        "status" => return "status",
+        _ => {}
+    }
+    let fits = |known: &str| {
+        let mut segments = path.iter();
+        known.split('/').all(|name| segments.next().is_some_and(|segment| segment == name))
+    };
+    Action::endpoints(|_| true).find(|(_, known, _)| fits(known)).map_or("unknown", |(_, known, _)| known)
 }
 
 /// Returns the methods of a path for an `Allow` header; `None` for an unknown path.

@@ -148,8 +148,8 @@ fn unknown_paths_wrong_methods_and_broken_bodies_have_their_errors() {
 #[test]
 fn cron_definitions_take_four_methods_and_path_variables() {
     let mut options = options(Vec::new());
-    options.cron = Some(Vec::new());
-    options.loaded.insert("cron".to_owned(), "gorgone::modules::core::cron::hooks".to_owned());
+    options.modules.cron = Some(Vec::new());
+    options.modules.loaded.insert("cron".to_owned(), "gorgone::modules::core::cron::hooks".to_owned());
     options.nodes = vec![crate::node::testing::push_node(2)];
     let mut bench = Bench::new(options);
     let outputs = bench.call(1, Method::Get, "nodes/2/core/cron/definitions/job/status", "");

@@ -25,7 +25,7 @@ impl Core {
         target: &str,
         data: String,
     ) -> Handled {
-        if self.context.options.proxy.is_none() {
+        if self.context.options.modules.proxy.is_none() {
             let data = r#"{"error":"no_proxy","message":"no proxy configured. cannot manage target."}"#.to_owned();
             self.context.finish(token, Code::FINISHED_KO, data.clone());
             return Handled::refused(data);

@@ -71,9 +71,10 @@ impl Core {
         let target = named.as_deref().unwrap_or(target);
         let here = target.is_empty() || self.context.is_own(target);
         let is_foreign = here && !self.context.is_known(&action);
-        let delegate = self.context.delegate.of_action(&action).filter(|_| is_foreign).map(|node| node.to_string());
+        let delegate = if is_foreign { self.context.delegate.of_action(&action) } else { None };
+        let delegate = delegate.map(|node| node.to_string());
         let (target, here) = delegate.as_deref().map_or((target, here), |node| (node, false));
-        if action.is_internal() || (here && !self.context.is_known(&action)) {
+        if action.is_internal() || (here && is_foreign) {
             return self.context.refuse_unknown(&action, token);
         }
         self.counters.count(if peer == Peer::Ourselves { Way::Internal } else { Way::External }, &action);

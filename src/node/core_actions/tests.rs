@@ -90,7 +90,9 @@ fn constatus_thumbprint_and_information_leave_a_row_too() {
 
 #[test]
 fn without_a_proxy_the_constatus_map_is_empty() {
-    let mut bench = Bench::new(super::CoreOptions { proxy: None, ..options(Vec::new()) });
+    let mut options = options(Vec::new());
+    options.modules.proxy = None;
+    let mut bench = Bench::new(options);
     let data = r#"{"action":"constatus","message":"ok","data":{}}"#;
     assert_eq!(
         bench.request("CONSTATUS", "t", "", "{}"),
@@ -339,7 +341,9 @@ fn a_listener_that_triggers_rows_of_its_own_token_does_not_run_for_ever() {
 
 #[test]
 fn the_database_is_cleaned_every_hour_in_steps() {
-    let mut bench = Bench::new(super::CoreOptions { proxy: None, ..options(Vec::new()) });
+    let mut options = options(Vec::new());
+    options.modules.proxy = None;
+    let mut bench = Bench::new(options);
     let seconds = crate::node::testing::START_SECONDS + 3_600;
     let purge = |later: i64| {
         format!("purge {} {} {}", seconds + later - 3_600, seconds + later - 604_800, seconds + later - 86_400)

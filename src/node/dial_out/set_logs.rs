@@ -110,15 +110,16 @@ struct Size {
 impl Size {
     fn of(text: &str) -> Self {
         let mut size = Self::default();
-        for character in text.chars() {
-            size.plain_chars += 1;
-            let (usual, least) = match character {
-                '"' => (6, 1),
-                '&' => (5, 5),
-                '\'' => (5, 1),
-                '<' | '>' => (4, 1),
-                // Each byte of its UTF-8 form becomes a number such as `&#195;`.
-                character if !character.is_ascii() => (6 * character.len_utf8(), 6 * character.len_utf8()),
+        for byte in text.bytes() {
+            let continues_character = byte & 0xc0 == 0x80;
+            size.plain_chars += usize::from(!continues_character);
+            let (usual, least) = match byte {
+                b'"' => (6, 1),
+                b'&' => (5, 5),
+                b'\'' => (5, 1),
+                b'<' | b'>' => (4, 1),
+                // Each byte of what is not ASCII becomes a number such as `&#195;`.
+                0x80.. => (6, 6),
                 _ => (1, 1),
             };
             size.encoded_bytes += usual;
@@ -268,7 +269,8 @@ impl DialledOut {
         filter: &mut LogFilter,
         limit: PageLimit,
     ) -> (PageLimit, Option<Position>) {
-        let chars_max = context.options.pullwss.as_ref().map_or(limit.bytes, |pullwss| pullwss.max_message_size);
+        let chars_max =
+            context.options.modules.pullwss.as_ref().map_or(limit.bytes, |pullwss| pullwss.max_message_size);
         self.parent(kind).taken.asked(filter, limit, chars_max)
     }
 
@@ -287,7 +289,7 @@ impl DialledOut {
         }
         let by_ctime = last_id.is_none();
         let (rows, mut more) = (page.rows, page.more);
-        let mut parts = match (kind, &context.options.pullwss) {
+        let mut parts = match (kind, &context.options.modules.pullwss) {
             (ParentKind::WebSocket, Some(settings)) => {
                 // A Perl central would close the connection instead, and lose what it was sending.
                 let row_bytes_max = if by_ctime { ENCODED_BYTES_MAX } else { parent.taken.row_bytes_max };

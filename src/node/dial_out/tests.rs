@@ -7,9 +7,10 @@ use crate::node::testing::{Bench, id, message, options, pull_settings, pullwss_s
 const REGISTERS: &str = r#"parent Pull: [REGISTERNODES] [] [] {"nodes":[{"id":6,"identity":"gorgone-6-ab","instance":"01010101010101010101010101010101","type":"pull"}]}"#;
 
 fn node() -> Bench {
-    let options = options(vec![push_node(9)]);
-    let (pull, pullwss) = (Some(pull_settings()), Some(pullwss_settings()));
-    Bench::new(CoreOptions { id: Some(id(6)), pull, pullwss, ..options })
+    let mut options = CoreOptions { id: Some(id(6)), ..options(vec![push_node(9)]) };
+    options.modules.pull = Some(pull_settings());
+    options.modules.pullwss = Some(pullwss_settings());
+    Bench::new(options)
 }
 
 fn up(kind: ParentKind) -> Input {

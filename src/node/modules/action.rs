@@ -154,7 +154,7 @@ impl Commands {
         let asker = peer.client().filter(|client| client.parent().is_none());
         let of_central = peer.client().is_some_and(|client| client.parent().is_some());
         let request = Request::read(data).map(|request| Request { of_central, ..request });
-        if context.options.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
+        if context.options.modules.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
             return self.check_request(context, asker, token, request, data.len());
         }
         self.admit(context, asker, token, request)
@@ -177,7 +177,7 @@ impl Commands {
                 return Handled::accepted();
             }
         };
-        let max = context.options.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
+        let max = context.options.modules.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
         if self.busy() < max {
             return self.start_request(context, asker, Series::new(token.clone(), request));
         }
@@ -280,7 +280,7 @@ impl Commands {
     }
 
     fn spec(&self, context: &Context, command: &Command) -> Result<CommandSpec, String> {
-        let settings = context.options.action.clone().unwrap_or_default();
+        let settings = context.options.modules.action.clone().unwrap_or_default();
         let program = match command.words() {
             Some(words) => Program::Words(words?),
             None => Program::Shell(command.line.clone()),
@@ -342,7 +342,7 @@ impl Commands {
     }
 
     fn start_waiting(&mut self, context: &mut Context) {
-        let max = context.options.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
+        let max = context.options.modules.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
         while self.busy() < max {
             let Some(series) = self.waiting.pop_front() else { break };
             self.waiting_bytes = self.waiting_bytes.saturating_sub(series.len_bytes());

@@ -19,7 +19,7 @@ const INSTANT_SECONDS: i64 = 86_400;
 pub(in crate::node) fn start(context: &mut Context) {
     let module = Module::DbCleaner;
     if !context.is_loaded(module) {
-        context.options.loaded.insert(module.name().to_owned(), module.package().to_owned());
+        context.options.modules.loaded.insert(module.name().to_owned(), module.package().to_owned());
     }
     set_timer(context);
 }
@@ -34,11 +34,12 @@ pub(in crate::node) fn purge(context: &mut Context) {
     if context.is_stopping() || !context.is_loaded(Module::DbCleaner) || !context.is_clock_settled() {
         return;
     }
+    let settings = context.options.modules.dbcleaner.unwrap_or_default();
     let now = context.now.wall.as_seconds();
     let before = |age: Duration| now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
     let change = StoreChange::Purge {
-        used_before: before(context.options.cleaner.sessions),
-        rows_before: before(context.options.cleaner.history),
+        used_before: before(settings.sessions),
+        rows_before: before(settings.history),
         instant_before: now.saturating_sub(INSTANT_SECONDS),
     };
     context.store(change);

@@ -114,7 +114,7 @@ impl Cron {
 impl Cron {
     /// Takes the jobs of the configuration and starts to watch the clock.
     pub(in crate::node) fn start(&mut self, context: &mut Context) {
-        let Some(definitions) = context.options.cron.as_mut().map(std::mem::take) else { return };
+        let Some(definitions) = context.options.modules.cron.as_mut().map(std::mem::take) else { return };
         self.jobs = definitions.into_iter().map(|job| (job.id.clone(), Job::new(job))).collect();
         self.schedule = Some(Schedule::new(self.local_minute(context)));
         let ids: Vec<String> = self.jobs.keys().cloned().collect();
@@ -168,9 +168,11 @@ impl Cron {
 
     /// Reads the clock at once if it was set since the timer was.
     pub(in crate::node) fn notice_clock(&mut self, context: &mut Context) {
-        let is_waiting = self.schedule.is_some() && !self.jobs.is_empty();
+        if self.schedule.is_none() || self.jobs.is_empty() {
+            return;
+        }
         let change = self.clock_offset(context).saturating_sub(self.clock_offset);
-        if is_waiting && change.saturating_abs() > CLOCK_SET_MICROS {
+        if change.saturating_abs() > CLOCK_SET_MICROS {
             self.clock_offset = self.clock_offset(context);
             context.timers.set(Timer::Cron, context.now.monotonic);
         }

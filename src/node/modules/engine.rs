@@ -152,7 +152,7 @@ impl Engine {
         else {
             return Handled::not_well_formatted();
         };
-        let settings = context.options.engine.clone();
+        let settings = context.options.modules.engine.clone();
         let file = command_file.or_else(|| settings.as_ref()?.command_file.clone());
         if logging {
             context.open_token(token, None);
@@ -223,7 +223,8 @@ impl Engine {
         match next {
             Some(mut next) => {
                 if report.failure.is_none() {
-                    let timeout = context.options.engine.as_ref().map(|engine| engine.timeout).unwrap_or_default();
+                    let timeout =
+                        context.options.modules.engine.as_ref().map(|engine| engine.timeout).unwrap_or_default();
                     next.deadline = next.deadline.max(context.now.monotonic + timeout);
                 }
                 self.write_pipe(context, next)

@@ -71,7 +71,7 @@ pub(in crate::node) struct NodesModule {
 impl NodesModule {
     /// Reads the database if the module is loaded.
     pub(in crate::node) fn start(&mut self, context: &mut Context) {
-        if context.options.pollers.is_some() {
+        if context.options.modules.nodes.is_some() {
             self.read(context);
         }
     }
@@ -118,7 +118,7 @@ impl NodesModule {
         if context.is_stopping() {
             return;
         }
-        let Some(resync_time) = context.options.pollers.as_ref().map(|pollers| pollers.resync_time) else {
+        let Some(resync_time) = context.options.modules.nodes.as_ref().map(|pollers| pollers.resync_time) else {
             return;
         };
         let (code, data, next) = match result {
@@ -153,7 +153,7 @@ impl NodesModule {
             context.log(LogLine::info("nodes", "the Centreon database can be read again"));
         }
         self.switch_debug(context, tables);
-        let ssh_username = context.options.pollers.as_ref().and_then(|pollers| pollers.ssh_username.clone());
+        let ssh_username = context.options.modules.nodes.as_ref().and_then(|pollers| pollers.ssh_username.clone());
         let mut plan = plan::plan(tables, context.options.id, ssh_username.as_deref());
         if let Some((id, uid)) = plan.own_id.zip(plan.own_uid) {
             context.names.add(id, uid);

@@ -27,7 +27,7 @@ impl Nodes {
         registration: Registration,
     ) -> Result<(), String> {
         let id = registration.id;
-        if context.options.proxy.is_none() {
+        if context.options.modules.proxy.is_none() {
             let text = format!("node '{id}' is not registered: the module proxy is not loaded");
             context.log(LogLine::warning("proxy", text.clone()));
             return Err(text);

@@ -29,6 +29,8 @@ use crate::node::timers::Timer;
 /// Maximum number of remembered clients whose nodes are not in any list. Other clients have to register again.
 const LEFT_MAX: usize = 1_000;
 
+/// The answer to a WebSocket that only asks whether it may register.
+const MAY_REGISTER: &str = "the node may register";
 /// The last message to a WebSocket whose first message registers nothing.
 const PLEASE_REGISTER: &str = r#"{"code":500,"message":"please registernodes"}"#;
 
@@ -45,6 +47,9 @@ impl Nodes {
             return Err(text.to_owned());
         }
         newcomer.registration = context.names.by_ids(newcomer.registration);
+        if newcomer.is_probe {
+            return self.judge(context, &newcomer);
+        }
         self.bind(context, newcomer).inspect_err(|reason| self.log_refusal(context, client, reason))
     }
 
@@ -138,7 +143,13 @@ impl Nodes {
         // Only the register file may prevail, and a connected node has an identity.
         let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
         let registration = Registration { prevail: false, identity, ..registration };
-        if let Err(reason) = self.bind(context, Newcomer::new((client, named), registration, node)) {
+        let newcomer = Newcomer::new((client, named), registration, node);
+        if newcomer.is_probe {
+            let refusal = self.judge(context, &newcomer).map_or_else(|text| text, |()| MAY_REGISTER.to_owned());
+            let refusal = serde_json::json!({ "code": 500, "message": refusal }).to_string();
+            return context.output(Output::CloseClient { client, refusal: Some(refusal) });
+        }
+        if let Err(reason) = self.bind(context, newcomer) {
             self.refuse_web_socket(context, client, &reason);
         }
     }
@@ -172,8 +183,8 @@ impl Nodes {
         if self.get(id).is_some() || self.is_listed(context, id, named) {
             return Ok(());
         }
-        let proxy = context.options.proxy.as_ref();
-        let awaits_database = context.options.pollers.is_some();
+        let proxy = context.options.modules.proxy.as_ref();
+        let awaits_database = context.options.modules.nodes.is_some();
         let only_listed = proxy.and_then(|proxy| proxy.only_listed);
         let only_listed = only_listed.unwrap_or_else(|| self.wanted.lists_one_that_dials_in(awaits_database));
         self.unlisted.admit(id, client, only_listed)
@@ -181,7 +192,7 @@ impl Nodes {
 
     /// Returns whether a list contains a node, or a key or token is bound to it.
     fn is_listed(&self, context: &Context, id: NodeId, named: Option<NodeId>) -> bool {
-        let server = context.options.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
+        let server = context.options.modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
         let has_token = server.is_some_and(|server| server.tokens.iter().any(|token| token.node == Some(id)));
         has_token || self.wanted.lists(id) || named == Some(id)
     }
@@ -211,6 +222,23 @@ impl Nodes {
         }
     }
 
+    /// Says whether a client could register now, without binding it. It is asked by a client that looks for the cause of
+    /// a trouble (docs/protocol.md section 20).
+    ///
+    /// # Errors
+    /// Returns why not.
+    fn judge(&self, context: &Context, newcomer: &Newcomer) -> Result<(), String> {
+        let id = newcomer.registration.id;
+        self.admit_unlisted(context, id, (newcomer.client, newcomer.named))?;
+        match self.get(id) {
+            Some(node) if !node.dials_in() => Err(format!("node '{id}' is registered as one that we connect to")),
+            Some(node) if node.link == Link::Up && node.client.is_some_and(|client| client != newcomer.client) => {
+                Err(format!("another daemon is connected as node '{id}'"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Binds a client to a node. `name` is the node's own name for itself: its id or its uid. The keep-alive costs next
     /// to nothing.
     ///
@@ -225,7 +253,7 @@ impl Nodes {
     }
 
     pub(super) fn bind_now(&mut self, context: &mut Context, newcomer: Newcomer) -> Result<(), String> {
-        let Newcomer { client, named, name, mut registration, instance } = newcomer;
+        let Newcomer { client, named, name, mut registration, instance, .. } = newcomer;
         let id = registration.id;
         if let Err(reason) = self.admit_unlisted(context, id, (client, named)) {
             // The session stays, so the node continues as soon as it is in a list, long before it registers itself
@@ -296,7 +324,8 @@ impl Nodes {
         if let Some((name, registration, instance)) = again {
             let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
             let registration = Registration { identity, ..registration };
-            if let Err(reason) = self.bind(context, Newcomer { client, named: None, name, registration, instance }) {
+            let newcomer = Newcomer { client, named: None, name, registration, instance, is_probe: false };
+            if let Err(reason) = self.bind(context, newcomer) {
                 self.log_refusal(context, client, &reason);
             }
         }

@@ -49,7 +49,7 @@ fn pulled() -> Bench {
 /// Returns a central with the WebSocket node 6 as client 70, which has answered.
 fn connected() -> Bench {
     let mut options = options(vec![web_socket_node(6)]);
-    options.proxy = options.proxy.map(|proxy| ProxySettings { only_listed: Some(false), ..proxy });
+    options.modules.proxy = options.modules.proxy.map(|proxy| ProxySettings { only_listed: Some(false), ..proxy });
     let mut bench = Bench::new(options);
     bench.give(says(70, "REGISTERNODES", &registers(6, "wss", "6")));
     bench.give(says(70, "PONG", r#"{"code":0,"data":{"action":"ping","id":"6","data":{}}}"#));
@@ -323,7 +323,7 @@ fn the_same_daemon_or_any_where_the_configuration_says_so_takes_the_place_at_onc
     let outputs = bench.give(says(71, "REGISTERNODES", &registers_as(6, "wss", "6", "start1")));
     assert_eq!(outputs[..2], ["node 6 moves from 70 to 71: Again", "close client 70: None"]);
     let mut replacing = options(vec![web_socket_node(6)]);
-    replacing.proxy.get_or_insert_default().replaces_twice = true;
+    replacing.modules.proxy.get_or_insert_default().replaces_twice = true;
     let mut bench = Bench::new(replacing);
     bench.give(says(70, "REGISTERNODES", &registers(6, "wss", "6")));
     let outputs = bench.give(says(71, "REGISTERNODES", &registers(6, "wss", "6")));

@@ -216,6 +216,6 @@ impl Nodes {
             pong_discard: proxy.pong_discard_timeout,
             failover_after: proxy.failover_after,
         };
-        context.options.proxy.as_ref().map_or_else(|| of(&ProxySettings::default()), of)
+        context.options.modules.proxy.as_ref().map_or_else(|| of(&ProxySettings::default()), of)
     }
 }

@@ -20,13 +20,16 @@ pub(super) struct Newcomer {
     pub registration: Registration,
     /// A random word that its daemon made at its start; a Perl daemon has none.
     pub instance: Option<Box<str>>,
+    /// Whether it only asks whether it may register.
+    pub is_probe: bool,
 }
 
 impl Newcomer {
     /// Reads `entry`, the entry of REGISTERNODES.
     pub(super) fn new((client, named): (ClientId, Option<NodeId>), registration: Registration, entry: &Value) -> Self {
         let instance = entry.get("instance").and_then(Value::as_str).filter(|word| word.len() <= IDENTITY_LEN_MAX);
+        let is_probe = entry.get("probe") == Some(&Value::Bool(true));
         let name = entry.get("id").and_then(|id| NodeId::from_json(id).ok()).unwrap_or(registration.id);
-        Self { client, named, name, registration, instance: instance.map(Into::into) }
+        Self { client, named, name, registration, instance: instance.map(Into::into), is_probe }
     }
 }

@@ -60,7 +60,7 @@ fn a_request_that_cannot_be_passed_on_ends_with_the_words_of_the_original() {
         [ended(1, "proxy - need a valid node id"), ACCEPTED.to_owned()]
     );
     let mut without = options(Vec::new());
-    without.proxy = None;
+    without.modules.proxy = None;
     let data = r#"{"error":"no_proxy","message":"no proxy configured. cannot manage target."}"#;
     assert_eq!(
         Bench::new(without).request("PING", "t", "2", "{}"),

@@ -138,7 +138,7 @@ mod tests {
 
     fn only_listed(option: Option<bool>, nodes: Vec<Registration>) -> CoreOptions {
         let mut options = options(nodes);
-        if let Some(proxy) = &mut options.proxy {
+        if let Some(proxy) = &mut options.modules.proxy {
             proxy.only_listed = option;
         }
         options

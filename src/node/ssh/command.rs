@@ -71,7 +71,7 @@ impl SshHosts {
     fn next_command(&mut self, context: &mut Context, node: NodeId, mut job: CommandJob) {
         let Some(command) = job.series.command() else { return job.series.finish(context) };
         let work = match job.relay {
-            None => task(command, context.options.action.clone().unwrap_or_default().output_limit),
+            None => task(command, context.options.modules.action.clone().unwrap_or_default().output_limit),
             Some(target) => {
                 let metadata = serde_json::from_str(&command.metadata).ok();
                 let word = relay_word(metadata.as_ref());

@@ -145,7 +145,7 @@ impl Status {
         call: &ApiCall,
     ) -> Overview {
         let facts = nodes.facts(context, since.map(|since| since.nodes_version));
-        let dialled = [context.options.pull.is_some(), context.options.pullwss.is_some()];
+        let dialled = [context.options.modules.pull.is_some(), context.options.modules.pullwss.is_some()];
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         Overview {
             instance: self.instance,

@@ -30,7 +30,7 @@ pub(in crate::node) fn repeat_later(context: &mut Context, id: NodeId) {
 
 /// Starts the periodic syncs, if there is a proxy.
 pub(in crate::node) fn start(context: &mut Context) {
-    if let Some(proxy) = &context.options.proxy {
+    if let Some(proxy) = &context.options.modules.proxy {
         let at = context.now.monotonic + proxy.sync_time.max(Duration::from_secs(1));
         context.timers.set(Timer::SyncAll, at);
     }
@@ -48,7 +48,7 @@ pub(in crate::node) fn sync_logs(context: &mut Context, nodes: &mut Nodes, data:
     if data.pointer("/data/id").is_none_or(Value::is_null) {
         return Handled::refused(json::action_message("synclog", "please set id for synclog"));
     }
-    if context.options.proxy.is_none() {
+    if context.options.modules.proxy.is_none() {
         return Handled::refused(json::action_message("synclog", "no proxy module"));
     }
     sync_all(context, nodes);
@@ -159,7 +159,7 @@ pub(in crate::node) fn repeat_question(context: &mut Context, nodes: &mut Nodes,
 /// Asks for the log of a target without a token: by a sync, or by a GETLOG to the relay before it. Returns the node,
 /// and the serial number of the sync if there is one.
 pub(in crate::node) fn poll_log_of(context: &mut Context, nodes: &mut Nodes, target: &str) -> Option<(NodeId, u64)> {
-    context.options.proxy.as_ref()?;
+    context.options.modules.proxy.as_ref()?;
     let route = nodes.route_to(context, target).ok()?;
     if route.through == route.target {
         return Some((route.target, sync_soon(context, nodes, route.target)?));
@@ -173,7 +173,7 @@ pub(in crate::node) fn poll_log_of(context: &mut Context, nodes: &mut Nodes, tar
 
 /// Fetches rows for a caller that waits for a token of `target`, unless they are announced.
 pub(in crate::node) fn look_for_rows_of(context: &mut Context, nodes: &mut Nodes, target: NodeId) {
-    if context.options.proxy.is_none() {
+    if context.options.modules.proxy.is_none() {
         return;
     }
     let Ok(route) = nodes.route_to(context, &target.to_string()) else { return };

@@ -84,6 +84,8 @@ pub struct ApiAccess {
     allowed: Option<Ranges>,
     logins: RefCell<Logins>,
     refusals: RefusalLog,
+    /// Refused requests: status and number.
+    refused: RefCell<Vec<(u16, u64)>>,
 }
 
 impl ApiAccess {
@@ -92,7 +94,7 @@ impl ApiAccess {
     pub fn new(mut settings: ApiClientSettings) -> Self {
         let logins = RefCell::new(Logins::new(settings.auth.take(), std::mem::take(&mut settings.users)));
         let allowed = settings.allowed.take().map(Ranges::new);
-        Self { settings, allowed, logins, refusals: RefusalLog::new("httpserver") }
+        Self { settings, allowed, logins, refusals: RefusalLog::new("httpserver"), refused: RefCell::default() }
     }
 
     /// The settings, without the credentials.
@@ -144,6 +146,21 @@ impl ApiAccess {
     #[must_use]
     pub fn checked(&self, check: &LoginCheck, is_right: bool, now: Monotonic) -> Option<Caller> {
         self.logins.borrow_mut().checked(check, is_right, now)
+    }
+
+    /// Counts a request that is refused.
+    pub fn count_refused(&self, status: u16) {
+        let mut refused = self.refused.borrow_mut();
+        match refused.iter_mut().find(|(known, _)| *known == status) {
+            Some((_, count)) => *count += 1,
+            None => refused.push((status, 1)),
+        }
+    }
+
+    /// Number of refused requests by status.
+    #[must_use]
+    pub fn refused_calls(&self) -> Vec<(u16, u64)> {
+        self.refused.borrow().clone()
     }
 
     /// A log line about a refusal; `None` if too many were written recently. The next line counts those left out.

@@ -66,6 +66,24 @@ const fn civil_date(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
+/// Reads the form that [`HttpDate`] writes: seconds since 1970.
+#[must_use]
+pub fn parse(text: &str) -> Option<i64> {
+    let mut words = text.strip_suffix(" GMT")?.split_once(", ")?.1.split([' ', ':']);
+    let number = |words: &mut dyn Iterator<Item = &str>| words.next()?.parse::<i64>().ok();
+    let day = number(&mut words)?;
+    let month_name = words.next()?.as_bytes();
+    let month = MONTHS.iter().position(|name| name.as_slice() == month_name).and_then(|at| i64::try_from(at).ok())?;
+    let (year, hour) = (number(&mut words)?, number(&mut words)?);
+    let (minute, second) = (number(&mut words)?, number(&mut words)?);
+    // Counted from 1 March, as in `civil_date`.
+    let (year, month) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
+    let day_of_year = (153 * month + 2) / 5 + day - 1;
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    let days = year * 365 + leap_days + day_of_year - 719_468;
+    (0..=9_999).contains(&year).then_some(((days * 24 + hour) * 60 + minute) * 60 + second)
+}
+
 fn two_digits(number: i64) -> [u8; 2] {
     let digit = |value: i64| u8::try_from(value.rem_euclid(10)).unwrap_or(0) + b'0';
     [digit(number / 10), digit(number)]
@@ -83,7 +101,7 @@ fn put(text: &mut [u8; 29], start: usize, part: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{HttpDate, WallTime};
+    use super::{HttpDate, WallTime, parse};
 
     #[test]
     fn dates_are_written_as_rfc_9110_wants_them() {
@@ -98,6 +116,14 @@ mod tests {
         ] {
             let date = HttpDate::new(WallTime::from_micros(seconds * 1_000_000));
             assert_eq!(str::from_utf8(date.as_bytes()), Ok(expected));
+            assert_eq!(parse(expected), Some(seconds), "{expected}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_date_is_not_read() {
+        for text in ["", "Sun, 06 Nov 1994", "Sun, 06 Nov 99999999999 08:49:37 GMT", "Sun, 06 Not 1994 08:49:37 GMT"] {
+            assert_eq!(parse(text), None, "{text}");
         }
     }
 

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::digest;
 
 use crate::model::random::Random;
+use crate::wire::http::date::HttpDate;
 use crate::wire::http::head::{BodyLength, RequestHead, RequestMethod, Version};
 use crate::wire::receive_buffer::ReceiveBuffer;
 
@@ -47,17 +48,18 @@ impl UpgradeRefusal {
         }
     }
 
-    /// The whole response; the connection closes after it.
+    /// The whole response; the connection closes after it. `date` tells a client whose clock is off.
     #[must_use]
-    pub fn response(self) -> Vec<u8> {
+    pub fn response(self, date: &HttpDate) -> Vec<u8> {
         let (status, phrase) = match self.status() {
             426 => (426, "Upgrade Required\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"),
             status => (status, "Bad Request"),
         };
         let body = format!("{{\"error\":\"http_error_{status}\",\"message\":\"{self}\"}}\n");
         format!(
-            "HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: \
-                close\r\n\r\n{body}",
+            "HTTP/1.1 {status} {phrase}\r\nDate: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{body}",
+            String::from_utf8_lossy(date.as_bytes()),
             body.len()
         )
         .into_bytes()

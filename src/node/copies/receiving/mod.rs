@@ -161,7 +161,7 @@ impl Receiving {
         route: Option<Route>,
     ) -> Handled {
         let len_bytes = data.len();
-        let action = context.options.action.as_ref();
+        let action = context.options.modules.action.as_ref();
         let bounds = action.map(|action| (action.copy_roots.clone(), action.max_unpack_ratio));
         let request = match Request::read(data, token, bounds.unwrap_or_default(), route.is_some()) {
             Ok(request) => request,

@@ -188,7 +188,7 @@ fn a_sender_is_read_no_further_while_much_waits_for_the_disk() {
 fn a_central_that_we_dial_hears_of_a_message_only_where_it_asks() {
     use crate::model::connection::ParentKind;
     let mut settings = options(Vec::new());
-    settings.pull = Some(crate::node::testing::pull_settings());
+    settings.modules.pull = Some(crate::node::testing::pull_settings());
     let mut bench = Bench::new(settings);
     bench.give(Input::ParentUp { kind: ParentKind::Pull, identity: "gorgone-1-2".to_owned() });
     for (more, heard) in [(r#","ack":1"#, 1), ("", 0)] {

@@ -116,7 +116,7 @@ fn a_message_that_the_link_did_not_take_interrupts_the_copy_without_a_row() {
 #[test]
 fn a_central_that_the_relay_dials_hears_what_it_asks_for_and_no_more() {
     let mut settings = options(vec![push_node(8)]);
-    settings.pull = Some(pull_settings());
+    settings.modules.pull = Some(pull_settings());
     let mut bench = Bench::new(settings);
     bench.give(Input::LinkUp(id(8)));
     pages(&mut bench, 8);

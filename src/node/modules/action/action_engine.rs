@@ -54,7 +54,7 @@ impl Commands {
         let logging = !json::is_false(data.get("logging").unwrap_or(&Value::Null));
         let content = data.get("content").filter(|content| !content.is_null() && content.as_str() != Some(""));
         let text = |name: &str| content.and_then(|content| content.get(name)).and_then(json::text);
-        let max = context.options.action.as_ref().map_or(1, |action| action.max_concurrent_engine.max(1));
+        let max = context.options.modules.action.as_ref().map_or(1, |action| action.max_concurrent_engine.max(1));
         let (line, count) = (text("command").filter(|line| !line.contains('\0')), self.engine_runs);
         let refusal = match &line {
             _ if content.is_none() => Some("no content".to_owned()),
@@ -82,7 +82,7 @@ impl Commands {
         if logging {
             context.open_token(token, None);
         }
-        if context.options.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
+        if context.options.modules.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
             let work = Work::CheckCommands { lines: vec![run.line.clone()], wanted: 1 };
             let id = context.start_work(work);
             self.work.insert(id, Awaiting::EngineCheck(run));
@@ -136,7 +136,7 @@ impl Commands {
     }
 
     fn run_engine(&mut self, context: &mut Context, run: EngineRun) {
-        let settings = context.options.action.clone().unwrap_or_default();
+        let settings = context.options.modules.action.clone().unwrap_or_default();
         let (timeout, output_limit) = (settings.command_timeout, settings.output_limit);
         let spec = CommandSpec { program: Program::Shell(run.line.clone()), timeout, output_limit, streams: false };
         let id = context.run_command(spec);

@@ -86,6 +86,7 @@ impl Commands {
     pub(super) fn is_audit(&self, context: &Context) -> bool {
         context
             .options
+            .modules
             .action
             .as_ref()
             .and_then(|action| action.allowed.as_ref())

@@ -141,7 +141,7 @@ fn installer(manager: PackageManager, missing: Vec<String>) -> Vec<String> {
 
 impl Commands {
     pub(super) fn is_paranoid(&self, context: &Context) -> bool {
-        context.options.action.as_ref().is_some_and(|action| action.paranoid_plugins)
+        context.options.modules.action.as_ref().is_some_and(|action| action.paranoid_plugins)
     }
 
     /// Checks whether plugins are installed, and installs missing ones.

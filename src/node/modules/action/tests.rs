@@ -9,7 +9,7 @@ const METRICS: &str = "\"metrics\":{\"start\":1795450000,\"end\":1795450002,\"du
 
 fn bench(max_concurrent: usize) -> Bench {
     let mut options = options(Vec::new());
-    options.action.as_mut().unwrap().max_concurrent = max_concurrent;
+    options.modules.action.as_mut().unwrap().max_concurrent = max_concurrent;
     Bench::new(options)
 }
 

@@ -24,8 +24,8 @@ fn job(id: &str, timespec: &str, action: &str, target: &str, keep_token: bool) -
 
 fn bench(jobs: Vec<CronJob>) -> Bench {
     let mut options = options(vec![push_node(2)]);
-    options.loaded.insert("cron".to_owned(), super::Module::Cron.package().to_owned());
-    options.cron = Some(jobs);
+    options.modules.loaded.insert("cron".to_owned(), super::Module::Cron.package().to_owned());
+    options.modules.cron = Some(jobs);
     let mut bench = Bench::new(options);
     bench.give(crate::node::input::Input::LinkUp(crate::node::testing::id(2)));
     bench

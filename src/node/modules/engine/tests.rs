@@ -8,9 +8,9 @@ use crate::node::testing::{Bench, options};
 
 fn bench(command_file: Option<&str>) -> Bench {
     let mut options = options(Vec::new());
-    options.loaded.insert("engine".to_owned(), crate::model::action::Module::Engine.package().to_owned());
+    options.modules.loaded.insert("engine".to_owned(), crate::model::action::Module::Engine.package().to_owned());
     let command_file = command_file.map(str::to_owned);
-    options.engine = Some(EngineSettings { command_file, timeout: Duration::from_secs(5) });
+    options.modules.engine = Some(EngineSettings { command_file, timeout: Duration::from_secs(5) });
     Bench::new(options)
 }
 

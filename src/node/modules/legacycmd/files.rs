@@ -122,7 +122,8 @@ impl LegacyCmd {
         let pollers = self.pollers.as_ref();
         let found = pollers.and_then(|pollers| with_worker(context, |_, worker| pieces::read(piece, pollers, worker)));
         let receipt = context.await_receipt(Awaited::Orders);
-        let (Some(found), Some(receipt), Some(settings)) = (found, receipt, context.options.legacycmd.clone()) else {
+        let (Some(found), Some(receipt), Some(settings)) = (found, receipt, context.options.modules.legacycmd.clone())
+        else {
             // The Centreon database has become unavailable, or too much waits for our own: the piece is read again from
             // the same position.
             self.files.work(context, FileWork::Leave);

@@ -83,7 +83,7 @@ impl LegacyCmd {
         stored: LegacyStored,
         open: &[(Token, Option<NodeId>)],
     ) {
-        if context.options.legacycmd.is_none() {
+        if context.options.modules.legacycmd.is_none() {
             return;
         }
         let open: BTreeMap<&Token, Option<NodeId>> = open.iter().map(|(token, node)| (token, *node)).collect();
@@ -112,7 +112,7 @@ impl LegacyCmd {
 
     /// Handles [`Timer::CommandFiles`], or a change in the directories of command files.
     pub(in crate::node) fn look_for_files(&mut self, context: &mut Context) {
-        if self.pollers.is_some() && !context.is_stopping() && context.options.legacycmd.is_some() {
+        if self.pollers.is_some() && !context.is_stopping() && context.options.modules.legacycmd.is_some() {
             self.files.look(context, self.queue.is_full());
         }
     }
@@ -262,8 +262,8 @@ impl LegacyCmd {
 
 /// Calls `act` with the settings and the data for the worker command.
 fn with_worker<T>(context: &Context, act: impl FnOnce(&LegacySettings, Worker<'_>) -> T) -> Option<T> {
-    let settings = context.options.legacycmd.as_ref()?;
-    let action = context.options.action.as_ref();
+    let settings = context.options.modules.legacycmd.as_ref()?;
+    let action = context.options.modules.action.as_ref();
     let allowed = action.and_then(|action| action.allowed.as_ref());
     let allows = |line: &str| {
         allowed.is_none_or(|allowed| allowed.list.check(&[line.to_owned()], 1, || false).refused.is_empty())

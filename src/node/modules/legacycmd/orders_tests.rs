@@ -1,10 +1,10 @@
 //! Every order of the table of docs/protocol.md section 16.
 
 use super::*;
-use crate::config::database::{DatabasePlace, DatabaseSettings, Secret};
+use crate::config::database::Secret;
 use crate::config::web_api::WebAccount;
 use crate::model::legacy::CommandTables;
-use std::time::Duration;
+use crate::node::testing::database;
 
 pub(in crate::node::modules::legacycmd) fn settings() -> LegacySettings {
     LegacySettings {
@@ -23,15 +23,7 @@ pub(in crate::node::modules::legacycmd) fn settings() -> LegacySettings {
             username: "gorgone".to_owned(),
             password: Secret::new("a$b\"c"),
         }),
-        database: DatabaseSettings {
-            place: DatabasePlace::Local,
-            database: "centreon".to_owned(),
-            username: String::new(),
-            password: Secret::default(),
-            tls: None,
-            connect_timeout: Duration::from_secs(5),
-            read_timeout: Duration::from_secs(10),
-        },
+        database: database(),
     }
 }
 

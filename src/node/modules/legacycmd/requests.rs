@@ -94,7 +94,7 @@ impl LegacyCmd {
             return context.fail(token, &text);
         }
         let receipt = context.await_receipt(Awaited::Orders);
-        let (Some(settings), Some(receipt)) = (context.options.legacycmd.clone(), receipt) else {
+        let (Some(settings), Some(receipt)) = (context.options.modules.legacycmd.clone(), receipt) else {
             return context.fail(token, "too much waits to be stored, try again later");
         };
         context.open_token(token, None);
@@ -186,7 +186,8 @@ impl LegacyCmd {
         }
         let command = with_worker(context, |_, worker| worker_command(worker, Some(parent)));
         let receipt = context.await_receipt(Awaited::Orders);
-        let (Some(command), Some(receipt), Some(settings)) = (command, receipt, context.options.legacycmd.clone())
+        let (Some(command), Some(receipt), Some(settings)) =
+            (command, receipt, context.options.modules.legacycmd.clone())
         else {
             return context.fail(&token, "too much waits to be stored, try again later");
         };

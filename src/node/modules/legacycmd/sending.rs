@@ -85,7 +85,7 @@ impl LegacyCmd {
 
 fn request_of(context: &mut Context, order: StoredOrder) -> OwnRequest {
     let StoredOrder { token, target, action, data, name, .. } = order;
-    let secret = context.options.legacycmd.as_ref().and_then(requests::secret);
+    let secret = context.options.modules.legacycmd.as_ref().and_then(requests::secret);
     let data = match secret.filter(|_| data.contains(PASSWORD)) {
         Some(secret) => {
             let data = data.replace(PASSWORD, &secret);

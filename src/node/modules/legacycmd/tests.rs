@@ -33,8 +33,9 @@ struct World {
 }
 
 fn central() -> CoreOptions {
-    let mut options = CoreOptions { legacycmd: Some(settings()), ..options(vec![push_node(2)]) };
-    options.loaded.insert("legacycmd".to_owned(), Module::LegacyCmd.package().to_owned());
+    let mut options = options(vec![push_node(2)]);
+    options.modules.legacycmd = Some(settings());
+    options.modules.loaded.insert("legacycmd".to_owned(), Module::LegacyCmd.package().to_owned());
     options
 }
 

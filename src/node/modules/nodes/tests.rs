@@ -1,5 +1,4 @@
 use super::*;
-use crate::config::database::{DatabasePlace, DatabaseSettings, Secret};
 use crate::config::modules::nodes::NodesSettings;
 use crate::model::api::Method;
 use crate::model::connection::ClientId;
@@ -10,21 +9,14 @@ use crate::model::registration::NodeKind;
 use crate::model::action::Module;
 use crate::node::CoreOptions;
 use crate::node::input::Input;
-use crate::node::testing::{Bench, id, message, options, push_node};
+use crate::node::testing::{Bench, database, id, message, options, push_node};
 
 fn bench_with(nodes: Vec<Registration>, own_id: Option<NodeId>) -> (Bench, Vec<String>) {
-    let database = DatabaseSettings {
-        place: DatabasePlace::Local,
-        database: "centreon".to_owned(),
-        username: String::new(),
-        password: Secret::default(),
-        tls: None,
-        connect_timeout: Duration::from_secs(5),
-        read_timeout: Duration::from_secs(10),
-    };
+    let database = database();
     let pollers = NodesSettings { resync_time: Duration::from_secs(600), ssh_username: None, database };
-    let mut options = CoreOptions { id: own_id, pollers: Some(pollers), ..options(nodes) };
-    options.loaded.insert("nodes".to_owned(), Module::Nodes.package().to_owned());
+    let mut options = CoreOptions { id: own_id, ..options(nodes) };
+    options.modules.nodes = Some(pollers);
+    options.modules.loaded.insert("nodes".to_owned(), Module::Nodes.package().to_owned());
     let mut bench = Bench::fresh(options);
     let outputs = bench.drain();
     (bench, outputs)

@@ -1,18 +1,32 @@
 use serde_json::{Value, json};
 
+use crate::config::modules::statistics::{ArchiveSettings, StatisticsSettings};
 use crate::model::action::Module;
 use crate::model::api::Method;
 use crate::model::host_work::HostDone;
 use crate::model::statistics::{BrokerRow, EngineRow, StatisticsDone, StatisticsTables};
 use crate::model::work::{WorkId, WorkOutcome};
-use crate::node::CoreOptions;
 use crate::node::input::Input;
-use crate::node::testing::{Bench, id, node_message, options, push_node};
+use crate::node::testing::{Bench, database, id, node_message, options, push_node};
+
+fn settings() -> StatisticsSettings {
+    let archive = ArchiveSettings { interval_s: 300, rows: 10, heartbeat_s: 3_000 };
+    let (broker_dir, engine_dir) = ("/broker/".into(), "/engine/".into());
+    StatisticsSettings {
+        broker_dir,
+        engine_dir,
+        archive,
+        rrdtool: "rrdtool".into(),
+        database: database(),
+        realtime: None,
+    }
+}
 
 fn bench(nodes: u64) -> Bench {
     let nodes: Vec<_> = (2..2 + nodes).map(push_node).collect();
-    let mut options = CoreOptions { has_statistics: true, ..options(nodes.clone()) };
-    options.loaded.insert("statistics".to_owned(), Module::Statistics.package().to_owned());
+    let mut options = options(nodes.clone());
+    options.modules.statistics = Some(settings());
+    options.modules.loaded.insert("statistics".to_owned(), Module::Statistics.package().to_owned());
     let mut bench = Bench::new(options);
     for node in nodes {
         bench.give(Input::LinkUp(node.id));

@@ -1,7 +1,9 @@
 use super::super::upgrade::{
     ResponseProblem, UpgradeCall, UpgradeRefusal, accept, connect_request, read_connect_response,
 };
+use crate::model::time::WallTime;
 use crate::wire::gorgone::seeded_random::SeededRandom;
+use crate::wire::http::date::HttpDate;
 use crate::wire::http::head_scanner::Limits;
 use crate::wire::http::request::{RequestEvent, RequestParser};
 use crate::wire::receive_buffer::ReceiveBuffer;
@@ -47,7 +49,7 @@ fn what_is_no_upgrade_is_refused() {
     ] {
         assert_eq!(answered(request.as_bytes()), Err(refusal), "{request}");
     }
-    let response = String::from_utf8(UpgradeRefusal::Version.response()).unwrap();
+    let response = String::from_utf8(UpgradeRefusal::Version.response(&HttpDate::new(WallTime::default()))).unwrap();
     assert!(response.starts_with("HTTP/1.1 426 Upgrade Required\r\n"), "{response}");
     assert!(response.contains("\r\nSec-WebSocket-Version: 13\r\n"), "{response}");
     let (head, body) = response.split_once("\r\n\r\n").unwrap();

@@ -8,7 +8,7 @@ use crate::node::testing::{Bench, options};
 
 fn bench(max: usize) -> Bench {
     let mut options = options(Vec::new());
-    options.action.as_mut().unwrap().max_concurrent_engine = max;
+    options.modules.action.as_mut().unwrap().max_concurrent_engine = max;
     Bench::new(options)
 }
 
@@ -77,14 +77,14 @@ fn requests_that_make_no_sense_end_with_the_words_of_the_original() {
 fn the_allow_list_holds_for_it_as_well() {
     let mut options = options(Vec::new());
     let allowed = |is_audit| Some(CommandList { list: AllowList::default(), is_audit });
-    options.action.as_mut().unwrap().allowed = allowed(false);
+    options.modules.action.as_mut().unwrap().allowed = allowed(false);
     let mut bench = Bench::new(options.clone());
     let check = |refused: Vec<usize>| WorkOutcome::Checked(CommandCheck { refused, complaints: Vec::new() });
     assert_eq!(bench.request("ACTIONENGINE", "t", "", DATA), [r#"work 0 check ["centengine -v x"] for 1"#, ACCEPTED]);
     assert_eq!(bench.work_done(0, check(vec![0])), [ended(1, "command not allowed (whitelist)centengine ...")]);
     bench.request("ACTIONENGINE", "t", "", DATA);
     assert_eq!(bench.work_done(1, check(Vec::new())), ["run 0 for 30s: sh: centengine -v x"]);
-    options.action.as_mut().unwrap().allowed = allowed(true);
+    options.modules.action.as_mut().unwrap().allowed = allowed(true);
     let mut bench = Bench::new(options);
     bench.request("ACTIONENGINE", "t", "", DATA);
     assert_eq!(bench.work_done(0, check(vec![0])), ["run 0 for 30s: sh: centengine -v x"]);
@@ -94,7 +94,7 @@ fn the_allow_list_holds_for_it_as_well() {
 fn plugins_that_are_missing_stop_a_paranoid_daemon_only() {
     for is_paranoid in [false, true] {
         let mut options = options(Vec::new());
-        options.action.as_mut().unwrap().paranoid_plugins = is_paranoid;
+        options.modules.action.as_mut().unwrap().paranoid_plugins = is_paranoid;
         let mut bench = Bench::new(options);
         let data = r#"{"content":{"command":"x","plugins":"/plugins.json"}}"#;
         assert_eq!(bench.request("ACTIONENGINE", "t", "", data)[0], r#"work 0 plugins Some("/plugins.json")"#);

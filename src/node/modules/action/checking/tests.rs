@@ -10,7 +10,7 @@ use crate::node::testing::{Bench, message, options};
 
 fn bench(is_audit: bool) -> Bench {
     let mut options = options(Vec::new());
-    options.action.as_mut().unwrap().allowed = Some(CommandList { list: AllowList::default(), is_audit });
+    options.modules.action.as_mut().unwrap().allowed = Some(CommandList { list: AllowList::default(), is_audit });
     Bench::new(options)
 }
 

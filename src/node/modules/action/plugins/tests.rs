@@ -9,7 +9,7 @@ use crate::node::testing::{Bench, options};
 
 fn bench(is_paranoid: bool) -> Bench {
     let mut options = options(Vec::new());
-    options.action.as_mut().unwrap().paranoid_plugins = is_paranoid;
+    options.modules.action.as_mut().unwrap().paranoid_plugins = is_paranoid;
     Bench::new(options)
 }
 

@@ -1,0 +1,75 @@
+//! Parses the arguments of `keys`.
+
+use std::path::PathBuf;
+
+use lexopt::prelude::{Long, Short, Value, ValueExt as _};
+
+use super::arguments::{Command, path, text, unexpected};
+use super::help::Topic;
+use crate::daemon::key_files::DEFAULT_BITS;
+
+pub(super) fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
+    const NEEDED: &str = "'keys' needs 'generate DIR', 'thumbprint FILE', 'hash-password', 'hash-token', 'new-token', \
+        'forget NODE' or 'trust NODE THUMBPRINT'";
+    let (mut verb, mut place, mut bits, mut config) = (None, None, None, None);
+    let mut key = None;
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("bits") => {
+                let word = parser.value().map_err(text)?;
+                let word = word.to_string_lossy();
+                let number = word.parse().ok().filter(|bits| (2_048..=4_096).contains(bits) && bits % 64 == 0);
+                let allowed = "a multiple of 64 from 2048 to 4096";
+                bits = Some(number.ok_or_else(|| format!("--bits is '{word}'; allowed: {allowed}"))?);
+            }
+            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Keys)),
+            Value(word) if verb.is_none() => verb = Some(word.string().map_err(text)?),
+            Long("config") => config = Some(path(&mut parser, "--config")?),
+            Value(word) if place.is_none() => place = Some(PathBuf::from(word)),
+            Value(word) if key.is_none() && verb.as_deref() == Some("trust") => {
+                key = Some(word.string().map_err(text)?)
+            }
+            other => return Err(unexpected(&other, Topic::Keys)),
+        }
+    }
+    if let Some(verb @ ("forget" | "trust")) = verb.as_deref() {
+        if bits.is_some() {
+            return Err("--bits belongs to 'keys generate'".to_owned());
+        }
+        return node_key(verb, config, place, key).map_or_else(|| Err(node_key_needs(verb)), Ok);
+    }
+    if config.is_some() {
+        return Err("--config belongs to 'keys forget' and 'keys trust'".to_owned());
+    }
+    match (verb.as_deref(), place) {
+        (Some("generate"), Some(directory)) => {
+            Ok(Command::KeysGenerate { directory, bits: bits.unwrap_or(DEFAULT_BITS) })
+        }
+        (Some("generate"), None) => Err("'keys generate' needs the directory that the two files go to".to_owned()),
+        (Some("thumbprint"), _) if bits.is_some() => Err("--bits belongs to 'keys generate'".to_owned()),
+        (Some("thumbprint"), Some(file)) => Ok(Command::KeysThumbprint(file)),
+        (Some("thumbprint"), None) => Err("'keys thumbprint' needs the file of a private or public key".to_owned()),
+        (Some("hash-password"), None) if bits.is_none() => Ok(Command::KeysHashPassword),
+        (Some("hash-token"), None) if bits.is_none() => Ok(Command::KeysHashToken),
+        (Some("new-token"), None) if bits.is_none() => Ok(Command::KeysNewToken),
+        (Some(verb @ ("hash-password" | "hash-token")), _) => {
+            Err(format!("'keys {verb}' takes no arguments: it reads a line from standard input"))
+        }
+        (Some("new-token"), _) => Err("'keys new-token' takes no arguments".to_owned()),
+        (Some(verb), _) => Err(format!("there is no 'keys {verb}'; {NEEDED}")),
+        (None, _) => Err(NEEDED.to_owned()),
+    }
+}
+
+fn node_key(verb: &str, config: Option<PathBuf>, node: Option<PathBuf>, key: Option<String>) -> Option<Command> {
+    let node = node?.to_str()?.parse().ok()?;
+    (key.is_some() == (verb == "trust")).then_some(())?;
+    Some(Command::NodeKey { config: config?, node, thumbprint: key })
+}
+
+fn node_key_needs(verb: &str) -> String {
+    let (key, example) = if verb == "trust" { (" THUMBPRINT", " pnI6…") } else { ("", "") };
+    format!(
+        "'keys {verb}' needs --config FILE NODE{key}, NODE by its id: 'keys {verb} --config central.yaml 2{example}'"
+    )
+}
