@@ -12,7 +12,9 @@ use super::completions::Shell;
 use super::defaults::Defaults;
 use super::help::Topic;
 use super::keys_arguments::parse_keys;
-use super::remote_arguments::{CopyOptions, DoctorOptions, ExecOptions, parse_copy, parse_doctor, parse_exec};
+use super::remote_arguments::{
+    CopyOptions, DoctorOptions, ExecOptions, StatusOptions, parse_copy, parse_doctor, parse_exec, parse_status,
+};
 use super::view_arguments::{CancelOptions, RunningOptions, parse_cancel, parse_running};
 use crate::daemon::run_options::RunOptions;
 use crate::model::log::Level;
@@ -67,6 +69,8 @@ pub(super) enum Command {
     Cancel(CancelOptions),
     /// `doctor [NODE]`: look for the cause of a trouble.
     Doctor(DoctorOptions),
+    /// `status`: show a running daemon and its nodes.
+    Status(StatusOptions),
     /// `demo`: run a demonstration platform.
     Demo(DemoOptions),
     /// `help` or `--help`: print a help page.
@@ -114,6 +118,7 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("exec") => parse_exec(rest()),
         Some("running") => parse_running(rest()),
         Some("cancel") => parse_cancel(rest()),
+        Some("status") => parse_status(rest(), defaults),
         Some("doctor") => parse_doctor(rest(), defaults),
         Some("demo") => parse_demo(rest()),
         Some("help") => parse_help(rest()),

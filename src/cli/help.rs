@@ -1,92 +1,59 @@
 //! The pages of `help` and `--help`.
 
-/// A help page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Topic {
-    /// The overview page.
-    All,
-    /// `run`
-    Run,
-    /// `check`
-    Check,
-    /// `keys`
-    Keys,
-    /// `copy`
-    Copy,
-    /// `exec`
-    Exec,
-    /// `running`
-    Running,
-    /// `cancel`
-    Cancel,
-    /// `doctor`
-    Doctor,
-    /// `demo`
-    Demo,
-    /// `help`
-    Help,
-    /// `completions`
-    Completions,
+macro_rules! topics {
+    ($($topic:ident: $name:literal, $page:ident;)*) => {
+        /// A help page.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Topic {
+            /// The overview page.
+            All,
+            $(#[doc = concat!("`", $name, "`")] $topic,)*
+        }
+
+        impl Topic {
+            /// The names of all commands.
+            pub(super) const NAMES: &'static [&'static str] = &[$($name),*];
+
+            /// Returns the page of the command `name`.
+            pub(super) fn named(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$topic),)*
+                    _ => None,
+                }
+            }
+
+            /// Returns the command that prints this page.
+            pub(super) const fn command(self) -> &'static str {
+                match self {
+                    Self::All => "stheno help",
+                    $(Self::$topic => concat!("stheno help ", $name),)*
+                }
+            }
+
+            /// Returns the text of the page.
+            pub(super) const fn text(self) -> &'static str {
+                match self {
+                    Self::All => ALL,
+                    $(Self::$topic => $page,)*
+                }
+            }
+        }
+    };
 }
 
-impl Topic {
-    /// The names of all commands.
-    pub(super) const NAMES: [&'static str; 11] =
-        ["run", "check", "keys", "copy", "exec", "running", "cancel", "doctor", "demo", "help", "completions"];
-
-    /// Returns the page of the command `name`.
-    pub(super) fn named(name: &str) -> Option<Self> {
-        match name {
-            "run" => Some(Self::Run),
-            "check" => Some(Self::Check),
-            "keys" => Some(Self::Keys),
-            "copy" => Some(Self::Copy),
-            "exec" => Some(Self::Exec),
-            "running" => Some(Self::Running),
-            "cancel" => Some(Self::Cancel),
-            "doctor" => Some(Self::Doctor),
-            "demo" => Some(Self::Demo),
-            "help" => Some(Self::Help),
-            "completions" => Some(Self::Completions),
-            _ => None,
-        }
-    }
-
-    /// Returns the command that prints this page.
-    pub(super) const fn command(self) -> &'static str {
-        match self {
-            Self::All => "stheno help",
-            Self::Run => "stheno help run",
-            Self::Check => "stheno help check",
-            Self::Keys => "stheno help keys",
-            Self::Copy => "stheno help copy",
-            Self::Exec => "stheno help exec",
-            Self::Running => "stheno help running",
-            Self::Cancel => "stheno help cancel",
-            Self::Doctor => "stheno help doctor",
-            Self::Demo => "stheno help demo",
-            Self::Help => "stheno help help",
-            Self::Completions => "stheno help completions",
-        }
-    }
-
-    /// Returns the text of the page.
-    pub(super) const fn text(self) -> &'static str {
-        match self {
-            Self::All => ALL,
-            Self::Run => RUN,
-            Self::Check => CHECK,
-            Self::Keys => KEYS,
-            Self::Copy => COPY,
-            Self::Exec => EXEC,
-            Self::Running => RUNNING,
-            Self::Cancel => CANCEL,
-            Self::Doctor => DOCTOR,
-            Self::Demo => DEMO,
-            Self::Help => HELP,
-            Self::Completions => COMPLETIONS,
-        }
-    }
+topics! {
+    Run: "run", RUN;
+    Check: "check", CHECK;
+    Keys: "keys", KEYS;
+    Copy: "copy", COPY;
+    Exec: "exec", EXEC;
+    Running: "running", RUNNING;
+    Cancel: "cancel", CANCEL;
+    Status: "status", STATUS;
+    Doctor: "doctor", DOCTOR;
+    Demo: "demo", DEMO;
+    Help: "help", HELP;
+    Completions: "completions", COMPLETIONS;
 }
 
 const ALL: &str = "\
@@ -106,6 +73,7 @@ Usage:
   stheno exec --config FILE NODES -- COMMAND                     run a command on nodes
   stheno running --config FILE NODE                              list the commands that run on a node
   stheno cancel --config FILE TOKEN                              end a command before its time
+  stheno status [--watch] [--check]                              show a running daemon and its nodes
   stheno doctor [--config FILE] [--json] [NODE]                  find the cause of a trouble
   stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
   stheno help [COMMAND] [--man]                                  more on one command
@@ -193,8 +161,9 @@ module 'pullwss', the hash for 'tokens' of 'httpserver' of the central's module 
 
 'forget' and 'trust' are for a node that got a new key and that the daemon of FILE connects to. They ask this running
 daemon through its REST API; what they change holds at once and is stored. 'forget' lets the next key that the node
-shows be judged as that of a first contact (fingerprint_mode, for hosts by SSH strict_serverkey_check); 'trust' names
-the key that the node has from now on: compare it with what 'keys thumbprint' prints there.
+shows be judged as that of a first contact (fingerprint_mode, for hosts by SSH strict_serverkey_check), and forgets that
+the node was met sealed (link), also of a node of type pull; 'trust' names the key that the node has from now on:
+compare it with what 'keys thumbprint' prints there.
 
   --bits N        size of the key, 2048 (default) to 4096
   --config FILE   the top file of the daemon that connects to the node
@@ -333,6 +302,30 @@ Examples:
   stheno doctor
   stheno doctor --config central.yaml 2
   stheno doctor --json 2 | jq -r .cause
+";
+
+const STATUS: &str = "\
+Usage: stheno status [--config FILE] [--json] [--watch]
+       stheno status [--config FILE] --check [--warning N] [--critical N] [--node NODE]
+
+Shows the running daemon of FILE and all that it knows of its nodes, also of those behind relays: their state and since
+when, the last answer to a ping and its time, the age of the copy of their history and the rows that are missing, what
+waits and runs, and the last failures. It asks the daemon through its REST API.
+
+  --config FILE   the top file of the daemon (default /etc/centreon-gorgone/config.yaml)
+  --json          print what GET /api/status answers
+  --watch         repeat it every 2 s until Ctrl-C
+  --check         be a plug-in for Centreon, Nagios or Icinga: one line with performance data
+  --warning N     WARNING if more than N nodes are down (default 0)
+  --critical N    CRITICAL if more than N nodes are down (default 1)
+  --node NODE     only this node counts; CRITICAL if it is not up
+
+Exit status: 0 shown, 1 the daemon does not answer; with '--check' 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+
+Examples:
+  stheno status
+  stheno status --config central.yaml --watch
+  stheno status --check --warning 2 --critical 5
 ";
 
 const DEMO: &str = "\

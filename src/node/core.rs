@@ -120,6 +120,8 @@ impl Core {
             Input::ClientIsDaemon(client) => self.subscribers.is_daemon(client),
             Input::ClientMalformed { client, token, reason } => self.client_malformed(client, token, &reason),
             Input::ClientGone(client) => self.client_gone(client),
+            Input::NodeLink(node, link) => self.nodes.links().note_node(node, link),
+            Input::ClientLink(client, link) => self.nodes.links().note_client(client, link),
             Input::LinkUp(node) => self.nodes.link_up(&mut self.context, node),
             Input::LinkDown { node, reason } => self.nodes.link_down(&mut self.context, node, &reason),
             Input::NodeMessage { node, message } => self.node_message(node, &message),

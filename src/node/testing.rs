@@ -51,7 +51,7 @@ pub fn id(number: u64) -> NodeId {
 pub fn push_node(number: u64) -> Registration {
     let endpoint = Endpoint::Tcp { host: "192.0.2.1".to_owned(), port: 5000 + u16::try_from(number).unwrap() };
     let kind = NodeKind::PushZmq { endpoint };
-    Registration { id: id(number), uid: None, kind, identity: None, prevail: false, subnodes: Vec::new() }
+    Registration { id: id(number), uid: None, kind, identity: None, link: None, prevail: false, subnodes: Vec::new() }
 }
 
 pub fn ssh_node(number: u64) -> Registration {
@@ -61,6 +61,7 @@ pub fn ssh_node(number: u64) -> Registration {
 
 pub fn pull_settings() -> PullSettings {
     PullSettings {
+        link: None,
         endpoint: Endpoint::Tcp { host: "192.0.2.9".to_owned(), port: 5556 },
         ping: Duration::from_secs(60),
         ping_timeout: Duration::from_secs(30),

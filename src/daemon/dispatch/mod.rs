@@ -16,6 +16,7 @@ mod dialled;
 mod effect;
 mod ends;
 mod external;
+mod keys;
 mod links;
 mod parent;
 mod reload;
@@ -60,6 +61,8 @@ use dialled::DialledPeers;
 pub use dialled::PeerKey;
 pub use effect::{CryptoJob, CryptoOutcome, Effect, SshWork};
 use ends::{Complaints, UnreadyPeers};
+use keys::KnownKeys;
+pub use keys::OwnKey;
 pub use storing::Batch;
 use storing::Storing;
 pub use tally::{CopyTally, Tally};
@@ -116,14 +119,6 @@ pub struct Surroundings {
     pub memory: fn() -> Option<u64>,
 }
 
-/// Our own public key in the forms that sessions need.
-pub struct OwnKey {
-    /// SPKI PEM of the public key.
-    pub public_pem: String,
-    /// RFC 7638 thumbprint of the public key.
-    pub thumbprint: String,
-}
-
 /// Maximum number of bytes queued for a peer; a peer that does not read is disconnected beyond it.
 const MAX_UNSENT_BYTES: usize = 64 << 20;
 /// Maximum number of open questions to the history of one connection; beyond it the connection is not read.
@@ -170,15 +165,6 @@ pub struct Dispatch {
     tally: Tally,
 }
 
-/// Our own key, and the keys that peers have presented.
-struct KnownKeys {
-    own: OwnKey,
-    /// Targets and the thumbprints of their keys.
-    fingerprints: BTreeMap<String, String>,
-    /// SSH hosts and the known-hosts lines of their keys.
-    hosts: BTreeMap<String, String>,
-}
-
 impl Dispatch {
     /// Creates a daemon without connections. Call `handle_timeout` once to start its links.
     #[must_use]
@@ -195,7 +181,10 @@ impl Dispatch {
             newest_ctime: restored.newest_ctime,
         };
         let core = Core::new(options, remembered, surroundings.core_random, now);
-        let listener = ZmqListener::new(external::listener_settings(&config, &own_key), restored.sessions, now);
+        let pinned = keys::pinned_clients(&restored.fingerprints);
+        let settings = external::listener_settings(&config, &own_key, pinned);
+        let listener = ZmqListener::new(settings, restored.sessions, now);
+        let fault = own_key.fault(config.core.link);
         let own_names = [config.core.hostname.clone()];
         let api_access = config.modules.httpserver.as_ref().map(|http| Rc::new(api::access(http, own_names)));
         let listener_settings = config.modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
@@ -225,6 +214,7 @@ impl Dispatch {
             web_tokens: WebTokens::default(),
             tally: Tally::default(),
         };
+        fault.into_iter().for_each(|line| dispatch.log(line));
         dispatch.open_pull_parent(now);
         dispatch.open_websocket_parent(now);
         dispatch.drain(now);

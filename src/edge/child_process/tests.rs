@@ -287,8 +287,12 @@ fn a_command_that_is_asked_to_end_has_time_for_it_with_its_children_and_is_kille
     process.end_group(clock::read().monotonic);
     assert!(text_of(&finish(&mut process)).ends_with("cleaned\n"));
     // Neither the command nor its child listens.
-    let mut process = start(&shell("trap '' TERM; sleep 600 & sleep 600"));
+    let mut process = start(&shell("trap '' TERM; echo up; sleep 600 & sleep 600"));
     let leader = process.id();
+    while process.kept_bytes() == 0 {
+        process.output_ready(0, false);
+        process.read_output(1_024);
+    }
     process.end_group(clock::read().monotonic);
     let asked = clock::read();
     assert_eq!(process.poll(asked), None);

@@ -4,6 +4,7 @@ use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
 
 use super::Nodes;
+use super::link_kinds::LinkKinds;
 use super::liveness::Ping;
 use super::node::{Link, LinkChange};
 use super::pings::LINK_WAIT;
@@ -16,6 +17,11 @@ impl Nodes {
     /// Returns the next changed link with its state.
     pub(in crate::node) fn next_change(&mut self) -> Option<LinkChange> {
         self.changes.pop_front()
+    }
+
+    /// Returns the kinds of links, to note one.
+    pub(in crate::node) const fn links(&mut self) -> &mut LinkKinds {
+        self.registry.links()
     }
 
     /// Handles a link that is up.
@@ -71,6 +77,7 @@ impl Nodes {
     /// Closes the link to a node that we dial, because it is not needed any more.
     pub(super) fn close_link(&mut self, context: &mut Context, id: NodeId) {
         self.forget_pings(context, id);
+        self.links().forget_node(id);
         for timer in [Timer::SyncTimeout(id), Timer::Unconfirmed(id)] {
             context.timers.cancel(&timer);
         }

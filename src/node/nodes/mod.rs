@@ -8,6 +8,7 @@ pub(in crate::node) mod dial_in;
 mod facts;
 mod handing_on;
 mod keys;
+mod link_kinds;
 mod links;
 mod liveness;
 mod messages;
