@@ -7,6 +7,7 @@ use crate::config::settings::FingerprintMode;
 use crate::model::history::{Origins, SyncMark};
 use crate::model::legacy::LegacyStored;
 use crate::model::node_id::NodeId;
+use crate::model::queue::QueueStored;
 use crate::model::registration::Registration;
 use crate::model::time_zone::TimeZone;
 use crate::model::token::Token;
@@ -73,6 +74,8 @@ pub struct Restored {
     pub taken_tokens: Vec<i64>,
     /// Orders of Centreon Web that no node has confirmed.
     pub legacy: LegacyStored,
+    /// Requests that wait for their nodes.
+    pub queue: QueueStored,
     /// The `ctime` of the newest row of the history in seconds, 0 for an empty one.
     pub newest_ctime: f64,
 }

@@ -31,6 +31,8 @@ pub(super) enum Awaited {
     Page,
     /// The start of a COMMAND.
     Begin,
+    /// A request for the queue.
+    Queue,
     /// Orders of Centreon Web.
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
     Orders,
@@ -126,6 +128,9 @@ pub(super) struct Journal {
     lost: VecDeque<Token>,
     /// Texts that are masked in the rows of a token.
     masks: BTreeMap<Token, String>,
+    /// Whether tokens of rows that nodes wrote are wanted.
+    pub wants_tokens_of_nodes: bool,
+    tokens_of_nodes: VecDeque<Token>,
 }
 
 impl Journal {
@@ -222,6 +227,18 @@ impl Journal {
             Some(secret) => Cow::Owned(text.replace(secret, MASKED)),
             None => text,
         }
+    }
+
+    /// Notes that a node has written a row of a token.
+    pub fn note_row_of_node(&mut self, token: &str) {
+        if self.wants_tokens_of_nodes && self.tokens_of_nodes.back().is_none_or(|last| last.as_str() != token) {
+            self.tokens_of_nodes.extend(Token::parse(token));
+        }
+    }
+
+    /// Returns the next token of which a node has written a row.
+    pub fn next_token_of_node(&mut self) -> Option<Token> {
+        self.tokens_of_nodes.pop_front()
     }
 
     /// Returns the next row of a watched token.

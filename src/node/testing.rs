@@ -427,6 +427,7 @@ pub fn describe(output: &Output) -> String {
                 format!("work {} write {lines:?} to {file} within {patience:?}", id.0)
             }
             Work::Legacy(work) => format!("work {} {work:?}", id.0),
+            Work::Queue(query) => format!("work {} {query:?}", id.0),
             Work::Statistics(work) => format!("work {} {work:?}", id.0),
             Work::Report(order) => {
                 let node = |node: &NodeFacts| format!(" {}={}", node.id, node.state.as_str());

@@ -25,6 +25,7 @@ mod node_keys;
 mod platform;
 mod plugins;
 mod process;
+mod queue;
 mod reload;
 mod restarts;
 mod resumed_copies;

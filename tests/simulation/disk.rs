@@ -84,7 +84,7 @@ impl Disk {
                     self.open_tokens.remove(&token);
                 }
                 // No machine of the simulation has the module 'legacycmd'.
-                StoreChange::Legacy(_) | StoreChange::TakeToken { .. } => {}
+                StoreChange::Legacy(_) | StoreChange::Queue(_) | StoreChange::TakeToken { .. } => {}
                 // A run of the simulation is shorter than any purge time.
                 StoreChange::PutHostKey { .. } | StoreChange::DeleteHostKey(_) | StoreChange::Purge { .. } => {}
             }
@@ -124,6 +124,7 @@ impl Disk {
             open_tokens: self.open_tokens.iter().map(|(token, node)| (token.clone(), *node)).collect(),
             taken_tokens: Vec::new(),
             legacy: stheno::model::legacy::LegacyStored::default(),
+            queue: stheno::model::queue::QueueStored::default(),
             newest_ctime: self.rows.last().map_or(0.0, |row| row.ctime),
         }
     }

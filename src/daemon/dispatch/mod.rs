@@ -40,6 +40,7 @@ use crate::model::host_work::HostDone;
 use crate::model::legacy::LegacyStored;
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
+use crate::model::queue::QueueStored;
 use crate::model::random::Random;
 use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::session::StoredSession;
@@ -101,6 +102,8 @@ pub struct Restored {
     pub taken_tokens: Vec<i64>,
     /// Orders of Centreon Web that no node has confirmed.
     pub legacy: LegacyStored,
+    /// Requests that wait for their nodes.
+    pub queue: QueueStored,
     /// The `ctime` of the newest row in seconds, 0 for an empty history.
     pub newest_ctime: f64,
 }
@@ -178,6 +181,7 @@ impl Dispatch {
             open_tokens: restored.open_tokens,
             taken_tokens: restored.taken_tokens,
             legacy: restored.legacy,
+            queue: restored.queue,
             newest_ctime: restored.newest_ctime,
         };
         let core = Core::new(options, remembered, surroundings.core_random, now);

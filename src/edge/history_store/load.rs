@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Result, Row};
 
-use super::{Stored, column, legacy};
+use super::{Stored, column, legacy, queue};
 use crate::model::history::{HistoryName, Origins, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::random::from_hex;
@@ -42,6 +42,7 @@ pub(super) fn load(connection: &Connection, number: i64) -> Result<Stored> {
         open_tokens: open_tokens(connection)?,
         taken_tokens: legacy::taken_tokens(connection)?,
         legacy: legacy::load(connection)?,
+        queue: queue::load(connection)?,
         warnings: Vec::new(),
     };
     stored.warnings = warnings.lines;

@@ -39,6 +39,7 @@ impl Core {
             HostDone::WorkDone { id, outcome: WorkOutcome::Legacy(done) } => {
                 self.modules.legacycmd.work_done(&mut self.context, id, done)
             }
+            HostDone::WorkDone { id, outcome: WorkOutcome::Queue(answer) } => self.queue_answered(id, answer),
             HostDone::WorkDone { id, outcome } => self.commands.command_work_done(&mut self.context, id, outcome),
             HostDone::SourceDone { source, done } => {
                 self.copies.sender(&mut self.context, &mut self.nodes).done(source, done)

@@ -121,7 +121,7 @@ impl Core {
     }
 
     /// Passes a request on to another daemon.
-    fn hand_on(
+    pub(super) fn hand_on(
         &mut self,
         peer: Peer,
         action: Action,

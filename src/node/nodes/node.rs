@@ -56,6 +56,10 @@ pub(in crate::node) enum LinkChange {
     Down(NodeId),
     /// The link is closed for good.
     Gone(NodeId),
+    /// The first sync over the link is complete.
+    Current(NodeId),
+    /// The node has a new database.
+    NewHistory(NodeId),
     /// The state of the host must be found out by SSH.
     SshPing(NodeId),
 }

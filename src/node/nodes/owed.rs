@@ -96,8 +96,12 @@ impl OwedTokens {
         self.owed.len() >= OWED_MAX
     }
 
+    /// Adds a token whose message is known to have been answered with an end.
+    pub(in crate::node) fn refused(&mut self, token: Token, current_sync: u64) {
+        self.owed.insert(token, Owed { after_sync: current_sync, ..Owed::default() });
+    }
+
     /// Returns the number of owed tokens.
-    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for reports"))]
     pub(in crate::node) fn count(&self) -> u64 {
         u64::try_from(self.owed.len()).unwrap_or(u64::MAX)
     }

@@ -26,7 +26,7 @@ use crate::model::token::Token;
 use super::context::Context;
 use super::journal::NewRow;
 use super::nodes::Nodes;
-use super::nodes::node::Link;
+use super::nodes::node::{Link, LinkChange};
 use super::output::ReceiptId;
 use super::subscribers::Subscribers;
 use super::timers::Timer;
@@ -134,6 +134,7 @@ impl SyncRoom<'_> {
             node.sync.early.clear();
             let text = format!("node '{id}' has a new history: its rows are taken from the start");
             self.context.log(LogLine::warning("proxy", text));
+            self.nodes.note_change(LinkChange::NewHistory(id));
             SyncMark { history: answer.history, ..SyncMark::default() }
         } else {
             SyncMark { history: answer.history.max(before.history), ..before }
@@ -288,6 +289,11 @@ impl SyncRoom<'_> {
     /// owes the end from now on. The last row shows it too, whoever wrote it; other rows may be our own that the node
     /// has taken over.
     fn settle_owed(&mut self, id: NodeId, row: &answer::AnsweredRow, origin: Option<RowOrigin>) {
+        if let Some(token) = row.token.as_deref()
+            && origin.is_none_or(|origin| !self.context.is_own_id(origin.history.node))
+        {
+            self.context.journal.note_row_of_node(token);
+        }
         let is_telling = origin.is_none_or(|origin| origin.history.node == id) || is_last_row(row.code, &row.data);
         // A part of a copy shows nothing about its end.
         let is_telling = is_telling && row.code != Code::COPY_IN_PROGRESS;
@@ -332,6 +338,10 @@ impl SyncRoom<'_> {
         let mut endings = node.owed.synced(serial, node.is_relay(), now);
         // Such a node sends no ACKs: its answer to a later query shows that earlier messages have arrived.
         let arrived = if node.dials_in() && node.link == Link::Up { node.owed.arrived(serial) } else { Vec::new() };
+        let is_first = node.link == Link::Up && !std::mem::replace(&mut node.sync.is_current, true);
+        if is_first {
+            self.nodes.note_change(LinkChange::Current(id));
+        }
         self.context.timers.cancel(&Timer::SyncTimeout(id));
         if let Some(token) = token {
             let data = json::message("proxy - getlog finished");

@@ -26,6 +26,8 @@ pub(in crate::node) struct NodeSync {
     /// Whether the node pages, as our own kind does; such a node also announces its rows. `None` before its first
     /// answer.
     pub(super) pages: Option<bool>,
+    /// Whether a sync has been completed over the current link, so that it is known who is there.
+    pub is_current: bool,
     /// Number of syncs started.
     pub serial: u64,
     /// Time of the last complete sync in seconds since the epoch, 0 for never.
@@ -53,6 +55,7 @@ impl NodeSync {
             repeated_at: None,
             is_storing: false,
             pages: None,
+            is_current: false,
             serial: 0,
             synced_at: 0,
             lag: None,
