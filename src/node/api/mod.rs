@@ -243,8 +243,7 @@ impl ApiRoom<'_> {
             }
             ([], _) => Err(unknown_path(Some("GET"))),
             ([token], Some(target)) if call.method == Method::Delete => {
-                let cancel = Action::Other("CANCEL".into());
-                self.admit_call(call, &cancel, token).map_err(|()| forbidden())?;
+                self.admit_call(call, &Action::Cancel, token).map_err(|()| forbidden())?;
                 let token = Token::parse(token).map_err(|error| refusal(400, "invalid_token", &error.to_string()))?;
                 Ok(Plan::Queue(QueueCall::Cancel { target, token }))
             }
