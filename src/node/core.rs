@@ -93,7 +93,7 @@ impl Core {
             calls: Calls::default(),
             commands: Commands::default(),
             ssh: SshHosts::default(),
-            copies: Copies::default(),
+            copies: Copies::new(restored.ended_copies),
             modules: Modules::default(),
             taken_tokens: TakenTokens::restored(restored.taken_tokens),
             malformed: MalformedLog::default(),
@@ -245,7 +245,11 @@ impl Core {
             Timer::Orders => self.run_orders(),
             Timer::Queue(target) => self.queue_due(target),
             Timer::QueueDue => self.queue.look_for_due(&mut self.context),
-            Timer::Purge => cleaner::purge(&mut self.context),
+            Timer::Purge => {
+                if cleaner::purge(&mut self.context) {
+                    self.nodes.forget_old_marks(&mut self.context);
+                }
+            }
             Timer::Stop => self.stop_due(),
         }
     }

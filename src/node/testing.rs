@@ -352,6 +352,7 @@ fn stored(change: &StoreChange) -> String {
             format!("row {token} {}{instant} {}", row.code.0, row.data)
         }
         StoreChange::PutSyncMark(node, SyncMark { ctime, last_id, .. }) => format!("mark {node} {ctime} {last_id}"),
+        StoreChange::DeleteSyncMark(node) => format!("mark {node} forgotten"),
         StoreChange::Purge { used_before, rows_before, instant_before } => {
             format!("purge {used_before} {rows_before} {instant_before}")
         }

@@ -34,6 +34,7 @@ use std::rc::Rc;
 
 use crate::config::Config;
 use crate::model::broken::{self, Fault};
+use crate::model::code::Code;
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::history::{Origins, SyncMark};
 use crate::model::host_work::HostDone;
@@ -100,6 +101,8 @@ pub struct Restored {
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
     /// Hashes of the tokens that were accepted for work here, the oldest first.
     pub taken_tokens: Vec<i64>,
+    /// Copies that ended here recently, and how.
+    pub ended_copies: Vec<(Token, Code)>,
     /// Orders of Centreon Web that no node has confirmed.
     pub legacy: LegacyStored,
     /// Requests that wait for their nodes.
@@ -180,6 +183,7 @@ impl Dispatch {
             origins: restored.origins,
             open_tokens: restored.open_tokens,
             taken_tokens: restored.taken_tokens,
+            ended_copies: restored.ended_copies,
             legacy: restored.legacy,
             queue: restored.queue,
             newest_ctime: restored.newest_ctime,

@@ -138,6 +138,7 @@ impl Storage {
             origins: stored.origins,
             open_tokens: stored.open_tokens,
             taken_tokens: stored.taken_tokens,
+            ended_copies: stored.ended_copies,
             legacy: stored.legacy,
             queue: stored.queue,
             newest_ctime: store.newest_ctime(),

@@ -111,6 +111,9 @@ impl Core {
         if self.held_back(peer, &action, token, None, &data) {
             return Handled::Later;
         }
+        if action == Action::RemoteCopy && !target.is_empty() {
+            return self.copies.begin_local(&mut self.context, token, &data);
+        }
         self.request_here(peer, &action, token, &data)
     }
 
