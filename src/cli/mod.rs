@@ -27,6 +27,7 @@ mod targets;
 mod view_arguments;
 mod waiting;
 mod watch;
+mod words;
 
 use std::io::Write as _;
 use std::process::ExitCode;

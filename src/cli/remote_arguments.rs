@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
-use super::arguments::{Command, path, text, unexpected};
+use super::arguments::Command;
 use super::defaults::Defaults;
 use super::help::Topic;
 use super::many;
 use super::targets::Targets;
-use crate::model::node_id::NodeId;
+use super::words::{node_id, path, text, unexpected, word};
 
 /// Options of `copy`.
 #[derive(Debug, PartialEq, Eq)]
@@ -216,24 +216,10 @@ fn count(parser: &mut lexopt::Parser, option: &str) -> Result<u64, String> {
     word.parse().map_err(|_| format!("{option} is '{word}'; allowed: a number of nodes, for instance 2"))
 }
 
-/// Parses the id of a node.
-pub(super) fn node_id(word: &str) -> Result<u64, String> {
-    let id = word.parse::<NodeId>().map_err(|_| {
-        format!(
-            "'{word}' is no node: give its id, a whole number from 1 on ('id' of gorgonecore there), for instance 2"
-        )
-    })?;
-    Ok(id.get())
-}
-
 fn nodes_at_once(parser: &mut lexopt::Parser) -> Result<usize, String> {
     let word = word(parser)?;
     let number = word.parse().ok().filter(|number| (1..=many::AT_ONCE_MAX).contains(number));
     number.ok_or_else(|| format!("--at-once is '{word}'; allowed: 1 to {} nodes", many::AT_ONCE_MAX))
-}
-
-fn word(parser: &mut lexopt::Parser) -> Result<String, String> {
-    parser.value().map_err(text)?.string().map_err(text)
 }
 
 fn octal(mode: String) -> Result<String, String> {

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
-use super::arguments::{Command, path, text, unexpected};
+use super::arguments::Command;
 use super::help::Topic;
-use super::remote_arguments::node_id;
+use super::words::{node_id, path, text, unexpected};
 use crate::model::token::Token;
 
 /// Options of `running`.
