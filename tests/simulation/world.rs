@@ -263,7 +263,9 @@ impl World {
             Effect::Shutdown(_)
             | Effect::Log(_)
             | Effect::StartTls { .. }
-            | Effect::Host(HostWork::ReadPollers | HostWork::Work { .. } | HostWork::KillCommand(_))
+            | Effect::Host(
+                HostWork::ReadPollers | HostWork::Work { .. } | HostWork::KillCommand(_) | HostWork::EndCommand(_),
+            )
             | Effect::Ssh { .. }
             | Effect::AskWebApi { .. }
             | Effect::SetLogLevel(_) => {}
