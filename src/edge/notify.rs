@@ -28,8 +28,8 @@ pub fn notify(state: ServiceState) -> Result<(), String> {
     }
 }
 
-/// Half the interval in which the service manager expects [`ServiceState::Alive`], so that one late message does no harm;
-/// `None` if it does not expect it, or expects it from another process.
+/// Half the interval in which the service manager expects [`ServiceState::Alive`], so that one late message does no
+/// harm; `None` if it does not expect it, or expects it from another process.
 #[must_use]
 pub fn watchdog_period() -> Option<Duration> {
     let variable = |name| std::env::var(name).ok();
