@@ -1,15 +1,15 @@
-//! Parses the arguments of `copy`, `exec` and `doctor`.
+//! Parses the arguments of `copy`, `exec`, `doctor` and `status`.
 
 use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
-use super::arguments::{Command, path, text, unexpected};
+use super::arguments::Command;
 use super::defaults::Defaults;
 use super::help::Topic;
 use super::many;
 use super::targets::Targets;
-use crate::model::node_id::NodeId;
+use super::words::{node_id, path, text, unexpected, word};
 
 /// Options of `copy`.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,10 +49,31 @@ pub(super) struct ExecOptions {
     pub timeout_seconds: Option<u64>,
     /// `--at-once`: number of nodes at once.
     pub at_once: usize,
+    /// `--cancel-on-interrupt`: whether Ctrl-C ends the command without a question.
+    pub cancels: bool,
     /// `--by-node`: whether the output of each node is printed in one piece.
     pub by_node: bool,
     /// `--json`: whether to print JSON.
     pub json: bool,
+}
+
+/// Options of `status`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct StatusOptions {
+    /// `--config`: the configuration of the daemon.
+    pub config: PathBuf,
+    /// `--json`: whether to print JSON.
+    pub json: bool,
+    /// `--watch`: whether to repeat it until Ctrl-C.
+    pub watch: bool,
+    /// `--check`: whether to print the line of a plug-in.
+    pub check: bool,
+    /// `--warning`: number of nodes that may be down.
+    pub warning: u64,
+    /// `--critical`: number of nodes that may be down.
+    pub critical: u64,
+    /// `--node`: the only node that counts.
+    pub node: Option<u64>,
 }
 
 /// Options of `doctor`.
@@ -69,7 +90,7 @@ pub(super) struct DoctorOptions {
 }
 
 /// The top file of the packages.
-const PACKAGED_CONFIG: &str = "/etc/centreon-gorgone/config.yaml";
+pub(super) const PACKAGED_CONFIG: &str = "/etc/centreon-gorgone/config.yaml";
 
 /// Default of `--cache-dir`; this directory exists on every machine.
 const CACHE_DIR: &str = "/tmp";
@@ -114,7 +135,7 @@ pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> 
 pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> {
     const NEEDED: &str = "'exec' needs --config FILE NODE -- COMMAND, for instance 2 -- uptime";
     let (mut config, mut targets, mut timeout_seconds, mut json) = (None, None, None, false);
-    let (mut at_once, mut by_node) = (many::AT_ONCE, false);
+    let (mut at_once, mut by_node, mut cancels) = (many::AT_ONCE, false, false);
     let mut words: Vec<String> = Vec::new();
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
@@ -126,6 +147,7 @@ pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> 
             }
             Long("at-once") => at_once = nodes_at_once(&mut parser)?,
             Long("by-node") => by_node = true,
+            Long("cancel-on-interrupt") => cancels = true,
             Long("json") => json = true,
             Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Exec)),
             Value(word) if targets.is_none() => targets = Some(Targets::parse(&word.string().map_err(text)?)?),
@@ -139,7 +161,7 @@ pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> 
         return Err(NEEDED.to_owned());
     }
     let command = words.join(" ");
-    Ok(Command::Exec(ExecOptions { config, targets, command, timeout_seconds, at_once, by_node, json }))
+    Ok(Command::Exec(ExecOptions { config, targets, command, timeout_seconds, at_once, cancels, by_node, json }))
 }
 
 pub(super) fn parse_doctor(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
@@ -158,24 +180,46 @@ pub(super) fn parse_doctor(mut parser: lexopt::Parser, defaults: &Defaults) -> R
     Ok(Command::Doctor(options))
 }
 
-/// Parses the id of a node.
-pub(super) fn node_id(word: &str) -> Result<u64, String> {
-    let id = word.parse::<NodeId>().map_err(|_| {
-        format!(
-            "'{word}' is no node: give its id, a whole number from 1 on ('id' of gorgonecore there), for instance 2"
-        )
-    })?;
-    Ok(id.get())
+pub(super) fn parse_status(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
+    let config = defaults.config.clone().unwrap_or_else(|| PACKAGED_CONFIG.into());
+    let mut options =
+        StatusOptions { config, json: false, watch: false, check: false, warning: 0, critical: 1, node: None };
+    let mut has_limits = false;
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("config") => options.config = path(&mut parser, "--config")?,
+            Long("json") => options.json = true,
+            Long("watch") => options.watch = true,
+            Long("check") => options.check = true,
+            Long("warning") => (options.warning, has_limits) = (count(&mut parser, "--warning")?, true),
+            Long("critical") => (options.critical, has_limits) = (count(&mut parser, "--critical")?, true),
+            Long("node") => {
+                let word = parser.value().map_err(text)?.string().map_err(text)?;
+                (options.node, has_limits) = (Some(node_id(&word)?), true);
+            }
+            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Status)),
+            other => return Err(unexpected(&other, Topic::Status)),
+        }
+    }
+    if has_limits && !options.check {
+        return Err("--warning, --critical and --node belong to 'status --check'".to_owned());
+    }
+    if options.check && (options.json || options.watch) {
+        return Err("--check prints one line for a monitoring system: leave out --json and --watch".to_owned());
+    }
+    Ok(Command::Status(options))
+}
+
+fn count(parser: &mut lexopt::Parser, option: &str) -> Result<u64, String> {
+    let word = parser.value().map_err(text)?;
+    let word = word.to_string_lossy();
+    word.parse().map_err(|_| format!("{option} is '{word}'; allowed: a number of nodes, for instance 2"))
 }
 
 fn nodes_at_once(parser: &mut lexopt::Parser) -> Result<usize, String> {
     let word = word(parser)?;
     let number = word.parse().ok().filter(|number| (1..=many::AT_ONCE_MAX).contains(number));
     number.ok_or_else(|| format!("--at-once is '{word}'; allowed: 1 to {} nodes", many::AT_ONCE_MAX))
-}
-
-fn word(parser: &mut lexopt::Parser) -> Result<String, String> {
-    parser.value().map_err(text)?.string().map_err(text)
 }
 
 fn octal(mode: String) -> Result<String, String> {

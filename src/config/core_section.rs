@@ -17,6 +17,7 @@ use super::section::{Section, Unit, is_named_without_value, refuse, scalar};
 use super::settings::{Commits, CoreSettings, FingerprintMode, Storage};
 use super::tree::Value;
 use crate::model::connection::Endpoint;
+use crate::model::link::LinkMode;
 use crate::model::node_id::{self, NodeId};
 use crate::model::rights::{BoundKey, Rights};
 use crate::model::session::is_thumbprint;
@@ -87,6 +88,7 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
                 _ => None,
             },
         ),
+        link: section.parsed("link", LinkMode::Auto, LinkMode::WORDS, findings, LinkMode::from_word),
         delegate: delegate_section::read(&section, findings),
         audit_log: section.text("audit_log", findings).map(|(text, _)| PathBuf::from(text)),
         database,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::delegate::DelegateSettings;
 use crate::model::connection::Endpoint;
+use crate::model::link::LinkMode;
 use crate::model::node_id::NodeId;
 use crate::model::rights::BoundKey;
 
@@ -42,6 +43,8 @@ pub struct CoreSettings {
     pub bound_keys: BTreeMap<String, Arc<BoundKey>>,
     /// `fingerprint_mode`: how the keys of nodes are checked.
     pub fingerprint_mode: FingerprintMode,
+    /// `link` (`auto`): whether links to other daemons may or must be sealed by TLS.
+    pub link: LinkMode,
     /// Path of the database: that of `gorgone_db_name`, or of a file in memory with `storage: memory`.
     pub database: PathBuf,
     /// `storage`: where the history is kept.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use stheno::config::Config;
 use stheno::config::modules::Modules;
 use stheno::config::modules::action::ActionSettings;
-use stheno::config::modules::dbcleaner::CleanerSettings;
 use stheno::config::modules::dial_in::{PullSettings, PullWssSettings};
 use stheno::config::modules::httpserver::HttpSettings;
 use stheno::config::modules::proxy::{ProxySettings, WebSocketSettings};
@@ -15,6 +14,7 @@ use stheno::config::settings::{Commits, CoreSettings, FingerprintMode, Storage};
 use stheno::daemon::dispatch::{Dispatch, OwnKey, Surroundings};
 use stheno::model::connection::{ConnectionId, Endpoint};
 use stheno::model::history::HistoryName;
+use stheno::model::link::LinkMode;
 use stheno::model::node_id::NodeId;
 use stheno::model::random::Random;
 use stheno::model::registration::{NodeKind, Registration};
@@ -79,6 +79,7 @@ fn core_settings(id: u64, authorized: String) -> CoreSettings {
         authorized_clients: vec![authorized],
         bound_keys: Default::default(),
         fingerprint_mode: FingerprintMode::First,
+        link: LinkMode::Auto,
         database: "unused".into(),
         storage: Storage::Disk,
         create_schema: true,
@@ -115,6 +116,7 @@ impl Machine {
                 Kind::WebSocket => NodeKind::WebSocket,
             },
             identity: None,
+            link: None,
             prevail: *kind != Kind::Push,
             subnodes: Vec::new(),
         };
@@ -153,7 +155,12 @@ impl Machine {
     fn node_of(id: u64, parent: u64, kind: Kind, random: &mut Seeded) -> Self {
         let quick = random.once_in(2);
         let seconds = |fast, slow| Duration::from_secs(if quick { fast } else { slow });
-        let pull = PullSettings { endpoint: endpoint(parent), ping: seconds(10, 60), ping_timeout: seconds(5, 30) };
+        let pull = PullSettings {
+            endpoint: endpoint(parent),
+            link: None,
+            ping: seconds(10, 60),
+            ping_timeout: seconds(5, 30),
+        };
         let pullwss = PullWssSettings {
             host: "192.0.2.1".to_owned(),
             port: WEBSOCKET_PORT + u16::try_from(parent).unwrap() - 1,
@@ -217,8 +224,13 @@ impl Machine {
         Self { id, disk, key, dispatch: None, pipes, blocked, stopping: false, seen_origins, config }
     }
 
+    /// Whether it connects there to the daemon above it.
+    pub fn dials(&self, endpoint: &Endpoint) -> bool {
+        self.config.modules.pull.as_ref().is_some_and(|pull| pull.endpoint == *endpoint)
+    }
+
     pub fn start(&mut self, mut random: Seeded, now: Now) {
-        let own_key = OwnKey { public_pem: self.key.public().to_pem(), thumbprint: self.key.public().thumbprint() };
+        let own_key = OwnKey::new(&self.key);
         self.stopping = false;
         let config = self.config.clone();
         let surroundings = Surroundings {

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::host_work::QueryId;
+use crate::model::node_id::NodeId;
 use crate::model::number_map::NumberMap;
 use crate::session::api_client::ApiClient;
 use crate::session::websocket_server::WebSocketServer;
+use crate::wire::send_queue::SendQueue;
 use crate::wire::zmtp::connection::Connection as ZmtpConnection;
 
 use super::PeerKey;
@@ -25,6 +27,11 @@ pub(super) enum Kind {
     WebSocket(Box<WebSocketServer>),
     /// A connection of the shared listener whose first request has not been read.
     Undecided(Undecided),
+    /// A connection to an SSH host, until its session takes it over.
+    Ssh {
+        node: NodeId,
+        send_queue: SendQueue,
+    },
     /// The connection to our central (module `pullwss`); the session is a [`super::parent::WebSocketParent`].
     WebSocketParent,
 }

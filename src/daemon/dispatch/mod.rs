@@ -16,6 +16,7 @@ mod dialled;
 mod effect;
 mod ends;
 mod external;
+mod keys;
 mod links;
 mod parent;
 mod reload;
@@ -33,12 +34,14 @@ use std::rc::Rc;
 
 use crate::config::Config;
 use crate::model::broken::{self, Fault};
+use crate::model::code::Code;
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::history::{Origins, SyncMark};
 use crate::model::host_work::HostDone;
 use crate::model::legacy::LegacyStored;
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
+use crate::model::queue::QueueStored;
 use crate::model::random::Random;
 use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::session::StoredSession;
@@ -60,6 +63,8 @@ use dialled::DialledPeers;
 pub use dialled::PeerKey;
 pub use effect::{CryptoJob, CryptoOutcome, Effect, SshWork};
 use ends::{Complaints, UnreadyPeers};
+use keys::KnownKeys;
+pub use keys::OwnKey;
 pub use storing::Batch;
 use storing::Storing;
 pub use tally::{CopyTally, Tally};
@@ -96,8 +101,12 @@ pub struct Restored {
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
     /// Hashes of the tokens that were accepted for work here, the oldest first.
     pub taken_tokens: Vec<i64>,
+    /// Copies that ended here recently, and how.
+    pub ended_copies: Vec<(Token, Code)>,
     /// Orders of Centreon Web that no node has confirmed.
     pub legacy: LegacyStored,
+    /// Requests that wait for their nodes.
+    pub queue: QueueStored,
     /// The `ctime` of the newest row in seconds, 0 for an empty history.
     pub newest_ctime: f64,
 }
@@ -114,14 +123,6 @@ pub struct Surroundings {
     pub time_zone: TimeZone,
     /// Returns the memory in use in bytes; `None` if the system does not say.
     pub memory: fn() -> Option<u64>,
-}
-
-/// Our own public key in the forms that sessions need.
-pub struct OwnKey {
-    /// SPKI PEM of the public key.
-    pub public_pem: String,
-    /// RFC 7638 thumbprint of the public key.
-    pub thumbprint: String,
 }
 
 /// Maximum number of bytes queued for a peer; a peer that does not read is disconnected beyond it.
@@ -170,15 +171,6 @@ pub struct Dispatch {
     tally: Tally,
 }
 
-/// Our own key, and the keys that peers have presented.
-struct KnownKeys {
-    own: OwnKey,
-    /// Targets and the thumbprints of their keys.
-    fingerprints: BTreeMap<String, String>,
-    /// SSH hosts and the known-hosts lines of their keys.
-    hosts: BTreeMap<String, String>,
-}
-
 impl Dispatch {
     /// Creates a daemon without connections. Call `handle_timeout` once to start its links.
     #[must_use]
@@ -191,11 +183,16 @@ impl Dispatch {
             origins: restored.origins,
             open_tokens: restored.open_tokens,
             taken_tokens: restored.taken_tokens,
+            ended_copies: restored.ended_copies,
             legacy: restored.legacy,
+            queue: restored.queue,
             newest_ctime: restored.newest_ctime,
         };
         let core = Core::new(options, remembered, surroundings.core_random, now);
-        let listener = ZmqListener::new(external::listener_settings(&config, &own_key), restored.sessions, now);
+        let pinned = keys::pinned_clients(&restored.fingerprints);
+        let settings = external::listener_settings(&config, &own_key, pinned);
+        let listener = ZmqListener::new(settings, restored.sessions, now);
+        let fault = own_key.fault(config.core.link);
         let own_names = [config.core.hostname.clone()];
         let api_access = config.modules.httpserver.as_ref().map(|http| Rc::new(api::access(http, own_names)));
         let listener_settings = config.modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
@@ -225,6 +222,7 @@ impl Dispatch {
             web_tokens: WebTokens::default(),
             tally: Tally::default(),
         };
+        fault.into_iter().for_each(|line| dispatch.log(line));
         dispatch.open_pull_parent(now);
         dispatch.open_websocket_parent(now);
         dispatch.drain(now);

@@ -195,7 +195,7 @@ impl EventLoop {
         let config_path = options.config_path.clone();
         let ssh = SshConnections::new(Arc::clone(&wake));
         let copies = CopyWork::new(threads, wake);
-        let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
+        let own_key = OwnKey::new(&keys.private);
         let surroundings = Surroundings {
             core_random: Box::new(BlockRandom::new()),
             session_random: Box::new(SystemRandom::new()),
@@ -358,7 +358,7 @@ impl EventLoop {
                 }
                 Effect::Host(work) => self.host_work(work, now),
                 Effect::AskWebApi { account, name } => self.ask_web_api(account, name, now),
-                Effect::Ssh { node, attempt, work } => self.ssh_work(node, attempt, work, now),
+                Effect::Ssh { node, connection, work } => self.ssh_work(node, connection, work, now),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
                 Effect::Stopped => self.phase = Phase::Stopped(now.monotonic + LAST_FLUSH),
