@@ -251,7 +251,7 @@ impl ApiRoom<'_> {
     pub(in crate::node) fn history_answered(&mut self, call: CallId, result: Result<LogPage, String>) {
         let Some(Waiting::History { token }) = self.calls.remove(call) else { return };
         let answer = match result {
-            Ok(page) => found(&token, &page),
+            Ok(page) => found(&token, page),
             Err(_) => refusal(500, "database_error", "the history cannot be read, see the log"),
         };
         self.context.output(Output::Answer { call, answer });
@@ -271,13 +271,13 @@ pub(super) fn no_log(token: &str) -> ApiAnswer {
     answer(200, body)
 }
 
-fn found(token: &str, page: &LogPage) -> ApiAnswer {
+fn found(token: &str, page: LogPage) -> ApiAnswer {
     if page.rows.is_empty() {
         return no_log(token);
     }
     let mut quoted = String::with_capacity(token.len() + 2);
     json::push_string(&mut quoted, token);
-    let rows = rows_json(&page.rows);
+    let rows = page.json.unwrap_or_else(|| rows_json(&page.rows));
     let more = if page.more { ",\"more\":true" } else { "" };
     answer(200, format!("{{\"message\":\"Logs found\",\"token\":{quoted},\"data\":{rows}{more}}}"))
 }
