@@ -200,9 +200,15 @@ impl Questions {
         true
     }
 
-    /// Queries the history for a call of the API. Returns `false` if too many queries are open.
-    pub(super) fn ask_for_call(&mut self, context: &mut Context, call: CallId, filter: LogFilter) -> bool {
-        self.ask(context, Question::Call(call), filter, PageLimit { as_json: true, ..WHOLE })
+    /// Queries the history for a call of the API, for rows that are only passed on `as_json`. Returns `false` if too many queries are open.
+    pub(super) fn ask_for_call(
+        &mut self,
+        context: &mut Context,
+        call: CallId,
+        filter: LogFilter,
+        as_json: bool,
+    ) -> bool {
+        self.ask(context, Question::Call(call), filter, PageLimit { as_json, ..WHOLE })
     }
 
     /// Queries the rows of a run for a GETCRON. Returns `false` if too many queries are open.
