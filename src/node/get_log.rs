@@ -200,7 +200,8 @@ impl Questions {
         true
     }
 
-    /// Queries the history for a call of the API, for rows that are only passed on `as_json`. Returns `false` if too many queries are open.
+    /// Queries the history for a call of the API; rows that are only passed on are wanted `as_json`. Returns `false` if
+    /// too many queries are open.
     pub(super) fn ask_for_call(
         &mut self,
         context: &mut Context,
