@@ -100,6 +100,10 @@ pub struct Restored {
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
     /// Hashes of the tokens that were accepted for work here, the oldest first.
     pub taken_tokens: Vec<i64>,
+    /// Open tokens that were taken from the queue of another daemon and whose work was not begun.
+    pub not_begun: Vec<Token>,
+    /// Hashes of tokens that were ended here although their nodes may end them later, the oldest first.
+    pub late_tokens: Vec<i64>,
     /// Orders of Centreon Web that no node has confirmed.
     pub legacy: LegacyStored,
     /// Requests that wait for their nodes.
@@ -180,6 +184,8 @@ impl Dispatch {
             origins: restored.origins,
             open_tokens: restored.open_tokens,
             taken_tokens: restored.taken_tokens,
+            not_begun: restored.not_begun,
+            late_tokens: restored.late_tokens,
             legacy: restored.legacy,
             queue: restored.queue,
             newest_ctime: restored.newest_ctime,

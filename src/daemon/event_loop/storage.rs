@@ -138,6 +138,8 @@ impl Storage {
             origins: stored.origins,
             open_tokens: stored.open_tokens,
             taken_tokens: stored.taken_tokens,
+            not_begun: stored.not_begun,
+            late_tokens: stored.late_tokens,
             legacy: stored.legacy,
             queue: stored.queue,
             newest_ctime: store.newest_ctime(),
