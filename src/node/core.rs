@@ -95,7 +95,7 @@ impl Core {
             calls: Calls::default(),
             commands: Commands::default(),
             ssh: SshHosts::default(),
-            copies: Copies::default(),
+            copies: Copies::new(restored.ended_copies),
             modules: Modules::default(),
             taken_tokens: TakenTokens::restored(restored.taken_tokens),
             malformed: MalformedLog::default(),
@@ -249,7 +249,11 @@ impl Core {
             Timer::InOrder => self.commands.next_in_order(&mut self.context),
             Timer::Queue(target) => self.queue_due(target),
             Timer::QueueDue => self.queue.look_for_due(&mut self.context),
-            Timer::Purge => cleaner::purge(&mut self.context),
+            Timer::Purge => {
+                if cleaner::purge(&mut self.context) {
+                    self.nodes.forget_old_marks(&mut self.context);
+                }
+            }
             Timer::Stop => self.stop_due(),
         }
     }

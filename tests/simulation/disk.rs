@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use stheno::daemon::dispatch::Restored;
+use stheno::model::code::Code;
 use stheno::model::history::{
     HistoryName, HistoryRow, LogFilter, LogPage, Origins, PageLimit, RowOrigin, StoreChange, SyncMark,
 };
@@ -115,6 +116,14 @@ impl Disk {
         LogPage { rows, more }
     }
 
+    fn ended_copies(&self) -> Vec<(Token, Code)> {
+        let is_end = |row: &&HistoryRow| {
+            row.origin.is_none() && [1, 2].contains(&row.code.0) && row.data.contains("\"process copy f")
+        };
+        let ended = self.rows.iter().filter(is_end);
+        ended.filter_map(|row| Some((Token::parse(row.token.as_deref()?).ok()?, row.code))).collect()
+    }
+
     pub fn restored(&self) -> Restored {
         Restored {
             sessions: self.sessions.values().cloned().collect(),
@@ -129,6 +138,7 @@ impl Disk {
             taken_tokens: Vec::new(),
             not_begun: Vec::new(),
             late_tokens: Vec::new(),
+            ended_copies: self.ended_copies(),
             legacy: stheno::model::legacy::LegacyStored::default(),
             queue: stheno::model::queue::QueueStored::default(),
             newest_ctime: self.rows.last().map_or(0.0, |row| row.ctime),

@@ -34,6 +34,7 @@ use std::rc::Rc;
 
 use crate::config::Config;
 use crate::model::broken::{self, Fault};
+use crate::model::code::Code;
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::history::{Origins, SyncMark};
 use crate::model::host_work::HostDone;
@@ -104,6 +105,8 @@ pub struct Restored {
     pub not_begun: Vec<Token>,
     /// Hashes of tokens that were ended here although their nodes may end them later, the oldest first.
     pub late_tokens: Vec<i64>,
+    /// Copies that ended here recently, and how.
+    pub ended_copies: Vec<(Token, Code)>,
     /// Orders of Centreon Web that no node has confirmed.
     pub legacy: LegacyStored,
     /// Requests that wait for their nodes.
@@ -186,6 +189,7 @@ impl Dispatch {
             taken_tokens: restored.taken_tokens,
             not_begun: restored.not_begun,
             late_tokens: restored.late_tokens,
+            ended_copies: restored.ended_copies,
             legacy: restored.legacy,
             queue: restored.queue,
             newest_ctime: restored.newest_ctime,

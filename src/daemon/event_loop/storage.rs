@@ -140,6 +140,7 @@ impl Storage {
             taken_tokens: stored.taken_tokens,
             not_begun: stored.not_begun,
             late_tokens: stored.late_tokens,
+            ended_copies: stored.ended_copies,
             legacy: stored.legacy,
             queue: stored.queue,
             newest_ctime: store.newest_ctime(),

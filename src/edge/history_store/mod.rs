@@ -15,6 +15,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::edge::random::SystemRandom;
+use crate::model::code::Code;
 use crate::model::history::{Origins, SyncMark};
 use crate::model::legacy::LegacyStored;
 use crate::model::node_id::NodeId;
@@ -106,6 +107,8 @@ pub struct Stored {
     pub not_begun: Vec<Token>,
     /// Hashes of tokens that were ended here although their nodes may end them later, the oldest first.
     pub late_tokens: Vec<i64>,
+    /// Copies that ended here recently, and how.
+    pub ended_copies: Vec<(Token, Code)>,
     /// Orders of Centreon Web that no node has confirmed.
     pub legacy: LegacyStored,
     /// Requests that wait for their nodes.

@@ -38,7 +38,8 @@ pub(super) fn put_late(transaction: &Transaction<'_>, hash: i64, at: i64) -> Res
 fn bound(transaction: &Transaction<'_>, table: &str, time: &str, hash: i64) -> Result<()> {
     if hash.rem_euclid(1_024) == 0 {
         let sql = format!(
-            "DELETE FROM {table} WHERE hash IN (SELECT hash FROM {table} ORDER BY {time} DESC LIMIT -1 OFFSET {TOKENS_MAX})"
+            "DELETE FROM {table} WHERE hash IN \
+             (SELECT hash FROM {table} ORDER BY {time} DESC LIMIT -1 OFFSET {TOKENS_MAX})"
         );
         transaction.execute(&sql, [])?;
     }
