@@ -42,7 +42,7 @@ use in_order::InOrder;
 use list::Command;
 use plugins::Validation;
 use plugins::{Owner, Source};
-use request::{Refusal, Request};
+use request::{CommandRequest, Refusal};
 use series::Series;
 use starting::Starting;
 
@@ -159,7 +159,8 @@ impl Commands {
         let of_central = peer.client().is_some_and(|client| client.parent().is_some());
         let place = place_of(data);
         let (is_queued, in_order) = (place.is_some(), place.is_some_and(|place| place.waited));
-        let request = Request::read(data).map(|request| Request { of_central, is_queued, in_order, ..request });
+        let request =
+            CommandRequest::read(data).map(|request| CommandRequest { of_central, is_queued, in_order, ..request });
         if context.options.modules.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
             return self.check_request(context, asker, token, request, data.len());
         }
@@ -172,7 +173,7 @@ impl Commands {
         context: &mut Context,
         asker: Option<ClientId>,
         token: &Token,
-        request: Result<Request, Refusal>,
+        request: Result<CommandRequest, Refusal>,
     ) -> Handled {
         let request = match request {
             Ok(request) => request,
