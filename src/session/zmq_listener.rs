@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::connection::{ClientId, ConnectionId, PeerAddress};
+use crate::model::joining::Admitted;
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::random::Random;
@@ -123,6 +124,8 @@ pub enum ListenerOutput {
         /// The fault.
         reason: String,
     },
+    /// An invited node has proved its key, which must be authorised now. Its next handshake succeeds.
+    Admitted(Admitted),
     /// A session has ended for good.
     ClientGone(ClientId),
     /// Run the job on a worker and pass its result to [`ZmqListener::handle_hello`].

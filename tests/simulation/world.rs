@@ -259,6 +259,7 @@ impl World {
             // The modules that want such work are not configured here.
             Effect::Shutdown(_)
             | Effect::Log(_)
+            | Effect::Admit(_)
             | Effect::StartTls { .. }
             | Effect::Host(HostWork::ReadPollers | HostWork::Work { .. } | HostWork::KillCommand(_))
             | Effect::Ssh { .. }

@@ -32,6 +32,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use crate::config::Config;
+use crate::config::joined::JoinedKind;
 use crate::model::broken::{self, Fault};
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::history::{Origins, SyncMark};
@@ -193,11 +194,12 @@ impl Dispatch {
             newest_ctime: restored.newest_ctime,
         };
         let core = Core::new(options, remembered, surroundings.core_random, now);
-        let listener = ZmqListener::new(external::listener_settings(&config, &own_key), restored.sessions, now);
+        let mut listener = ZmqListener::new(external::listener_settings(&config, &own_key), restored.sessions, now);
+        listener.invite(config.added.invited_as(JoinedKind::Pull));
         let own_names = [config.core.hostname.clone()];
         let api_access = config.modules.httpserver.as_ref().map(|http| Rc::new(api::access(http, own_names)));
         let listener_settings = config.modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
-        let websocket_access = listener_settings.map(websocket::access);
+        let websocket_access = listener_settings.map(|server| websocket::access(server, &config.added));
         let mut dispatch = Self {
             core,
             listener,

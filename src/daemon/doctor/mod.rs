@@ -6,9 +6,9 @@
 //! machine itself.
 
 mod listeners;
-mod socket;
+pub(in crate::daemon) mod socket;
 mod web_socket;
-mod zmq;
+pub(in crate::daemon) mod zmq;
 
 pub use listeners::{holds_connection, is_port_of};
 pub use socket::read_banner;

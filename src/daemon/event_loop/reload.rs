@@ -46,6 +46,8 @@ impl EventLoop {
             }
         };
         let changes = self.dispatch.reconfigure(&read, now);
+        let adds = self.take_added_nodes(&read.added.nodes, now);
+        let mut log = |line: LogLine| self.log.write(&line, now.wall);
         for text in &changes.taken {
             log(LogLine::info("core", format!("configuration: {text}")));
         }
@@ -55,7 +57,7 @@ impl EventLoop {
                 format!("configuration: {key} has changed, which takes effect after a restart"),
             ));
         }
-        if changes.is_empty() {
+        if changes.is_empty() && !adds {
             log(LogLine::info("core", "configuration read again: nothing has changed"));
         }
         self.host.take_list(&read);

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::connection::{ClientId, ConnectionId, PeerAddress};
+use crate::model::joining::{Admitted, AdmittedBy, Invitation};
 use crate::model::log::LogLine;
 use crate::model::random::Random;
 use crate::model::time::Now;
+use crate::wire::gorgone::joining;
 use crate::wire::gorgone::key_exchange::{Hello, HelloJob, HelloOutcome, RefusalReason};
 use crate::wire::gorgone::sealing::KeyMaterial;
 use crate::wire::gorgone::seeded_random::SEED_LEN;
@@ -17,12 +19,15 @@ use super::{HelloId, ListenerOutput, ListenerSettings, MODULE, ZmqListener, show
 /// Handshakes with a running job.
 pub(super) struct Hellos {
     authorized: Arc<BTreeSet<String>>,
+    invitations: Vec<Invitation>,
     next: u64,
     pending: BTreeMap<HelloId, PendingHello>,
 }
 
 struct PendingHello {
     routing_id: Arc<[u8]>,
+    /// The client's name for itself.
+    name: String,
     connection: ConnectionId,
     peer: PeerAddress,
     /// Its address has had a session.
@@ -33,7 +38,17 @@ struct PendingHello {
 
 impl Hellos {
     pub fn new(settings: &ListenerSettings) -> Self {
-        Self { authorized: Arc::new(settings.authorized.iter().cloned().collect()), next: 0, pending: BTreeMap::new() }
+        let authorized = Arc::new(settings.authorized.iter().cloned().collect());
+        Self { authorized, invitations: Vec::new(), next: 0, pending: BTreeMap::new() }
+    }
+
+    /// The node that joins with this name and key, if it is invited. It has to come again once its key is authorised.
+    fn admit(&self, name: &str, thumbprint: Option<&str>, now: Now) -> Option<Admitted> {
+        let (thumbprint, node) = (thumbprint?, joining::node_in_name(name)?);
+        let seconds = now.wall.as_seconds();
+        let mut invited = self.invitations.iter().filter(|one| one.node == node && seconds <= one.until);
+        let is_proved = invited.any(|one| joining::proves_key(&one.secret, node, name, thumbprint));
+        is_proved.then(|| Admitted { node, by: AdmittedBy::Key(thumbprint.to_owned()) })
     }
 
     /// Whether one more would be too many. Strangers and known addresses have separate places, and once half of the
@@ -59,6 +74,11 @@ impl ZmqListener {
             self.sessions.iter().filter(|(_, session)| is_out(session)).map(|(client, _)| *client).collect();
         out.into_iter().for_each(|client| self.drop_session(client));
         self.hellos.authorized = Arc::new(authorized);
+    }
+
+    /// Replaces the invitations of nodes that may join with a key of their own.
+    pub fn invite(&mut self, invitations: Vec<Invitation>) {
+        self.hellos.invitations = invitations;
     }
 
     pub(super) fn begin_hello(&mut self, connection: ConnectionId, hello: Hello, now: Now, random: &mut dyn Random) {
@@ -92,6 +112,7 @@ impl ZmqListener {
         }
         let mut seed = [0; SEED_LEN];
         random.fill(&mut seed);
+        let name = hello.name.clone();
         let job = HelloJob {
             hello,
             authorized: Arc::clone(&self.hellos.authorized),
@@ -101,7 +122,9 @@ impl ZmqListener {
         };
         self.hellos.next += 1;
         let hello = HelloId(self.hellos.next);
-        self.hellos.pending.insert(hello, PendingHello { routing_id, connection, peer, is_known, superseded: false });
+        self.hellos
+            .pending
+            .insert(hello, PendingHello { routing_id, name, connection, peer, is_known, superseded: false });
         self.outputs.push_back(ListenerOutput::OpenHello { hello, job, is_known });
     }
 
@@ -118,6 +141,9 @@ impl ZmqListener {
         match outcome {
             HelloOutcome::Refused { thumbprint, reason } => {
                 self.refuse(connection);
+                if let Some(admitted) = self.hellos.admit(&pending.name, thumbprint.as_deref(), now) {
+                    return self.outputs.push_back(ListenerOutput::Admitted(admitted));
+                }
                 let why = explain(&reason, thumbprint.as_deref());
                 self.log_of(peer, now, |more| {
                     LogLine::error(MODULE, format!("handshake of client {shown} from {peer} refused: {why}{more}"))
