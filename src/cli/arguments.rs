@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
 use super::completions::Shell;
-use super::defaults::Defaults;
+use super::defaults::{Defaults, named_severity};
 use super::help::Topic;
 use super::keys_arguments::{TokenOptions, parse_keys, parse_token};
 use super::node_arguments::{JoinOptions, NodeOptions, parse_join, parse_node};
@@ -253,21 +253,6 @@ fn parse_completions(mut parser: lexopt::Parser) -> Result<Command, String> {
 fn read_severity(parser: &mut lexopt::Parser) -> Result<Level, String> {
     let word = parser.value().map_err(text)?;
     named_severity(&word.to_string_lossy(), "--severity")
-}
-
-pub(super) fn named_severity(word: &str, option: &str) -> Result<Level, String> {
-    level(word).ok_or_else(|| format!("{option} is '{word}'; allowed: debug, info, warning or error"))
-}
-
-/// Parses the names and numbers of levels in the original's logger.
-fn level(word: &str) -> Option<Level> {
-    match word.to_ascii_lowercase().as_str() {
-        "debug" | "7" => Some(Level::Debug),
-        "info" | "notice" | "6" | "5" => Some(Level::Info),
-        "warning" | "4" => Some(Level::Warning),
-        "error" | "fatal" | "none" | "3" | "2" | "0" => Some(Level::Error),
-        _ => None,
-    }
 }
 
 pub(super) fn path(parser: &mut lexopt::Parser, option: &str) -> Result<PathBuf, String> {

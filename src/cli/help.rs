@@ -308,8 +308,8 @@ Usage: stheno node add ID --kind pull|pullwss|push_zmq [--address HOST[:PORT]] [
        stheno node list [--json] [--config FILE]
 
 'add' has the running daemon of FILE know a new node, at once and for good, and prints one word. Pasted on the machine
-of the node into 'stheno join', it makes keys and configuration there. The word is valid for an hour and works once; for a
-node that was added before it makes another word. 'remove' takes the node and what it was known by. 'list' shows the
+of the node into 'stheno join', it makes keys and configuration there. The word is valid for an hour and works once; for
+a node that was added before it makes another word. 'remove' takes the node and what it was known by. 'list' shows the
 nodes of the register file and those that were added.
 
 What is added stands in a file of its own beside the database; the register file stays as it is.

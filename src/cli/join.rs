@@ -1,5 +1,5 @@
-//! `join`: makes keys and configuration of a node from the word of `stheno node add`, has the central know it, starts the
-//! daemon and waits for its first answer to the central.
+//! `join`: makes keys and configuration of a node from the word of `stheno node add`, has the central know it, starts
+//! the daemon and waits for its first answer to the central.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{IsTerminal as _, Write as _};
@@ -188,8 +188,8 @@ fn yaml(word: &Word, places: &Places, token: &str) -> String {
     text.push_str(
         "    modules:\n      - name: action\n        package: gorgone::modules::core::action::hooks\n        enable: \
          true\n        copy_roots: [/etc/centreon-engine, /etc/centreon-broker, /etc/snmp, /var/lib/centreon, \
-         /var/cache/centreon]\n      - name: engine\n        package: gorgone::modules::centreon::engine::hooks\n        \
-         enable: true\n        command_file: /var/lib/centreon-engine/rw/centengine.cmd\n",
+         /var/cache/centreon]\n      - name: engine\n        package: gorgone::modules::centreon::engine::hooks\n\
+         \x20       enable: true\n        command_file: /var/lib/centreon-engine/rw/centengine.cmd\n",
     );
     let module = |name: &str| {
         format!("      - name: {name}\n        package: gorgone::modules::core::{name}::hooks\n        enable: true\n")
@@ -249,8 +249,8 @@ fn wait(node: &Node, mut ended: impl FnMut() -> Option<String>) -> Result<(), St
             };
             let config = node.places.config.display();
             return Err(format!(
-                "not joined within {seconds} s, the daemon goes on: {more}; 'stheno doctor --config {config}' looks for \
-                 the cause"
+                "not joined within {seconds} s, the daemon goes on: {more}; 'stheno doctor --config {config}' looks \
+                 for the cause"
             ));
         }
         thread::sleep(ASK_EVERY);

@@ -197,7 +197,10 @@ impl Pair {
                     self.transit.push_back(Transit::ToDialer(connection, payload));
                 }
             }
-            ListenerOutput::Close { .. } | ListenerOutput::Authenticated(_) | ListenerOutput::Identified { .. } => {}
+            ListenerOutput::Close { .. }
+            | ListenerOutput::Authenticated(_)
+            | ListenerOutput::Identified { .. }
+            | ListenerOutput::Admitted(_) => {}
             ListenerOutput::Message { client, message } => self.at_listener.push((client, message)),
             ListenerOutput::Malformed { reason, .. } => panic!("{reason}"),
             ListenerOutput::ClientGone(_) => self.gone += 1,

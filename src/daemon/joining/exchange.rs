@@ -26,8 +26,8 @@ const JOINED: &str = "joined: come again";
 /// What the central says of a node that has answered to PING.
 const ANSWERED: &str = "and has answered";
 
-const NOT_TAKEN: &str = "the central does not take the word: it was used already, is older than an hour, or the node was \
-    removed; 'stheno node add' on the central prints a new one";
+const NOT_TAKEN: &str = "the central does not take the word: it was used already, is older than an hour, or the node \
+    was removed; 'stheno node add' on the central prints a new one";
 
 /// Makes the central of a word know this node by its key (`pull`) or by `token` (`pullwss`). A node that its central
 /// connects to says nothing.

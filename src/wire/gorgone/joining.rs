@@ -1,8 +1,8 @@
-//! Proofs of a node that joins by a word of `stheno node add` (docs/protocol.md section 20): the one-time secret is never
-//! sent, only a keyed digest over what the node wants to be known by.
+//! Proofs of a node that joins by a word of `stheno node add` (docs/protocol.md section 20): the one-time secret is
+//! never sent, only a keyed digest over what the node wants to be known by.
 //!
-//! A `pull` node puts the proof of its key into its name in the handshake, a `pullwss` node that of its future token into
-//! the token of its upgrade.
+//! A `pull` node puts the proof of its key into its name in the handshake, a `pullwss` node that of its future token
+//! into the token of its upgrade.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
