@@ -53,8 +53,10 @@ fn row(number: usize) -> StoreChange {
 fn measure(path: &Path, rows: usize) -> Outcome<Vec<Figure>> {
     let seconds = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
     let wall = |seconds: i64| WallTime::from_micros(seconds.saturating_mul(1_000_000));
-    let mut store =
-        HistoryStore::open(path, StoreOptions { create_schema: true, synchronous_full: true, cache_kib: 4_096 })?;
+    let mut store = HistoryStore::open(
+        path,
+        StoreOptions { create_schema: true, synchronous_full: true, cache_kib: 4_096, max_bytes: None },
+    )?;
     let mut number = 0;
     while number < rows {
         let batch: Vec<StoreChange> = (number..rows.min(number + BATCH)).map(row).collect();

@@ -13,7 +13,9 @@ use super::defaults::{Defaults, named_severity};
 use super::help::Topic;
 use super::keys_arguments::{TokenOptions, parse_keys, parse_token};
 use super::node_arguments::{JoinOptions, NodeOptions, parse_join, parse_node};
-use super::remote_arguments::{CopyOptions, DoctorOptions, ExecOptions, parse_copy, parse_doctor, parse_exec};
+use super::remote_arguments::{
+    CopyOptions, DoctorOptions, ExecOptions, StatusOptions, parse_copy, parse_doctor, parse_exec, parse_status,
+};
 use crate::daemon::run_options::RunOptions;
 use crate::model::log::Level;
 
@@ -69,6 +71,8 @@ pub(super) enum Command {
     Token(TokenOptions),
     /// `join WORD`: make this machine a node.
     Join(JoinOptions),
+    /// `status`: show a running daemon and its nodes.
+    Status(StatusOptions),
     /// `demo`: run a demonstration platform.
     Demo(DemoOptions),
     /// `help` or `--help`: print a help page.
@@ -114,6 +118,7 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("keys") => parse_keys(rest()),
         Some("copy") => parse_copy(rest()),
         Some("exec") => parse_exec(rest()),
+        Some("status") => parse_status(rest(), defaults),
         Some("doctor") => parse_doctor(rest(), defaults),
         Some("node") => parse_node(rest(), defaults),
         Some("token") => parse_token(rest(), defaults),

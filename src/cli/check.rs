@@ -12,12 +12,13 @@ use rustix::io::Errno;
 use serde_json::json;
 
 use super::{say, summary};
+use crate::config::settings::Storage;
 use crate::config::{self, Refused};
 use crate::config::{Config, Problem};
 use crate::daemon::key_files::{self, KeyState};
 use crate::daemon::poller_preview::{self, PollerPlan};
 use crate::edge::tls::{self, TlsError};
-use crate::edge::{clock, history_store, sockets};
+use crate::edge::{clock, history_store, memory_folder, sockets};
 use crate::model::connection::Endpoint;
 
 /// Checks the configuration `path` and whether `logfile` could be written, and prints a summary or all problems.
@@ -105,6 +106,9 @@ fn look_around(config: &Config, logfile: Option<&Path>, found: &[Problem]) -> (O
     let database = core.database.as_path();
     let place = first_missing(database);
     note(database, file_fault(database).or_else(|| directory_fault(place)).or_else(|| database_fault(database)));
+    if let (Storage::Memory(_), Some(folder)) = (core.storage, database.parent().filter(|folder| folder.exists())) {
+        note(folder, memory_folder::make(folder).err());
+    }
     if let Some(Endpoint::Ipc(path)) = &core.external {
         note(path, directory_fault(first_missing(path)));
     }

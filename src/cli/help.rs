@@ -15,6 +15,8 @@ pub(super) enum Topic {
     Copy,
     /// `exec`
     Exec,
+    /// `status`
+    Status,
     /// `doctor`
     Doctor,
     /// `node`
@@ -33,8 +35,21 @@ pub(super) enum Topic {
 
 impl Topic {
     /// The names of all commands.
-    pub(super) const NAMES: [&'static str; 12] =
-        ["run", "check", "keys", "copy", "exec", "doctor", "node", "token", "join", "demo", "help", "completions"];
+    pub(super) const NAMES: [&'static str; 13] = [
+        "run",
+        "check",
+        "keys",
+        "copy",
+        "exec",
+        "status",
+        "doctor",
+        "node",
+        "token",
+        "join",
+        "demo",
+        "help",
+        "completions",
+    ];
 
     /// Returns the page of the command `name`.
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -44,6 +59,7 @@ impl Topic {
             "keys" => Some(Self::Keys),
             "copy" => Some(Self::Copy),
             "exec" => Some(Self::Exec),
+            "status" => Some(Self::Status),
             "doctor" => Some(Self::Doctor),
             "node" => Some(Self::Node),
             "token" => Some(Self::Token),
@@ -64,6 +80,7 @@ impl Topic {
             Self::Keys => "stheno help keys",
             Self::Copy => "stheno help copy",
             Self::Exec => "stheno help exec",
+            Self::Status => "stheno help status",
             Self::Doctor => "stheno help doctor",
             Self::Node => "stheno help node",
             Self::Token => "stheno help token",
@@ -83,6 +100,7 @@ impl Topic {
             Self::Keys => KEYS,
             Self::Copy => COPY,
             Self::Exec => EXEC,
+            Self::Status => STATUS,
             Self::Doctor => DOCTOR,
             Self::Node => NODE,
             Self::Token => TOKEN,
@@ -109,6 +127,7 @@ Usage:
   stheno keys trust --config FILE NODE THUMBPRINT                take another key of a node for the right one
   stheno copy --config FILE SOURCE NODES:DESTINATION             copy a file or directory to nodes
   stheno exec --config FILE NODES -- COMMAND                     run a command on nodes
+  stheno status [--watch] [--check]                              show a running daemon and its nodes
   stheno doctor [--config FILE] [--json] [NODE]                  find the cause of a trouble
   stheno node add ID --kind KIND | remove ID | list              the nodes of the running daemon
   stheno token add NAME | remove NAME | list                     tokens of pullwss nodes
@@ -199,8 +218,9 @@ module 'pullwss', the hash for 'tokens' of 'httpserver' of the central's module 
 
 'forget' and 'trust' are for a node that got a new key and that the daemon of FILE connects to. They ask this running
 daemon through its REST API; what they change holds at once and is stored. 'forget' lets the next key that the node
-shows be judged as that of a first contact (fingerprint_mode, for hosts by SSH strict_serverkey_check); 'trust' names
-the key that the node has from now on: compare it with what 'keys thumbprint' prints there.
+shows be judged as that of a first contact (fingerprint_mode, for hosts by SSH strict_serverkey_check), and forgets that
+the node was met sealed (link), also of a node of type pull; 'trust' names the key that the node has from now on:
+compare it with what 'keys thumbprint' prints there.
 
   --bits N        size of the key, 2048 (default) to 4096
   --config FILE   the top file of the daemon that connects to the node
@@ -362,6 +382,30 @@ Exit status: 0 it has joined, 1 it has not; standard error says why.
 Examples:
   stheno join stheno-join-AQEB…
   stheno join stheno-join-AQEB… --dir /srv/stheno --foreground
+";
+
+const STATUS: &str = "\
+Usage: stheno status [--config FILE] [--json] [--watch]
+       stheno status [--config FILE] --check [--warning N] [--critical N] [--node NODE]
+
+Shows the running daemon of FILE and all that it knows of its nodes, also of those behind relays: their state and since
+when, the last answer to a ping and its time, the age of the copy of their history and the rows that are missing, what
+waits and runs, and the last failures. It asks the daemon through its REST API.
+
+  --config FILE   the top file of the daemon (default /etc/centreon-gorgone/config.yaml)
+  --json          print what GET /api/status answers
+  --watch         repeat it every 2 s until Ctrl-C
+  --check         be a plug-in for Centreon, Nagios or Icinga: one line with performance data
+  --warning N     WARNING if more than N nodes are down (default 0)
+  --critical N    CRITICAL if more than N nodes are down (default 1)
+  --node NODE     only this node counts; CRITICAL if it is not up
+
+Exit status: 0 shown, 1 the daemon does not answer; with '--check' 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+
+Examples:
+  stheno status
+  stheno status --config central.yaml --watch
+  stheno status --check --warning 2 --critical 5
 ";
 
 const DEMO: &str = "\

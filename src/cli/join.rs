@@ -14,6 +14,7 @@ use super::node_arguments::JoinOptions;
 use super::{complain, fail, run, say};
 use crate::config;
 use crate::config::joined::JoinedKind;
+use crate::daemon::doctor::accepted_on;
 use crate::daemon::joining::{self, Word};
 use crate::daemon::key_files::{self, DEFAULT_BITS, KeyPair, PRIVATE_NAME, PUBLIC_NAME};
 use crate::daemon::run_options::RunOptions;
@@ -27,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Clocks of the two machines may differ by this many seconds.
 const CLOCK_SECONDS: i64 = 300;
+/// How many questions later a connection of the central still has to be there.
+const LASTS: usize = 3;
 const SERVICE: &str = "stheno";
 
 /// Where the files of the node are.
@@ -219,10 +222,16 @@ fn yaml(word: &Word, places: &Places, token: &str) -> String {
     text
 }
 
-/// Whether the central has heard an answer of the node.
-fn is_joined(node: &Node) -> bool {
+/// Whether the central has heard an answer of the node. One that connects to the node says so by a session that is
+/// stored, or by a connection that stays for `LASTS` questions: who has no session is cut off.
+fn is_joined(node: &Node, lasting: &mut (Option<u16>, usize)) -> bool {
     match node.word.kind {
-        JoinedKind::PushZmq => history_store::newest_session(&node.places.database) > node.session,
+        JoinedKind::PushZmq => {
+            let process = history_store::holder(&node.places.database);
+            let peer = process.and_then(|process| accepted_on(process, node.word.port));
+            *lasting = if peer.is_some() && peer == lasting.0 { (peer, lasting.1 + 1) } else { (peer, 0) };
+            lasting.1 >= LASTS || history_store::newest_session(&node.places.database) > node.session
+        }
         _ => joining::has_answered(&node.word, &node.keys, &node.token),
     }
 }
@@ -230,8 +239,9 @@ fn is_joined(node: &Node) -> bool {
 /// Waits for the first PONG; `ended` says why to wait no longer.
 fn wait(node: &Node, mut ended: impl FnMut() -> Option<String>) -> Result<(), String> {
     let start = clock::monotonic();
+    let mut lasting = (None, 0);
     loop {
-        if is_joined(node) {
+        if is_joined(node, &mut lasting) {
             return Ok(());
         }
         if let Some(text) = ended() {

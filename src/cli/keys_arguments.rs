@@ -10,13 +10,21 @@ use super::help::Topic;
 use super::remote_arguments::{node_id, packaged_config};
 use crate::daemon::key_files::DEFAULT_BITS;
 use crate::model::node_id::NodeId;
+use crate::model::session::is_thumbprint;
 
 pub(super) fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
     const NEEDED: &str = "'keys' needs 'generate DIR', 'thumbprint FILE', 'hash-password', 'hash-token', 'new-token', \
         'forget NODE' or 'trust NODE THUMBPRINT'";
     let (mut verb, mut place, mut bits, mut config) = (None, None, None, None);
     let mut key = None;
-    while let Some(argument) = parser.next().map_err(text)? {
+    loop {
+        // A thumbprint may begin like an option.
+        if let Some(mut words) = parser.try_raw_args().filter(|_| verb.as_deref() == Some("trust") && key.is_none())
+            && words.peek().and_then(|word| word.to_str()).is_some_and(is_thumbprint)
+        {
+            key = words.next().and_then(|word| word.into_string().ok());
+        }
+        let Some(argument) = parser.next().map_err(text)? else { break };
         match argument {
             Long("bits") => {
                 let word = parser.value().map_err(text)?;

@@ -21,6 +21,8 @@ mod pages;
 mod remote;
 mod remote_arguments;
 mod run;
+#[cfg_attr(not(feature = "status"), path = "status_absent.rs")]
+mod status;
 mod summary;
 mod table;
 mod targets;
@@ -57,6 +59,7 @@ pub fn main() -> ExitCode {
         Ok(Command::NodeKey { config, node, thumbprint }) => keys::set_node_key(&config, node, thumbprint.as_deref()),
         Ok(Command::Copy(options)) => copy::run(&options),
         Ok(Command::Exec(options)) => exec::run(&options),
+        Ok(Command::Status(options)) => status::run(&options),
         Ok(Command::Doctor(options)) => doctor::run(&options),
         Ok(Command::Node(options)) => node::run(&options),
         Ok(Command::Token(options)) => node::token(&options),
@@ -66,6 +69,7 @@ pub fn main() -> ExitCode {
         Ok(Command::Manual) => say(&manual::manual()),
         Ok(Command::Completions(shell)) => say(&shell.completions()),
         Ok(Command::Version) => say(concat!("stheno ", env!("CARGO_PKG_VERSION"), "\n")),
+        Err(text) if std::env::args_os().any(|word| word == "--check") => status::usage_error(&text),
         Err(text) => {
             complain(&text);
             ExitCode::from(USAGE)

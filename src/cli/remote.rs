@@ -166,6 +166,15 @@ impl Remote {
         }
     }
 
+    /// Returns what the daemon shows of itself and its nodes.
+    ///
+    /// # Errors
+    /// The API refuses or does not answer.
+    #[cfg(feature = "status")]
+    pub(super) fn status(&self) -> Result<Value, String> {
+        self.call("GET", "/api/status", "")
+    }
+
     /// Sets the trusted key of a node, or forgets it with `None`; returns the daemon's answer.
     ///
     /// # Errors

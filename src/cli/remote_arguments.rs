@@ -1,4 +1,4 @@
-//! Parses the arguments of `copy`, `exec` and `doctor`.
+//! Parses the arguments of `copy`, `exec`, `doctor` and `status`.
 
 use std::path::PathBuf;
 
@@ -55,6 +55,25 @@ pub(super) struct ExecOptions {
     pub json: bool,
 }
 
+/// Options of `status`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct StatusOptions {
+    /// `--config`: the configuration of the daemon.
+    pub config: PathBuf,
+    /// `--json`: whether to print JSON.
+    pub json: bool,
+    /// `--watch`: whether to repeat it until Ctrl-C.
+    pub watch: bool,
+    /// `--check`: whether to print the line of a plug-in.
+    pub check: bool,
+    /// `--warning`: number of nodes that may be down.
+    pub warning: u64,
+    /// `--critical`: number of nodes that may be down.
+    pub critical: u64,
+    /// `--node`: the only node that counts.
+    pub node: Option<u64>,
+}
+
 /// Options of `doctor`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DoctorOptions {
@@ -69,7 +88,7 @@ pub(super) struct DoctorOptions {
 }
 
 /// The top file of the packages.
-const PACKAGED_CONFIG: &str = "/etc/centreon-gorgone/config.yaml";
+pub(super) const PACKAGED_CONFIG: &str = "/etc/centreon-gorgone/config.yaml";
 
 /// Default of `--cache-dir`; this directory exists on every machine.
 const CACHE_DIR: &str = "/tmp";
@@ -161,6 +180,42 @@ pub(super) fn parse_doctor(mut parser: lexopt::Parser, defaults: &Defaults) -> R
         }
     }
     Ok(Command::Doctor(options))
+}
+
+pub(super) fn parse_status(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
+    let config = defaults.config.clone().unwrap_or_else(|| PACKAGED_CONFIG.into());
+    let mut options =
+        StatusOptions { config, json: false, watch: false, check: false, warning: 0, critical: 1, node: None };
+    let mut has_limits = false;
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("config") => options.config = path(&mut parser, "--config")?,
+            Long("json") => options.json = true,
+            Long("watch") => options.watch = true,
+            Long("check") => options.check = true,
+            Long("warning") => (options.warning, has_limits) = (count(&mut parser, "--warning")?, true),
+            Long("critical") => (options.critical, has_limits) = (count(&mut parser, "--critical")?, true),
+            Long("node") => {
+                let word = parser.value().map_err(text)?.string().map_err(text)?;
+                (options.node, has_limits) = (Some(node_id(&word)?), true);
+            }
+            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Status)),
+            other => return Err(unexpected(&other, Topic::Status)),
+        }
+    }
+    if has_limits && !options.check {
+        return Err("--warning, --critical and --node belong to 'status --check'".to_owned());
+    }
+    if options.check && (options.json || options.watch) {
+        return Err("--check prints one line for a monitoring system: leave out --json and --watch".to_owned());
+    }
+    Ok(Command::Status(options))
+}
+
+fn count(parser: &mut lexopt::Parser, option: &str) -> Result<u64, String> {
+    let word = parser.value().map_err(text)?;
+    let word = word.to_string_lossy();
+    word.parse().map_err(|_| format!("{option} is '{word}'; allowed: a number of nodes, for instance 2"))
 }
 
 /// Parses the id of a node.

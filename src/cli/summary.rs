@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use crate::config::modules::cron::CronJob;
 use crate::config::modules::httpserver::HttpSettings;
 use crate::config::modules::proxy::WebSocketSettings;
-use crate::config::settings::{ClientTls, ServerTls};
+use crate::config::settings::{ClientTls, CoreSettings, ServerTls, Storage};
 use crate::config::{Config, Problem};
 use crate::daemon::key_files::KeyState;
 use crate::daemon::poller_preview::PollerPlan;
 use crate::edge::{clock, time_zone};
 use crate::model::connection::Endpoint;
+use crate::model::link::LinkMode;
 use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration, Subnode};
 use crate::model::time_zone::minute_of;
@@ -34,12 +35,13 @@ pub(super) fn as_text(path: &Path, config: &Config, keys: &KeyState, pollers: Op
         ("name", core.name.clone()),
         ("hostname", core.hostname.clone()),
         ("external", external(config)),
+        ("link", core.link.to_string()),
         ("api", config.modules.httpserver.as_ref().map_or_else(|| "none".to_owned(), api)),
     ];
     lines.extend(listener(config).map(|server| ("websocket", websocket(server, config))));
     lines.extend(parents(config).into_iter().map(|parent| ("parent", parent.as_text())));
     lines.extend([
-        ("database", core.database.display().to_string()),
+        ("database", database(core)),
         ("private key", core.private_key.display().to_string()),
         ("thumbprint", thumbprint(keys)),
         ("modules", modules.join(", ")),
@@ -49,14 +51,14 @@ pub(super) fn as_text(path: &Path, config: &Config, keys: &KeyState, pollers: Op
     }
     let nodes = nodes_of(config);
     if !nodes.is_empty() {
-        let rows = nodes.iter().map(node_row).collect();
+        let rows = nodes.iter().map(|node| node_row(node, core.link)).collect();
         text.push_str("\nnodes\n");
-        text.push_str(&table(&["id", "type", "address", "prevails", "behind it"].map(str::to_owned), rows));
+        text.push_str(&table(&NODE_COLUMNS.map(str::to_owned), rows));
     }
     if let Some(plan) = pollers {
         text.push_str("\nnodes from the Centreon database\n");
-        let rows = plan.registrations.iter().map(node_row).collect();
-        text.push_str(&table(&["id", "type", "address", "prevails", "behind it"].map(str::to_owned), rows));
+        let rows = plan.registrations.iter().map(|node| node_row(node, core.link)).collect();
+        text.push_str(&table(&NODE_COLUMNS.map(str::to_owned), rows));
     }
     text.push_str(&jobs(config));
     if !config.from_environment.is_empty() {
@@ -104,10 +106,12 @@ pub(super) fn as_json(config: &Config, keys: &KeyState, pollers: Option<&PollerP
         "hostname": core.hostname,
         "external": core.external.as_ref().map(Endpoint::to_string),
         "authorized_clients": core.authorized_clients,
+        "link": core.link.word(),
         "api": api,
         "websocket": websocket,
         "parents": parents(config).iter().map(Parent::as_json).collect::<Vec<_>>(),
         "database": core.database.to_string_lossy(),
+        "storage": if core.storage == Storage::Disk { "disk" } else { "memory" },
         "keys": {
             "private": core.private_key.to_string_lossy(),
             "public": core.public_key.to_string_lossy(),
@@ -136,6 +140,16 @@ pub(super) fn problem_as_json(problem: &Problem) -> Value {
         "text": problem.text,
         "level": if problem.is_error { "error" } else { "warning" },
     })
+}
+
+fn database(core: &CoreSettings) -> String {
+    let path = core.database.display();
+    match core.storage {
+        Storage::Disk => path.to_string(),
+        Storage::Memory(max) => {
+            format!("{path} (in memory: at most {max} bytes, lost when the machine restarts)")
+        }
+    }
 }
 
 fn external(config: &Config) -> String {
@@ -188,6 +202,8 @@ struct Parent {
     check: Option<String>,
     /// The HTTP proxy in between, if any.
     proxy: Option<String>,
+    /// Whether the link may or must be sealed; `None` for a WebSocket.
+    link: Option<LinkMode>,
 }
 
 fn parents(config: &Config) -> Vec<Parent> {
@@ -196,6 +212,7 @@ fn parents(config: &Config) -> Vec<Parent> {
         address: pull.endpoint.to_string(),
         check: None,
         proxy: None,
+        link: Some(pull.link.unwrap_or(config.core.link)),
     });
     let pullwss = config.modules.pullwss.as_ref().map(|wss| {
         let scheme = if wss.tls.is_some() { "wss" } else { "ws" };
@@ -210,6 +227,7 @@ fn parents(config: &Config) -> Vec<Parent> {
                 ClientTls::NoVerify => "NOT verified".to_owned(),
             }),
             proxy: wss.proxy.as_ref().map(|proxy| format!("http://{}:{}", bracketed(&proxy.host), proxy.port)),
+            link: None,
         }
     });
     pull.into_iter().chain(pullwss).collect()
@@ -231,11 +249,17 @@ impl Parent {
         if let Some(proxy) = &self.proxy {
             let _ = write!(text, ", through {proxy}");
         }
+        if let Some(link) = self.link {
+            let _ = write!(text, ", link {link}");
+        }
         text
     }
 
     fn as_json(&self) -> Value {
-        json!({ "module": self.module, "address": self.address, "certificate": self.check, "proxy": self.proxy })
+        json!({
+            "module": self.module, "address": self.address, "certificate": self.check, "proxy": self.proxy,
+            "link": self.link.map(LinkMode::word),
+        })
     }
 }
 
@@ -262,12 +286,18 @@ fn address(kind: &NodeKind) -> Option<String> {
     kind.endpoint().map(ToString::to_string).or_else(|| kind.ssh_target().map(ToString::to_string))
 }
 
-fn node_row(node: &Registration) -> [String; 5] {
+const NODE_COLUMNS: [&str; 6] = ["id", "type", "address", "link", "prevails", "behind it"];
+
+fn node_row(node: &Registration, link: LinkMode) -> [String; 6] {
     let behind: Vec<String> = node.subnodes.iter().map(|below| below.id.to_string()).collect();
     [
         node.id.to_string(),
         node.kind.as_str().to_owned(),
         address(&node.kind).unwrap_or_else(|| "connects to us".to_owned()),
+        match node.kind {
+            NodeKind::PushZmq { .. } | NodeKind::Pull => node.link.unwrap_or(link).to_string(),
+            NodeKind::PushSsh(_) | NodeKind::WebSocket => "-".to_owned(),
+        },
         if node.prevail { "yes" } else { "no" }.to_owned(),
         if behind.is_empty() { "-".to_owned() } else { behind.join(", ") },
     ]
@@ -279,6 +309,7 @@ fn node_as_json(node: &Registration) -> Value {
         "id": node.id.to_json(),
         "uid": node.uid.map(NodeId::to_json),
         "type": node.kind.as_str(),
+        "link": node.link.map(LinkMode::word),
         "address": address(&node.kind),
         "prevail": node.prevail,
         "nodes": node.subnodes.iter().map(below).collect::<Vec<_>>(),

@@ -58,8 +58,10 @@ pub fn take_over(running: &mut Config, read: &Config) -> Changes {
         "gorgonecore.external_com_path": external, "gorgonecore.external_com_keysize": key_size,
         "gorgonecore.external_com_rotation": rotation, "gorgonecore.external_com_zmq_tcp_keepalive": tcp_keepalive,
         "gorgonecore.privkey": private_key, "gorgonecore.pubkey": public_key,
-        "gorgonecore.fingerprint_mode": fingerprint_mode, "gorgonecore.gorgone_db_name": database,
-        "gorgonecore.gorgone_db_synchronous": database_synchronous,
+        "gorgonecore.fingerprint_mode": fingerprint_mode, "gorgonecore.link": link,
+        "gorgonecore.gorgone_db_name": database,
+        "gorgonecore.storage (or storage_max)": storage,
+        "gorgonecore.gorgone_db_synchronous (or db_batch_ms)": commits,
         "gorgonecore.max_message_size": max_message_size, "gorgonecore.max_memory": max_memory,
         "gorgonecore.audit_log": audit_log, "gorgonecore.delegate": delegate,
     });
@@ -150,6 +152,7 @@ fn proxy(old: &mut ProxySettings, new: &ProxySettings, changes: &mut Changes) {
         "modules[proxy].buffer_size": buffer_size,
         "modules[proxy].copy_rate_limit": copy_rate_limit,
         "modules[proxy].only_listed": only_listed,
+        "modules[proxy].queue": queue,
     });
     after_restart!(changes, old, new, { "modules[proxy].pool": pool });
     match (&mut old.httpserver, &new.httpserver) {

@@ -9,13 +9,15 @@ use std::time::Duration;
 use super::address;
 use super::delegate_section;
 use super::findings::Findings;
+use super::modules::Modules;
 use super::options;
 use super::raw::RawConfig;
 use super::rights_section;
 use super::section::{Section, Unit, is_named_without_value, refuse, scalar};
-use super::settings::{CoreSettings, FingerprintMode};
+use super::settings::{Commits, CoreSettings, FingerprintMode, Storage};
 use super::tree::Value;
 use crate::model::connection::Endpoint;
+use crate::model::link::LinkMode;
 use crate::model::node_id::{self, NodeId};
 use crate::model::rights::{BoundKey, Rights};
 use crate::model::session::is_thumbprint;
@@ -42,6 +44,9 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
     check_ciphers(&section, findings);
     let id = section.parsed("id", None, node_id::ALLOWED, findings, |text| text.parse().ok().map(Some));
     let (authorized_clients, bound_keys) = authorized_clients(&section, id, findings);
+    let storage = storage(&section, findings);
+    let database = database(&section, findings);
+    let database = if storage == Storage::Disk { database } else { in_memory(&database) };
     if external.is_some() && authorized_clients.is_empty() {
         let text = "is empty or absent, so nobody can use the external socket; list '- key: THUMBPRINT' of each peer";
         findings.warning(section.place(), "gorgonecore.authorized_clients", text);
@@ -83,17 +88,13 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
                 _ => None,
             },
         ),
+        link: section.parsed("link", LinkMode::Auto, LinkMode::WORDS, findings, LinkMode::from_word),
         delegate: delegate_section::read(&section, findings),
         audit_log: section.text("audit_log", findings).map(|(text, _)| PathBuf::from(text)),
-        database: database(&section, findings),
+        database,
+        storage,
         create_schema: section.boolean("gorgone_db_autocreate_schema", true, findings),
-        database_synchronous: section.parsed("gorgone_db_synchronous", true, "full or normal", findings, |text| {
-            match text.to_ascii_lowercase().as_str() {
-                "full" => Some(true),
-                "normal" => Some(false),
-                _ => None,
-            }
-        }),
+        commits: commits(&section, findings),
         max_memory: section.parsed("max_memory", None, MAX_MEMORY, findings, |text| match text.parse() {
             Ok(0) => Some(None),
             Ok(bytes) if bytes >= MAX_MEMORY_MIN => Some(Some(bytes)),
@@ -120,6 +121,77 @@ fn path(section: &Section<'_>, key: &'static str, default: &str, findings: &mut 
 fn check_ciphers(section: &Section<'_>, findings: &mut Findings) {
     section.parsed("external_com_cipher", (), "AES", findings, |text| text.eq_ignore_ascii_case("aes").then_some(()));
     section.parsed("external_com_padding", (), "1 (PKCS#7)", findings, |text| (text == "1").then_some(()));
+}
+
+/// Reads where the history is kept.
+fn storage(section: &Section<'_>, findings: &mut Findings) -> Storage {
+    let max = section.number("storage_max", 8 << 20, 1 << 20..=1 << 30, "bytes", findings);
+    let memory = Storage::Memory(u64::try_from(max).unwrap_or(u64::MAX));
+    let storage = section.parsed("storage", Storage::Disk, "disk or memory", findings, |text| {
+        match text.to_ascii_lowercase().as_str() {
+            "disk" => Some(Storage::Disk),
+            "memory" => Some(memory),
+            _ => None,
+        }
+    });
+    if storage == Storage::Disk
+        && let Some((_, place)) = section.text("storage_max", findings)
+    {
+        findings.warning(place, "gorgonecore.storage_max", "has no effect without 'storage: memory'");
+    }
+    storage
+}
+
+/// Warns of a history in memory where a restart of the machine would lose more than rows.
+pub(super) fn check_storage(raw: &RawConfig<'_>, core: &CoreSettings, modules: &Modules, findings: &mut Findings) {
+    if core.storage == Storage::Disk {
+        return;
+    }
+    let mut lost = Vec::new();
+    if modules.proxy.is_some() || modules.legacycmd.is_some() {
+        lost.push("what is under way to nodes");
+    }
+    if core.fingerprint_mode == FingerprintMode::First {
+        lost.push("the keys of daemons that it connects to ('fingerprint_mode: strict' needs none)");
+    }
+    if !lost.is_empty()
+        && let Some(section) = raw.core
+    {
+        let text = format!("is memory: a restart of the machine loses, besides the history, {}", lost.join(" and "));
+        findings.warning(&section.place, "gorgonecore.storage", text);
+    }
+}
+
+/// Returns the path in memory that stands for a path of `gorgone_db_name`, so that each daemon has its own.
+fn in_memory(database: &Path) -> PathBuf {
+    const FOLDER_NAME_MAX: usize = 200;
+    let memory = Path::new("/dev/shm");
+    let memory = if memory.is_dir() { memory } else { Path::new("/run") };
+    let name: String = database.to_string_lossy().chars().map(|at| if at == '/' { '-' } else { at }).collect();
+    let from = name.char_indices().map(|(at, _)| at).find(|at| name.len() - at <= FOLDER_NAME_MAX);
+    memory.join(format!("stheno{}", name.get(from.unwrap_or(0)..).unwrap_or_default())).join("history.sdb")
+}
+
+/// Reads when changes of the database are committed.
+fn commits(section: &Section<'_>, findings: &mut Findings) -> Commits {
+    let batch_ms = section.number("db_batch_ms", 1_000, 10..=10_000, "milliseconds", findings);
+    let batched = Commits::Batched(Duration::from_millis(u64::try_from(batch_ms).unwrap_or(u64::MAX)));
+    let allowed = "full, normal or batched";
+    let commits = section.parsed("gorgone_db_synchronous", Commits::Full, allowed, findings, |text| {
+        match text.to_ascii_lowercase().as_str() {
+            "full" => Some(Commits::Full),
+            "normal" => Some(Commits::Normal),
+            "batched" => Some(batched),
+            _ => None,
+        }
+    });
+    if commits != batched
+        && let Some((_, place)) = section.text("db_batch_ms", findings)
+    {
+        let text = "has no effect without 'gorgone_db_synchronous: batched'";
+        findings.warning(place, "gorgonecore.db_batch_ms", text);
+    }
+    commits
 }
 
 fn external(section: &Section<'_>, findings: &mut Findings) -> Option<Endpoint> {

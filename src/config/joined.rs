@@ -206,7 +206,7 @@ fn registration(id: NodeId, node: &JoinedNode) -> Option<Registration> {
             NodeKind::PushZmq { endpoint: Endpoint::Tcp { host: node.address.clone()?, port: node.port? } }
         }
     };
-    Some(Registration { id, uid: None, kind, identity: None, prevail: true, subnodes: Vec::new() })
+    Some(Registration { id, uid: None, kind, identity: None, prevail: true, subnodes: Vec::new(), link: None })
 }
 
 #[cfg(test)]

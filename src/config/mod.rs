@@ -152,6 +152,7 @@ fn read_tree(
     let tpapi = if cfg!(feature = "centreon") { tpapi_section::read(&raw, findings) } else { Vec::new() };
     let mut modules = modules::read(&raw, &core, &tpapi, loader, findings);
     ports::check(&raw, &core, &modules, findings);
+    core_section::check_storage(&raw, &core, &modules, findings);
     if let Some(legacycmd) = &mut modules.legacycmd {
         legacycmd.account = tpapi.iter().find(|account| account.name == legacycmd.account_name).cloned();
     }

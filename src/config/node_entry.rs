@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::address;
 use super::section::{BOOLEANS, boolean};
 use crate::model::connection::Endpoint;
+use crate::model::link::LinkMode;
 use crate::model::node_id::{self, NodeId};
 use crate::model::registration::{NodeKind, Registration, Subnode};
 use crate::model::ssh::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_PORT, HostKeyCheck, Secret, SshTarget};
@@ -101,6 +102,7 @@ impl NodeEntry {
         let uid = reader.optional("uid", IDS, |text| text.parse().ok());
         let kind = reader.kind();
         let prevail = reader.optional("prevail", BOOLEANS, boolean).unwrap_or(false);
+        let link = reader.optional("link", LinkMode::WORDS, LinkMode::from_word);
         let (mut subnodes, mut faults) = (Vec::with_capacity(self.below.len()), reader.faults);
         for (number, entry) in self.below.iter().enumerate() {
             let mut reader = Reader { entry, below: Some(number), faults: Vec::new() };
@@ -115,7 +117,7 @@ impl NodeEntry {
         let identity = self.text("identity").map(str::to_owned);
         match (id, kind) {
             (Some(id), Some(kind)) if faults.is_empty() => {
-                Ok(Registration { id, uid, kind, identity, prevail, subnodes })
+                Ok(Registration { id, uid, kind, identity, link, prevail, subnodes })
             }
             _ => Err(faults),
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::delegate::DelegateSettings;
 use crate::model::connection::Endpoint;
+use crate::model::link::LinkMode;
 use crate::model::node_id::NodeId;
 use crate::model::rights::BoundKey;
 
@@ -42,13 +43,16 @@ pub struct CoreSettings {
     pub bound_keys: BTreeMap<String, Arc<BoundKey>>,
     /// `fingerprint_mode`: how the keys of nodes are checked.
     pub fingerprint_mode: FingerprintMode,
-    /// Path of the database, from `gorgone_db_name`.
+    /// `link` (`auto`): whether links to other daemons may or must be sealed by TLS.
+    pub link: LinkMode,
+    /// Path of the database: that of `gorgone_db_name`, or of a file in memory with `storage: memory`.
     pub database: PathBuf,
+    /// `storage`: where the history is kept.
+    pub storage: Storage,
     /// `gorgone_db_autocreate_schema`: whether missing tables are created.
     pub create_schema: bool,
-    /// `gorgone_db_synchronous`: whether each commit waits for the disk (`full`, the default) or only the operating
-    /// system (`normal`).
-    pub database_synchronous: bool,
+    /// `gorgone_db_synchronous`: when changes are committed, and what a commit waits for.
+    pub commits: Commits,
     /// `max_message_size` in bytes (16 MiB): maximum size of a message of an authenticated client.
     pub max_message_size: usize,
     /// `audit_log`: the file in which requests and their callers are recorded.
@@ -57,6 +61,27 @@ pub struct CoreSettings {
     pub delegate: DelegateSettings,
     /// `max_memory` in bytes: above it less input is read; `None` for no limit (0, the default).
     pub max_memory: Option<u64>,
+}
+
+/// `storage`: where the history is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// `disk`, the default: in the file of `gorgone_db_name`.
+    Disk,
+    /// `memory`: in a file in memory, of at most this many bytes (`storage_max`). A restart of the machine loses it.
+    Memory(u64),
+}
+
+/// `gorgone_db_synchronous`: when changes of the database are committed, and what a commit waits for. Nothing is
+/// acknowledged before its commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commits {
+    /// `full`, the default: in each turn of the loop; a commit waits for the disk.
+    Full,
+    /// `normal`: in each turn of the loop; a commit waits only for the operating system.
+    Normal,
+    /// `batched`: at most once in this time (`db_batch_ms`); a commit waits for the disk.
+    Batched(Duration),
 }
 
 /// `fingerprint_mode`: how the key of a node that we connect to is checked.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::settings::FingerprintMode;
+use super::settings::{Commits, FingerprintMode, Storage};
 use super::{Config, Problem};
 use super::{Role, load};
 use crate::model::connection::Endpoint;
@@ -220,7 +220,7 @@ fn a_file_with_gorgone_at_the_top_is_a_configuration_and_all_has_a_default() {
     assert_eq!(config.core.public_key, Path::new("/var/lib/centreon-gorgone/.keys/rsakey.pub.pem"));
     assert_eq!(config.core.database, Path::new("/var/lib/centreon-gorgone/history.sdb"));
     assert_eq!((config.core.external.clone(), config.core.id), (None, None));
-    assert!(config.core.database_synchronous && config.core.create_schema);
+    assert!(config.core.commits == Commits::Full && config.core.create_schema);
     assert!(
         !config.core.hostname.is_empty() && config.core.name == config.core.hostname || config.core.name == "localhost"
     );

@@ -20,6 +20,7 @@ pub mod joined_file;
 pub mod journal;
 mod large_blocks;
 pub mod log;
+pub mod memory_folder;
 pub mod notify;
 pub mod packages;
 pub mod private_tmp;

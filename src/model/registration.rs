@@ -1,6 +1,7 @@
 //! Registrations of nodes (docs/protocol.md section 5).
 
 use super::connection::Endpoint;
+use super::link::LinkMode;
 use super::node_id::NodeId;
 use super::ssh::SshTarget;
 
@@ -111,6 +112,8 @@ pub struct Registration {
     pub kind: NodeKind,
     /// The routing id of a pull or WebSocket node.
     pub identity: Option<String>,
+    /// Whether its link may or must be sealed; `None` for what the daemon is set to.
+    pub link: Option<LinkMode>,
     /// Whether this registration takes precedence over later ones of the same id.
     pub prevail: bool,
     /// The nodes behind it.

@@ -94,6 +94,9 @@ impl Context {
 
     /// Sets the time of an event.
     pub fn set_now(&mut self, now: Now) {
+        if now == self.now {
+            return;
+        }
         self.now = now;
         if let Some(line) = self.clock_watch.look(now) {
             self.log(line);
@@ -108,6 +111,10 @@ impl Context {
     /// Returns the next side effect.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
     }
 
     pub fn output(&mut self, output: Output) {

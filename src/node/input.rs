@@ -7,6 +7,7 @@ use crate::config::modules::proxy::ProxySettings;
 use crate::model::api::{ApiCall, CallId};
 use crate::model::connection::{ClientId, ParentKind, PeerAddress};
 use crate::model::host_work::HostDone;
+use crate::model::link::LinkKind;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::registration::{Registration, RegistrationSource};
@@ -88,6 +89,10 @@ pub enum Input {
         /// The opened message.
         message: Message,
     },
+    /// How the link to a node is protected. Comes before [`Input::LinkUp`].
+    NodeLink(NodeId, LinkKind),
+    /// How the session of a client of the external socket is protected.
+    ClientLink(ClientId, LinkKind),
     /// The link to a node is connected, and its encrypted session established.
     LinkUp(NodeId),
     /// The link to a node broke, or an attempt to connect it failed. New attempts follow automatically.

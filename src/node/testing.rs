@@ -51,7 +51,7 @@ pub fn id(number: u64) -> NodeId {
 pub fn push_node(number: u64) -> Registration {
     let endpoint = Endpoint::Tcp { host: "192.0.2.1".to_owned(), port: 5000 + u16::try_from(number).unwrap() };
     let kind = NodeKind::PushZmq { endpoint };
-    Registration { id: id(number), uid: None, kind, identity: None, prevail: false, subnodes: Vec::new() }
+    Registration { id: id(number), uid: None, kind, identity: None, link: None, prevail: false, subnodes: Vec::new() }
 }
 
 pub fn ssh_node(number: u64) -> Registration {
@@ -61,6 +61,7 @@ pub fn ssh_node(number: u64) -> Registration {
 
 pub fn pull_settings() -> PullSettings {
     PullSettings {
+        link: None,
         endpoint: Endpoint::Tcp { host: "192.0.2.9".to_owned(), port: 5556 },
         ping: Duration::from_secs(60),
         ping_timeout: Duration::from_secs(30),
@@ -351,6 +352,7 @@ fn stored(change: &StoreChange) -> String {
             format!("row {token} {}{instant} {}", row.code.0, row.data)
         }
         StoreChange::PutSyncMark(node, SyncMark { ctime, last_id, .. }) => format!("mark {node} {ctime} {last_id}"),
+        StoreChange::DeleteSyncMark(node) => format!("mark {node} forgotten"),
         StoreChange::Purge { used_before, rows_before, instant_before } => {
             format!("purge {used_before} {rows_before} {instant_before}")
         }
@@ -426,6 +428,7 @@ pub fn describe(output: &Output) -> String {
                 format!("work {} write {lines:?} to {file} within {patience:?}", id.0)
             }
             Work::Legacy(work) => format!("work {} {work:?}", id.0),
+            Work::Queue(query) => format!("work {} {query:?}", id.0),
             Work::Statistics(work) => format!("work {} {work:?}", id.0),
             Work::Report(order) => {
                 let node = |node: &NodeFacts| format!(" {}={}", node.id, node.state.as_str());

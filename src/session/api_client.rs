@@ -117,6 +117,8 @@ pub struct ApiClient {
     phase: Phase,
     peer_has_ended: bool,
     auth_failures: u32,
+    /// The `Host` of an earlier request that was let in and did not come from a page.
+    known_host: Option<Box<[u8]>>,
     date: HttpDate,
     /// Answers wait until the peer has taken enough of earlier ones.
     is_congested: bool,
@@ -147,6 +149,7 @@ impl ApiClient {
             phase: Phase::Open,
             peer_has_ended: false,
             auth_failures: 0,
+            known_host: None,
             date: HttpDate::new(now.wall),
             is_congested: false,
             requests: 0,
@@ -163,6 +166,7 @@ impl ApiClient {
     #[must_use]
     pub fn renew_access(&mut self, access: &Rc<ApiAccess>, now: Now) -> bool {
         self.access = Rc::clone(access);
+        self.known_host = None;
         match std::mem::replace(&mut self.current, Current::Nothing) {
             Current::Accepted(head, ..) => self.handle_head(head, now),
             Current::Checked(..) => self.refuse_last(401, admission::UNAUTHORIZED.to_owned()),

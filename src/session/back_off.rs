@@ -15,6 +15,8 @@ pub enum Severity {
     TransientUnhurried,
     /// An administrator has to change something, here or there: from 1 s to 30 s, doubling.
     NeedsOperator,
+    /// The same, and somebody may be in between: a warning instead of an error.
+    TalkedDown,
 }
 
 /// Number of failures after which the next delay of [`Severity::Transient`] is about 110 ms.
@@ -33,7 +35,7 @@ impl BackOff {
         let (first_ms, most_ms, grown_by) = match severity {
             Severity::Transient => (10_u64, 5_000, (3, 2)),
             Severity::TransientUnhurried => (100, 5_000, (2, 1)),
-            Severity::NeedsOperator => (1_000, 30_000, (2, 1)),
+            Severity::NeedsOperator | Severity::TalkedDown => (1_000, 30_000, (2, 1)),
         };
         let grow = |ms: u64, _| (ms * grown_by.0 / grown_by.1).min(most_ms);
         let whole_ms = (0..self.failures.min(32)).fold(first_ms, grow);

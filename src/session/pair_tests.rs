@@ -1,11 +1,14 @@
 //! A dialer and a listener back to back, jobs run at once, time and connections in the hands of the test.
 
-use std::collections::{BTreeMap, VecDeque};
+mod sealed;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::zmq_dialer::{DialerOutput, DialerSettings, FingerprintMode, ZmqDialer};
 use super::zmq_listener::{Delivery, ListenerOutput, ListenerSettings, ZmqListener};
 use crate::model::connection::{ClientId, ConnectionId, Endpoint, PeerAddress};
+use crate::model::link::{LinkKind, LinkMode};
 use crate::model::log::{Level, LogLine};
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
@@ -15,6 +18,7 @@ use crate::model::token::Token;
 use crate::wire::gorgone::keys::PrivateKey;
 use crate::wire::gorgone::seeded_random::SeededRandom;
 use crate::wire::gorgone::test_keys::{CLIENT_PKCS1, SERVER_PKCS1};
+use crate::wire::tls_link::{ClientTls, ServerTls, TlsIdentity};
 
 pub fn server_key() -> PrivateKey {
     PrivateKey::from_pem(SERVER_PKCS1.as_bytes()).ok().unwrap()
@@ -33,6 +37,9 @@ pub fn listener_settings() -> ListenerSettings {
     ListenerSettings {
         public_key_pem: server_key().public().to_pem(),
         fresh_sessions: false,
+        link: LinkMode::Auto,
+        tls: Some(ServerTls::new(&TlsIdentity::new(&server_key()).unwrap()).unwrap()),
+        pinned: BTreeSet::new(),
         authorized: vec![client_key().public().thumbprint()],
         key_size: 32,
         rotation: Duration::from_secs(86_400),
@@ -52,6 +59,9 @@ pub fn dialer_settings() -> DialerSettings {
         fingerprint_mode: FingerprintMode::First,
         node: NodeId::new(2).ok(),
         stored_fingerprint: None,
+        link: LinkMode::Classic,
+        tls: Some(ClientTls::new(&TlsIdentity::new(&client_key()).unwrap()).unwrap()),
+        is_pinned: false,
         public_key_pem: client_key().public().to_pem(),
         queue_messages: 10_000,
         queue_bytes: 32 << 20,
@@ -79,6 +89,10 @@ struct Pair {
     reachable: bool,
     /// Payloads from the listener of this kind are lost.
     lose_from_listener: bool,
+    /// Somebody in between: what becomes of a payload; the flag says whether it goes to the listener.
+    between: Box<dyn FnMut(bool, Vec<u8>) -> Vec<Vec<u8>>>,
+    /// What becomes of the routing id, which is said in clear.
+    rename: fn(Vec<u8>) -> Vec<u8>,
     transit: VecDeque<Transit>,
     database: BTreeMap<Vec<u8>, StoredSession>,
     at_listener: Vec<(ClientId, Message)>,
@@ -86,6 +100,8 @@ struct Pair {
     failed: Vec<(Option<Token>, String)>,
     downs: Vec<String>,
     ups: usize,
+    kinds: Vec<LinkKind>,
+    pins: usize,
     fingerprints: Vec<String>,
     log: Vec<LogLine>,
     gone: usize,
@@ -103,6 +119,8 @@ impl Pair {
             connection: None,
             reachable: true,
             lose_from_listener: false,
+            between: Box::new(|_, payload| vec![payload]),
+            rename: |routing_id| routing_id,
             transit: VecDeque::new(),
             database: BTreeMap::new(),
             at_listener: Vec::new(),
@@ -110,6 +128,8 @@ impl Pair {
             failed: Vec::new(),
             downs: Vec::new(),
             ups: 0,
+            kinds: Vec::new(),
+            pins: 0,
             fingerprints: Vec::new(),
             log: Vec::new(),
             gone: 0,
@@ -163,7 +183,7 @@ impl Pair {
                 let connection = ConnectionId(self.connections);
                 self.connection = Some(connection);
                 let peer = PeerAddress::Ip([192, 0, 2, 1].into());
-                self.listener.handle_ready(connection, routing_id, peer, now);
+                self.listener.handle_ready(connection, (self.rename)(routing_id), peer, now);
                 self.dialer.handle_connected(now);
             }
             DialerOutput::Disconnect => {
@@ -172,9 +192,15 @@ impl Pair {
                 }
             }
             DialerOutput::Send(payload) => {
-                self.transit.push_back(Transit::ToListener(self.connection.unwrap(), payload));
+                let connection = self.connection.unwrap();
+                let passed = (self.between)(true, payload);
+                self.transit.extend(passed.into_iter().map(|payload| Transit::ToListener(connection, payload)));
             }
-            DialerOutput::Up => self.ups += 1,
+            DialerOutput::Up(kind) => {
+                self.ups += 1;
+                self.kinds.push(kind);
+            }
+            DialerOutput::Pin { .. } => self.pins += 1,
             DialerOutput::Down { reason } => self.downs.push(reason),
             DialerOutput::Message(message) => self.at_dialer.push(message),
             DialerOutput::Malformed { reason, .. } => panic!("{reason}"),
@@ -194,13 +220,12 @@ impl Pair {
         match output {
             ListenerOutput::Send { payload, connection } => {
                 if !self.lose_from_listener {
-                    self.transit.push_back(Transit::ToDialer(connection, payload));
+                    let passed = (self.between)(false, payload);
+                    self.transit.extend(passed.into_iter().map(|payload| Transit::ToDialer(connection, payload)));
                 }
             }
-            ListenerOutput::Close { .. }
-            | ListenerOutput::Authenticated(_)
-            | ListenerOutput::Identified { .. }
-            | ListenerOutput::Admitted(_) => {}
+            ListenerOutput::Close { connection, .. } => self.close(connection),
+            ListenerOutput::Authenticated(_) | ListenerOutput::Identified { .. } | ListenerOutput::Admitted(_) => {}
             ListenerOutput::Message { client, message } => self.at_listener.push((client, message)),
             ListenerOutput::Malformed { reason, .. } => panic!("{reason}"),
             ListenerOutput::ClientGone(_) => self.gone += 1,
@@ -213,6 +238,7 @@ impl Pair {
             ListenerOutput::DropSession(routing_id) => {
                 self.database.remove(&routing_id);
             }
+            ListenerOutput::Pin { .. } => self.pins += 1,
             ListenerOutput::Log(line) => self.log.push(line),
         }
     }
@@ -236,11 +262,14 @@ impl Pair {
     fn round_trip(&mut self, number: usize) -> bool {
         let text = format!("[PING] [t{number}] [] {{\"x\":\"€\"}}");
         let (before, answered) = (self.at_listener.len(), self.at_dialer.len());
-        self.dialer.send(&[text.as_bytes()], Token::parse("t").ok(), self.now());
+        let now = self.now();
+        self.dialer.send(&[text.as_bytes()], Token::parse("t").ok(), now, &mut self.random);
         self.pump();
         let Some((client, message)) = self.at_listener.get(before).cloned() else { return false };
         let answer = format!("[PONG] [{}] [] {{\"x\":\"é\"}}", message.token.unwrap());
-        assert_eq!(self.listener.send(client, &[answer.as_bytes()]), Delivery::Sent);
+        if self.listener.send(client, &[answer.as_bytes()]) != Delivery::Sent {
+            return false;
+        }
         self.pump();
         self.at_dialer.len() == answered + 1
     }
@@ -251,6 +280,16 @@ impl Pair {
         }
         let restored = self.database.values().cloned().collect();
         self.listener = ZmqListener::new(self.settings.clone(), restored, self.now());
+    }
+
+    /// The listener has closed a connection.
+    fn close(&mut self, connection: ConnectionId) {
+        if self.connection == Some(connection) {
+            self.connection = None;
+            self.listener.handle_closed(connection);
+            let now = self.now();
+            self.dialer.handle_disconnected("closed by the peer", now, &mut self.random);
+        }
     }
 
     fn cut(&mut self) {
@@ -283,7 +322,8 @@ fn messages_sent_before_the_link_is_up_arrive_in_order() {
     pair.reachable = false;
     pair.cut();
     for number in 0..50 {
-        pair.dialer.send(&[format!("[PING] [t{number}] [] {{}}").as_bytes()], None, pair.now());
+        let now = pair.now();
+        pair.dialer.send(&[format!("[PING] [t{number}] [] {{}}").as_bytes()], None, now, &mut pair.random);
     }
     pair.reachable = true;
     pair.advance(6_000);
@@ -316,7 +356,8 @@ fn an_unreachable_node_is_tried_often_and_its_messages_fail_in_time() {
     let mut pair = Pair::standard();
     pair.reachable = false;
     pair.cut();
-    pair.dialer.send(&[b"[PING] [a] [] {}"], Token::parse("a").ok(), pair.now());
+    let now = pair.now();
+    pair.dialer.send(&[b"[PING] [a] [] {}"], Token::parse("a").ok(), now, &mut pair.random);
     pair.advance(9_999);
     assert!(pair.failed.is_empty());
     pair.advance(1);

@@ -7,17 +7,21 @@
 //! Out of scope: sockets and ZMTP (reported by `handle_connected` and `handle_disconnected`), RSA (handed out as jobs),
 //! clocks, and whether a silent link is alive (`node` pings it).
 
+mod known_key;
 mod outbox;
 mod sealed;
 mod state;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod work;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::connection::Endpoint;
+use crate::model::link::{LinkKind, LinkMode};
 use crate::model::log::{Level, LogLine};
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
@@ -27,13 +31,15 @@ use crate::model::token::Token;
 use crate::session::back_off::{BackOff, Severity};
 use crate::session::log_throttle::LogThrottle;
 use crate::wire::gorgone::key_exchange::{self, DialJob, DialResult, GET_PUBLIC_KEY};
-use crate::wire::gorgone::keys::{PrivateKey, PublicKey};
-use crate::wire::gorgone::sealing::KeyMaterial;
+use crate::wire::gorgone::keys::PublicKey;
 use crate::wire::gorgone::seeded_random::SEED_LEN;
+use crate::wire::tls_link::ClientTls;
 
 use outbox::Outbox;
 use sealed::Sealed;
 use state::State;
+use work::DialAnswer;
+pub use work::{DialOutcome, DialTicket, DialWork};
 
 const MODULE: &str = "proxy";
 /// Time after which a link counts as a success, whatever ends it.
@@ -66,6 +72,12 @@ pub struct DialerSettings {
     pub node: Option<NodeId>,
     /// Its known thumbprint.
     pub stored_fingerprint: Option<String>,
+    /// Whether the link may or must be sealed by TLS.
+    pub link: LinkMode,
+    /// Our role in a TLS link; `None` if our key is of no use for it.
+    pub tls: Option<ClientTls>,
+    /// Whether the node was met sealed.
+    pub is_pinned: bool,
     /// Our public key, SPKI.
     pub public_key_pem: String,
     /// Maximum number of messages that wait for the link (10,000).
@@ -76,27 +88,6 @@ pub struct DialerSettings {
     pub step_timeout: Duration,
     /// Maximum time that a message waits for the link (10 s).
     pub max_wait: Duration,
-}
-
-/// A job and the attempt that needs it.
-pub struct DialTicket {
-    attempt: u64,
-    /// The work for a worker.
-    pub job: DialJob,
-}
-
-/// The result of a [`DialTicket`].
-pub struct DialOutcome {
-    attempt: u64,
-    result: DialResult,
-}
-
-impl DialTicket {
-    /// Runs the job.
-    #[must_use]
-    pub fn run(self, private_key: &PrivateKey) -> DialOutcome {
-        DialOutcome { attempt: self.attempt, result: self.job.run(private_key) }
-    }
 }
 
 /// A side effect. No `Debug`: jobs hold keys.
@@ -113,8 +104,8 @@ pub enum DialerOutput {
     Disconnect,
     /// Send a payload as one frame.
     Send(Vec<u8>),
-    /// The link is connected and sealed.
-    Up,
+    /// The link is connected, and its messages are protected.
+    Up(LinkKind),
     /// The link broke, or an attempt failed.
     Down {
         /// The cause, as a sentence for the log and for rows.
@@ -145,6 +136,13 @@ pub enum DialerOutput {
         /// RFC 7638 thumbprint.
         thumbprint: String,
     },
+    /// Remember that the node was met sealed.
+    Pin {
+        /// `tcp://address:port`.
+        target: String,
+        /// Thumbprint of its key.
+        thumbprint: String,
+    },
     /// Write to the log.
     Log(LogLine),
 }
@@ -156,6 +154,8 @@ pub struct ZmqDialer {
     state: State,
     /// Distinguishes the result of this attempt's job from that of an abandoned one.
     attempt: u64,
+    /// The routing id of this attempt.
+    routing_id: Vec<u8>,
     outbox: Outbox,
     back_off: BackOff,
     is_relay: bool,
@@ -176,6 +176,7 @@ impl ZmqDialer {
             settings,
             state: State::Stopped,
             attempt: 0,
+            routing_id: Vec::new(),
             back_off: BackOff::default(),
             is_relay: false,
             log: LogThrottle::default(),
@@ -207,7 +208,10 @@ impl ZmqDialer {
 
     /// The connection broke or could not be made.
     pub fn handle_disconnected(&mut self, reason: &str, now: Now, random: &mut dyn Random) {
-        if self.has_connection() {
+        if let State::GivingUp { why, .. } = &self.state {
+            let why = why.clone();
+            self.fail(why, Severity::NeedsOperator, false, now, random);
+        } else if self.has_connection() {
             let text = format!("no connection to {}: {reason}", self.settings.endpoint);
             self.fail(text, Severity::Transient, false, now, random);
         }
@@ -217,18 +221,21 @@ impl ZmqDialer {
     pub fn handle_payload(&mut self, payload: &[u8], now: Now, random: &mut dyn Random) {
         let endpoint = &self.settings.endpoint;
         match &mut self.state {
-            State::Stopped | State::Waiting { .. } | State::Connecting { .. } | State::SealingHello { .. } => {}
-            State::AwaitingPublicKey { .. } if payload.trim_ascii_start().starts_with(b"[PUBKEY]") => {
-                let job = DialJob::SealHello {
-                    payload: payload.to_vec(),
-                    name: self.settings.own_name.clone(),
-                    public_key_pem: Arc::clone(&self.public_key_pem),
-                    seed: seed(random),
-                };
-                self.state = State::SealingHello { deadline: self.step_deadline(now) };
-                self.run_job(job);
+            State::Stopped
+            | State::Waiting { .. }
+            | State::Connecting { .. }
+            | State::SealingHello { .. }
+            | State::Proving { .. } => {}
+            State::GivingUp { why, .. } => {
+                let why = std::mem::take(why);
+                self.fail(why, Severity::NeedsOperator, true, now, random);
             }
-            State::AwaitingKey { .. } if key_exchange::is_handshake_issue(payload) => {
+            State::AwaitingPublicKey { .. } if payload.trim_ascii_start().starts_with(b"[PUBKEY]") => {
+                self.choose_link(payload, now, random);
+            }
+            State::AwaitingKey { .. } | State::AwaitingProof { .. } | State::AwaitingWelcome { .. }
+                if key_exchange::is_handshake_issue(payload) =>
+            {
                 let thumbprint = PublicKey::from_pem(self.public_key_pem.as_bytes()).map(|key| key.thumbprint());
                 let text = format!(
                     "{endpoint} refused our handshake; unless it is overloaded, our key is not authorized there: add \
@@ -240,8 +247,9 @@ impl ZmqDialer {
             State::AwaitingKey { .. } if !payload.starts_with(b"[") => {
                 let job = DialJob::OpenKey { payload: payload.to_vec(), seed: seed(random) };
                 self.state = State::OpeningKey { deadline: self.step_deadline(now), early: Vec::new() };
-                self.run_job(job);
+                self.run_job(DialWork::Classic(job));
             }
+            State::AwaitingProof { .. } | State::AwaitingWelcome { .. } => self.handle_records(payload, now, random),
             // Other clear text from the node does not belong to this step.
             State::AwaitingPublicKey { .. } | State::AwaitingKey { .. } => {}
             State::OpeningKey { early, .. } => {
@@ -274,7 +282,11 @@ impl ZmqDialer {
         if outcome.attempt != self.attempt {
             return;
         }
-        match (&mut self.state, outcome.result) {
+        let result = match outcome.answer {
+            DialAnswer::Classic(result) => result,
+            DialAnswer::Tls(result) => return self.tls_step_done(*result, now, random),
+        };
+        match (&mut self.state, result) {
             (State::SealingHello { .. }, DialResult::Hello { thumbprint, payload }) => {
                 if let Err(text) = self.check_fingerprint(thumbprint) {
                     return self.fail(text, Severity::NeedsOperator, true, now, random);
@@ -284,7 +296,7 @@ impl ZmqDialer {
             }
             (State::OpeningKey { early, .. }, DialResult::Key(material)) => {
                 let early = std::mem::take(early);
-                self.go_up(material, now);
+                self.go_up(Sealed::classic(material, now.monotonic), now, random);
                 for payload in early {
                     self.handle_payload(&payload, now, random);
                 }
@@ -298,9 +310,16 @@ impl ZmqDialer {
     }
 
     /// Sends plain text of several parts, or queues it until the link is up.
-    pub fn send(&mut self, parts: &[&[u8]], token: Option<Token>, now: Now) {
-        if let State::Up(sealed) = &self.state {
-            self.outputs.push_back(DialerOutput::Send(sealed.seal(parts)));
+    pub fn send(&mut self, parts: &[&[u8]], token: Option<Token>, now: Now, random: &mut dyn Random) {
+        if let State::Up(sealed) = &mut self.state {
+            match sealed.seal(parts) {
+                Ok(payload) => self.outputs.push_back(DialerOutput::Send(payload)),
+                Err(why) => {
+                    let reason = format!("the sealed link to {} is closed: {why}", self.settings.endpoint);
+                    self.outputs.push_back(DialerOutput::Failed { token, reason: reason.clone() });
+                    self.fail(reason, Severity::Transient, true, now, random);
+                }
+            }
         } else if let Err((token, why)) = self.outbox.push(parts.concat(), token, now.monotonic) {
             let reason = format!("no link to {}: {why}", self.settings.endpoint);
             self.outputs.push_back(DialerOutput::Failed { token, reason });
@@ -311,6 +330,10 @@ impl ZmqDialer {
     pub fn handle_timeout(&mut self, now: Now, random: &mut dyn Random) {
         // Steps first, so that a message that has waited too long fails with the newest reason.
         if self.state.deadline().is_some_and(|at| at <= now.monotonic) {
+            if let State::GivingUp { why, .. } = &self.state {
+                let why = why.clone();
+                return self.fail(why, Severity::NeedsOperator, true, now, random);
+            }
             match self.state.step() {
                 Some(step) => {
                     let seconds = self.settings.step_timeout.as_secs();
@@ -376,7 +399,12 @@ impl ZmqDialer {
         }
     }
 
-    /// Whether the link is connected and sealed.
+    /// Forgets that the node was met sealed.
+    pub const fn unpin(&mut self) {
+        self.settings.is_pinned = false;
+    }
+
+    /// Whether the link is connected and its messages are protected.
     #[must_use]
     pub const fn is_up(&self) -> bool {
         matches!(self.state, State::Up(_))
@@ -388,20 +416,21 @@ impl ZmqDialer {
         let routing_id = format!("{}-{}", self.settings.own_name, to_hex(&suffix)).into_bytes();
         self.attempt += 1;
         self.state = State::Connecting { deadline: self.step_deadline(now) };
+        self.routing_id.clone_from(&routing_id);
         self.outputs.push_back(DialerOutput::Connect { endpoint: self.settings.endpoint.clone(), routing_id });
     }
 
-    fn go_up(&mut self, material: KeyMaterial, now: Now) {
-        let sealed = Sealed::new(material, now.monotonic);
-        self.outputs.push_back(DialerOutput::Up);
-        while let Some(waiting) = self.outbox.pop() {
-            self.outputs.push_back(DialerOutput::Send(sealed.seal(&[&waiting.text])));
-        }
+    fn go_up(&mut self, sealed: Sealed, now: Now, random: &mut dyn Random) {
+        let kind = sealed.kind();
+        self.outputs.push_back(DialerOutput::Up(kind));
         self.state = State::Up(sealed);
+        while let (true, Some(waiting)) = (self.is_up(), self.outbox.pop()) {
+            self.send(&[&waiting.text], waiting.token, now, random);
+        }
         self.last_failure = None;
         // At `info` the first time, and whenever the log said that the link was down.
         let level = if std::mem::take(&mut self.failure_shown) { Level::Info } else { Level::Debug };
-        let text = format!("link to {} is up", self.settings.endpoint);
+        let text = format!("link to {} is up ({})", self.settings.endpoint, kind.word());
         self.outputs.push_back(DialerOutput::Log(LogLine { level, module: MODULE, text }));
     }
 
@@ -430,44 +459,8 @@ impl ZmqDialer {
         self.outputs.push_back(DialerOutput::Down { reason });
     }
 
-    fn run_job(&mut self, job: DialJob) {
-        self.outputs.push_back(DialerOutput::RunJob(DialTicket { attempt: self.attempt, job }));
-    }
-
-    fn check_fingerprint(&mut self, thumbprint: String) -> Result<(), String> {
-        let target = self.settings.endpoint.to_string();
-        match (self.settings.fingerprint_mode, &self.settings.stored_fingerprint) {
-            (FingerprintMode::Always, _) => Ok(()),
-            (_, Some(stored)) if *stored == thumbprint => Ok(()),
-            (FingerprintMode::First, None) => {
-                self.settings.stored_fingerprint = Some(thumbprint.clone());
-                self.outputs.push_back(DialerOutput::StoreFingerprint { target, thumbprint });
-                Ok(())
-            }
-            (_, Some(stored)) => Err(format!(
-                "the key of {target} is {thumbprint}, but {stored} is known of it: somebody may be in between. If it \
-                 got a new key on purpose, {}",
-                self.trusting(&thumbprint)
-            )),
-            (FingerprintMode::Strict, None) => Err(format!(
-                "the key of {target} is {thumbprint} and not known here, which fingerprint_mode: strict demands. If it \
-                 is the right one, {}",
-                self.trusting(&thumbprint)
-            )),
-        }
-    }
-
-    /// What to do to trust a key. A daemon that dials its central seldom has an API, so the text depends on that.
-    fn trusting(&self, thumbprint: &str) -> String {
-        let target = &self.settings.endpoint;
-        match self.settings.node {
-            Some(node) => format!("run 'stheno keys trust --config FILE {node} {thumbprint}'"),
-            None => format!(
-                "run DELETE FROM gorgone_target_fingerprint WHERE target='{target}'; INSERT INTO \
-                 gorgone_target_fingerprint (target, fingerprint) VALUES ('{target}', '{thumbprint}') on the database \
-                 of gorgone_db_name and restart this daemon"
-            ),
-        }
+    fn run_job(&mut self, work: DialWork) {
+        self.outputs.push_back(DialerOutput::RunJob(DialTicket { attempt: self.attempt, work }));
     }
 
     const fn has_connection(&self) -> bool {

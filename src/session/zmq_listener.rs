@@ -3,36 +3,40 @@
 //! Works on whole message payloads. Out of scope: ZMTP, the meaning of messages, sockets, clocks, RSA (handed out as
 //! jobs) and the database.
 //!
-//! [`client_session`] keeps a client from going deaf. Besides, a client whose message no key of its routing id opens
+//! `rotating_keys` keeps a client from going deaf. Besides, a client whose message no key of its routing id opens
 //! gets `handshake issue` in clear, so that it starts over.
 
-pub mod client_session;
+mod client_session;
 mod hellos;
 #[cfg(test)]
 mod never_deaf_tests;
+mod output;
 pub mod peer_limits;
+mod rotating_keys;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::connection::{ClientId, ConnectionId, PeerAddress};
-use crate::model::joining::Admitted;
+use crate::model::link::LinkMode;
 use crate::model::log::LogLine;
-use crate::model::message::Message;
 use crate::model::random::Random;
 use crate::model::session::StoredSession;
 use crate::model::time::{Monotonic, Now};
-use crate::model::token::Token;
 use crate::wire::gorgone::envelope;
-use crate::wire::gorgone::key_exchange::{self, HANDSHAKE_ISSUE, Hello, HelloJob};
+use crate::wire::gorgone::key_exchange::{self, HANDSHAKE_ISSUE, Hello};
 use crate::wire::gorgone::sealing::KeyMaterial;
+use crate::wire::tls_link::{self, Offer, ServerTls, Step};
 
-use client_session::{ClientSession, Lifetimes, Opened};
+use client_session::{ClientSession, Lifetimes};
 use hellos::Hellos;
+pub use output::{Delivery, HelloId, HelloResult, HelloWork, ListenerOutput};
 use peer_limits::PeerLimits;
+use rotating_keys::Opened;
 
 /// The prefix of every served routing id.
 pub const ROUTING_ID_PREFIX: &[u8] = b"gorgone-";
@@ -47,6 +51,12 @@ pub struct ListenerSettings {
     pub public_key_pem: String,
     /// Thumbprints of the authorised keys.
     pub authorized: Vec<String>,
+    /// Whether clients may or must be sealed by TLS.
+    pub link: LinkMode,
+    /// Our role in a TLS link; `None` if our key is of no use for it.
+    pub tls: Option<ServerTls>,
+    /// Thumbprints of the keys whose owners were met sealed.
+    pub pinned: BTreeSet<String>,
     /// Whether stored sessions are dropped that do not say which key the client has.
     pub fresh_sessions: bool,
     /// Length of a session key in bytes: 16, 24 or 32.
@@ -69,88 +79,16 @@ pub struct ListenerSettings {
     pub hellos_of_strangers_per_second: u32,
 }
 
-/// Number of a handshake, unique in the life of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HelloId(pub u64);
-
-/// The result of sending a message to a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// It was put on the client's connection.
-    Sent,
-    /// The client is not connected or has no session, so the message was dropped.
-    NotConnected,
-}
-
-/// A side effect. No `Debug`: some hold keys.
-pub enum ListenerOutput {
-    /// Send a payload as one frame.
-    Send {
-        /// The connection to send on.
-        connection: ConnectionId,
-        /// The bytes of one frame.
-        payload: Vec<u8>,
-    },
-    /// Close a connection.
-    Close {
-        /// The connection.
-        connection: ConnectionId,
-        /// The reason for the log.
-        reason: String,
-    },
-    /// A client has proved that it owns this key.
-    Identified {
-        /// The client.
-        client: ClientId,
-        /// The thumbprint of its key.
-        thumbprint: String,
-    },
-    /// The routing id of the connection has a session, so it may send large messages from now on. Output when a
-    /// handshake succeeds and when the routing id of a known session returns, because its first message may be large.
-    Authenticated(ConnectionId),
-    /// A message from a client.
-    Message {
-        /// The client whose session it came over.
-        client: ClientId,
-        /// The opened message.
-        message: Message,
-    },
-    /// An authenticated client sent something that is not a message.
-    Malformed {
-        /// The client whose session it came over.
-        client: ClientId,
-        /// The token, if one could be read.
-        token: Option<Token>,
-        /// The fault.
-        reason: String,
-    },
-    /// An invited node has proved its key, which must be authorised now. Its next handshake succeeds.
-    Admitted(Admitted),
-    /// A session has ended for good.
-    ClientGone(ClientId),
-    /// Run the job on a worker and pass its result to [`ZmqListener::handle_hello`].
-    OpenHello {
-        /// The number of the handshake, for its result.
-        hello: HelloId,
-        /// The calculation for a worker thread.
-        job: HelloJob,
-        /// Whether its address has had a session.
-        is_known: bool,
-    },
-    /// Insert or replace the row of a session, in the commit before the next flush of outputs.
-    StoreSession(StoredSession),
-    /// Delete the row of the session with this routing id.
-    DropSession(Vec<u8>),
-    /// Write to the log.
-    Log(LogLine),
-}
-
 /// One connection with a served routing id.
 struct Connection {
     routing_id: Arc<[u8]>,
     peer: PeerAddress,
     client: Option<ClientId>,
     refused_at: Option<Monotonic>,
+    /// Whether it may or must be sealed.
+    link: LinkMode,
+    /// A TLS handshake that waits for the client.
+    step: Option<Box<Step>>,
 }
 
 /// The state machine. Drain [`ZmqListener::poll_output`] after every `handle_*` and `send`.
@@ -232,16 +170,19 @@ impl ZmqListener {
         let routing_id: Arc<[u8]> = routing_id.into();
         if let Some(older) = self.live.insert(Arc::clone(&routing_id), connection).filter(|older| *older != connection)
         {
-            self.connections.remove(&older);
+            self.handle_closed(older);
             let reason = format!("another connection took over the routing id {}", show(&routing_id));
             self.outputs.push_back(ListenerOutput::Close { connection: older, reason });
         }
-        let client = self.clients.get(&routing_id).copied();
+        // A TLS session ended with its connection: who brings its routing id has to make a new one.
+        let is_classic = |client: &ClientId| self.sessions.get(client).is_some_and(ClientSession::is_classic);
+        let client = self.clients.get(&routing_id).copied().filter(is_classic);
         if let Some(session) = client.and_then(|client| self.sessions.get_mut(&client)) {
             session.connection = Some(connection);
             self.outputs.push_back(ListenerOutput::Authenticated(connection));
         }
-        let entry = Connection { routing_id, peer, client, refused_at: None };
+        let link = self.settings.link;
+        let entry = Connection { routing_id, peer, client, refused_at: None, link, step: None };
         self.connections.insert(connection, entry);
         self.arm(client);
     }
@@ -255,7 +196,7 @@ impl ZmqListener {
         if let Some(session) = entry.client.and_then(|client| self.sessions.get_mut(&client))
             && session.connection == Some(connection)
         {
-            session.connection = None;
+            session.disconnect();
             self.arm(entry.client);
         }
     }
@@ -264,9 +205,17 @@ impl ZmqListener {
     pub fn handle_message(&mut self, connection: ConnectionId, payload: &[u8], now: Now, random: &mut dyn Random) {
         let Some(entry) = self.connections.get(&connection) else { return };
         if key_exchange::is_get_public_key(payload) {
-            let payload = key_exchange::encode_public_key(&self.settings.public_key_pem);
+            let mut payload = key_exchange::encode_public_key(&self.settings.public_key_pem);
+            let link = if self.settings.tls.is_some() { entry.link } else { LinkMode::Classic };
+            payload.extend_from_slice(Offer(link).encode().as_bytes());
             self.outputs.push_back(ListenerOutput::Send { connection, payload });
             return;
+        }
+        if tls_link::is_records(payload) {
+            return self.handle_records(connection, payload, now);
+        }
+        if let Some(demand) = tls_link::parse_demand(payload) {
+            return self.note_demand(connection, demand, now);
         }
         let peer = entry.peer;
         let opened = entry.client.and_then(|client| Some((client, self.sessions.get(&client)?.open(payload))));
@@ -281,13 +230,19 @@ impl ZmqListener {
         if under_old_key {
             self.remind_of_key(client, now);
         }
-        self.outputs.push_back(match plain.map(envelope::parse_owned) {
-            Some(Ok(message)) => ListenerOutput::Message { client, message },
-            Some(Err(error)) => ListenerOutput::Malformed { client, reason: error.to_string(), token: error.token },
+        match plain {
+            Some(plain) => self.take_envelope(client, plain),
             None => {
                 let reason = "the message does not begin with [ACTION]".to_owned();
-                ListenerOutput::Malformed { client, token: None, reason }
+                self.outputs.push_back(ListenerOutput::Malformed { client, token: None, reason });
             }
+        }
+    }
+
+    fn take_envelope(&mut self, client: ClientId, plain: Vec<u8>) {
+        self.outputs.push_back(match envelope::parse_owned(plain) {
+            Ok(message) => ListenerOutput::Message { client, message },
+            Err(error) => ListenerOutput::Malformed { client, reason: error.to_string(), token: error.token },
         });
     }
 
@@ -314,8 +269,8 @@ impl ZmqListener {
                 let material = KeyMaterial::generate(self.settings.key_size, random);
                 let payload = session.rotate(material, &self.hostname, self.lifetimes, now);
                 // Stored first, so that the client never holds a key that is lost by a restart.
-                self.outputs.push_back(ListenerOutput::StoreSession(session.to_stored()));
-                if let Some(connection) = session.connection {
+                self.outputs.extend(session.to_stored().map(ListenerOutput::StoreSession));
+                if let (Some(connection), Some(payload)) = (session.connection, payload) {
                     self.outputs.push_back(ListenerOutput::Send { connection, payload });
                 }
                 self.arm(Some(client));
@@ -338,11 +293,19 @@ impl ZmqListener {
 
     /// Seals plain text of several parts and sends it to a client.
     pub fn send(&mut self, client: ClientId, parts: &[&[u8]]) -> Delivery {
-        let Some(session) = self.sessions.get(&client) else { return Delivery::NotConnected };
+        let Some(session) = self.sessions.get_mut(&client) else { return Delivery::NotConnected };
         let Some(connection) = session.connection else { return Delivery::NotConnected };
-        let payload = session.seal(parts);
-        self.outputs.push_back(ListenerOutput::Send { connection, payload });
-        Delivery::Sent
+        match session.seal(parts) {
+            Ok(payload) => {
+                self.outputs.push_back(ListenerOutput::Send { connection, payload });
+                Delivery::Sent
+            }
+            Err(reason) => {
+                let reason = format!("client {}: {reason}", show(&session.routing_id));
+                self.outputs.push_back(ListenerOutput::Close { connection, reason });
+                Delivery::NotConnected
+            }
+        }
     }
 
     /// Notes that an address has authenticated elsewhere.
@@ -417,7 +380,7 @@ impl ZmqListener {
     fn mark_used(&mut self, client: ClientId, under_current_key: bool, now: Now) {
         let Some(session) = self.sessions.get_mut(&client) else { return };
         if session.mark_used(self.lifetimes, now) {
-            self.outputs.push_back(ListenerOutput::StoreSession(session.to_stored()));
+            self.outputs.extend(session.to_stored().map(ListenerOutput::StoreSession));
         }
         if under_current_key && session.confirm() {
             self.arm(Some(client));
@@ -455,7 +418,9 @@ impl ZmqListener {
         if let Some(entry) = session.connection.and_then(|connection| self.connections.get_mut(&connection)) {
             entry.client = None;
         }
-        self.outputs.push_back(ListenerOutput::DropSession(session.routing_id.to_vec()));
+        if session.is_classic() {
+            self.outputs.push_back(ListenerOutput::DropSession(session.routing_id.to_vec()));
+        }
         self.outputs.push_back(ListenerOutput::ClientGone(client));
     }
 

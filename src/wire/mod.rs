@@ -4,5 +4,6 @@ pub mod gorgone;
 pub mod http;
 pub mod receive_buffer;
 pub mod send_queue;
+pub mod tls_link;
 pub mod websocket;
 pub mod zmtp;

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::platform::client::{Client, SystemRandom};
-use crate::platform::{Daemon, Platform, STHENO, seconds, until};
+use crate::platform::{Daemon, Plan, Platform, STHENO, seconds, until};
 
 /// Keeps 50 PUTLOGs under way until the connection breaks and notes every one that was acknowledged.
 fn put_until_cut_off(mut client: Client, round: u64, acknowledged: &Mutex<BTreeSet<u64>>, count: &AtomicU64) {
@@ -37,10 +37,21 @@ fn put_until_cut_off(mut client: Client, round: u64, acknowledged: &Mutex<BTreeS
 
 #[test]
 fn a_kill_in_the_middle_of_a_stream_loses_no_acknowledged_row() {
-    use rsa::rand_core::TryRng as _;
     let platform = Platform::new();
-    let mut central = Daemon::start(platform.plan("central", 1));
-    for round in 0..8_u64 {
+    kill_in_streams(platform.plan("central", 1), 8);
+}
+
+#[test]
+fn a_kill_loses_no_acknowledged_row_where_commits_are_batched() {
+    let platform = Platform::new();
+    let plan = platform.plan("central", 1).with_core("gorgone_db_synchronous: batched").with_core("db_batch_ms: 40");
+    kill_in_streams(plan, 4);
+}
+
+fn kill_in_streams(plan: Plan, rounds: u64) {
+    use rsa::rand_core::TryRng as _;
+    let mut central = Daemon::start(plan);
+    for round in 0..rounds {
         let client = central.client();
         let (acknowledged, count) = (Arc::new(Mutex::new(BTreeSet::new())), Arc::new(AtomicU64::new(0)));
         let stream = {
@@ -58,6 +69,35 @@ fn a_kill_in_the_middle_of_a_stream_loses_no_acknowledged_row() {
         let lost: Vec<u64> = acknowledged.lock().unwrap().difference(&stored).copied().collect();
         assert!(lost.is_empty(), "round {round}, kill after {moment} µs: lost {lost:?}");
     }
+}
+
+#[test]
+fn batched_rows_share_a_commit_and_are_acknowledged_after_it() {
+    const ROWS: i64 = 20;
+    let platform = Platform::new();
+    let plan = platform.plan("central", 1).with_core("gorgone_db_synchronous: batched").with_core("db_batch_ms: 4000");
+    let mut central = Daemon::start(plan);
+    let mut client = central.client();
+    let stored = |central: &Daemon| {
+        let sql = "SELECT count(*), ifnull(max(ctime) - min(ctime), 0) < 0.01 FROM gorgone_history \
+                   WHERE token = 'together'";
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?));
+        central.database().query_row(sql, [], row).unwrap()
+    };
+    for number in 0..ROWS {
+        let row = json!({ "code": 4, "etime": 1, "token": "together", "instant": 0, "data": { "n": number } });
+        client.send("PUTLOG", &number.to_string(), "", &row).unwrap();
+    }
+    client.send("PING", "ping", "", &json!({})).unwrap();
+    assert_eq!(client.receive().unwrap().kind, "PONG", "what changes nothing is answered at once");
+    assert_eq!(stored(&central), (0, true));
+    client.set_timeout(seconds(10));
+    for _ in 0..ROWS {
+        assert_eq!(client.receive().unwrap().json["data"]["message"], json!("message inserted"));
+    }
+    assert_eq!(stored(&central), (ROWS, true), "of one commit");
+    let (status, time) = central.stop();
+    assert!(status.success() && time < seconds(3), "a stop waits for no batch: {time:?}");
 }
 
 fn stored_numbers(database: &Connection, round: u64) -> BTreeSet<u64> {

@@ -43,7 +43,8 @@ fn stored_key(central: &Daemon) -> Option<String> {
 fn a_replaced_key_is_refused_until_it_is_trusted_or_the_old_one_forgotten() {
     let platform = Platform::new();
     let mut node = Daemon::start(platform.plan("node", 2));
-    let mut central = Daemon::start(platform.central_with(&[&node]).with_dial_in_node(3, "pull"));
+    let mut central =
+        Daemon::start(platform.central_with(&[&node]).with_dial_in_node(3, "wss").with_dial_in_node(4, "pull"));
     let api = central.api();
     assert_eq!(api.output_of(2, "echo first", seconds(10)), "first");
 
@@ -65,6 +66,8 @@ fn a_replaced_key_is_refused_until_it_is_trusted_or_the_old_one_forgotten() {
     assert_refused(&keys_command(&central, "trust", &["2", "short"]), "43 letters");
     assert_refused(&keys_command(&central, "forget", &["7"]), "node '7' is not one of this daemon's own nodes");
     assert_refused(&keys_command(&central, "forget", &["3"]), "connects to us");
+    assert_refused(&keys_command(&central, "trust", &["4", &second]), "connects to us");
+    assert_done(&keys_command(&central, "forget", &["4"]), "met sealed");
     let answer = api.post("/api/internal/keys", &json!({ "thumbprint": second })).json();
     assert_eq!(answer["error"], "refused", "{answer}");
     assert_eq!(stored_key(&central), Some(third));

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::platform::{Daemon, Platform, seconds, until};
+use crate::platform::{Daemon, Platform, STHENO, seconds, until};
 
 fn node(status: &Value, id: u64) -> &Value {
     let nodes = status["nodes"].as_array().unwrap();
@@ -188,4 +188,41 @@ fn the_alert_rules_and_the_dashboard_name_only_metrics_that_there_are() {
     if let Some(said) = promtool(&["check", "rules", &rules], "") {
         assert!(said.starts_with("exit status: 0") && said.contains("rules found"), "{said}");
     }
+}
+
+/// What `stheno status` prints, and its exit status.
+fn status_of(daemon: &Daemon, arguments: &[&str]) -> (String, Option<i32>) {
+    let output = Command::new(STHENO)
+        .args(["status", "--config"])
+        .arg(daemon.plan.config_file())
+        .args(arguments)
+        .output()
+        .unwrap();
+    (String::from_utf8([output.stdout, output.stderr].concat()).unwrap(), output.status.code())
+}
+
+#[test]
+fn the_command_status_shows_a_daemon_and_is_a_plug_in_for_monitoring() {
+    let platform = Platform::new();
+    let poller = Daemon::start(platform.plan("poller", 2));
+    let mut central = Daemon::start(platform.central_with(&[&poller]));
+    central.api().wait_for_pong(2, seconds(20));
+    let (screen, code) = status_of(&central, &[]);
+    assert!(screen.contains("1 up") && screen.contains("push_zmq") && screen.contains(env!("CARGO_PKG_VERSION")));
+    assert_eq!(code, Some(0));
+    let (json_text, _) = status_of(&central, &["--json"]);
+    assert_eq!(node(&serde_json::from_str(&json_text).unwrap(), 2)["state"], json!("up"));
+    let (line, code) = status_of(&central, &["--check"]);
+    assert!(line.starts_with("OK: 1 nodes are up | up=1 down=0;0;1;0;1 "), "{line}");
+    assert_eq!((line.lines().count(), code), (1, Some(0)));
+    drop(poller);
+    until("the node is down", seconds(10), || (status_of(&central, &["--check"]).1 == Some(1)).then_some(()));
+    assert_eq!(status_of(&central, &["--check", "--critical", "0"]).1, Some(2));
+    assert_eq!(status_of(&central, &["--check", "--node", "2"]).1, Some(2));
+    assert_eq!(status_of(&central, &["--check", "--warning", "x"]).1, Some(3));
+    central.stop();
+    let (line, code) = status_of(&central, &["--check"]);
+    assert!(line.starts_with("CRITICAL: no connection to the REST API"), "{line}");
+    assert_eq!(code, Some(2));
+    assert_eq!(status_of(&central, &[]).1, Some(1));
 }

@@ -6,15 +6,15 @@ use std::time::Duration;
 use stheno::config::Config;
 use stheno::config::modules::Modules;
 use stheno::config::modules::action::ActionSettings;
-use stheno::config::modules::dbcleaner::CleanerSettings;
 use stheno::config::modules::dial_in::{PullSettings, PullWssSettings};
 use stheno::config::modules::httpserver::HttpSettings;
 use stheno::config::modules::proxy::{ProxySettings, WebSocketSettings};
 use stheno::config::modules::register::RegisterSettings;
-use stheno::config::settings::{CoreSettings, FingerprintMode};
+use stheno::config::settings::{Commits, CoreSettings, FingerprintMode, Storage};
 use stheno::daemon::dispatch::{Dispatch, OwnKey, Surroundings};
 use stheno::model::connection::{ConnectionId, Endpoint};
 use stheno::model::history::HistoryName;
+use stheno::model::link::LinkMode;
 use stheno::model::node_id::NodeId;
 use stheno::model::random::Random;
 use stheno::model::registration::{NodeKind, Registration};
@@ -79,9 +79,11 @@ fn core_settings(id: u64, authorized: String) -> CoreSettings {
         authorized_clients: vec![authorized],
         bound_keys: Default::default(),
         fingerprint_mode: FingerprintMode::First,
+        link: LinkMode::Auto,
         database: "unused".into(),
+        storage: Storage::Disk,
         create_schema: true,
-        database_synchronous: true,
+        commits: Commits::Full,
         max_message_size: 16 << 20,
         audit_log: None,
         delegate: Default::default(),
@@ -114,6 +116,7 @@ impl Machine {
                 Kind::WebSocket => NodeKind::WebSocket,
             },
             identity: None,
+            link: None,
             prevail: *kind != Kind::Push,
             subnodes: Vec::new(),
         };
@@ -129,10 +132,6 @@ impl Machine {
             }),
             register: Some(RegisterSettings { file: "unused".into(), nodes: listed }),
             action: Some(ActionSettings::default()),
-            pull: None,
-            pullwss: None,
-            engine: None,
-            cron: None,
             httpserver: Some(HttpSettings {
                 tls: None,
                 address: "127.0.0.1".parse().unwrap(),
@@ -143,11 +142,8 @@ impl Machine {
                 trusted_proxies: Vec::new(),
                 host_names: Vec::new(),
             }),
-            nodes: None,
-            legacycmd: None,
-            statistics: None,
-            dbcleaner: Some(CleanerSettings::default()),
             loaded: loaded(&["action", "proxy"]),
+            ..Modules::default()
         };
         Self::new(1, KEY_CENTRAL, KEY_POLLER, modules)
     }
@@ -159,7 +155,12 @@ impl Machine {
     fn node_of(id: u64, parent: u64, kind: Kind, random: &mut Seeded) -> Self {
         let quick = random.once_in(2);
         let seconds = |fast, slow| Duration::from_secs(if quick { fast } else { slow });
-        let pull = PullSettings { endpoint: endpoint(parent), ping: seconds(10, 60), ping_timeout: seconds(5, 30) };
+        let pull = PullSettings {
+            endpoint: endpoint(parent),
+            link: None,
+            ping: seconds(10, 60),
+            ping_timeout: seconds(5, 30),
+        };
         let pullwss = PullWssSettings {
             host: "192.0.2.1".to_owned(),
             port: WEBSOCKET_PORT + u16::try_from(parent).unwrap() - 1,
@@ -224,8 +225,13 @@ impl Machine {
         Self { id, disk, key, dispatch: None, pipes, blocked, stopping: false, seen_origins, config }
     }
 
+    /// Whether it connects there to the daemon above it.
+    pub fn dials(&self, endpoint: &Endpoint) -> bool {
+        self.config.modules.pull.as_ref().is_some_and(|pull| pull.endpoint == *endpoint)
+    }
+
     pub fn start(&mut self, mut random: Seeded, now: Now) {
-        let own_key = OwnKey { public_pem: self.key.public().to_pem(), thumbprint: self.key.public().thumbprint() };
+        let own_key = OwnKey::new(&self.key);
         self.stopping = false;
         let config = self.config.clone();
         let surroundings = Surroundings {

@@ -110,7 +110,7 @@ fn node(id: u64) -> NodeId {
 /// A machine that its parent connects to.
 fn pushed(id: u64) -> Registration {
     let kind = NodeKind::PushZmq { endpoint: endpoint(id) };
-    Registration { id: node(id), uid: None, kind, identity: None, prevail: false, subnodes: Vec::new() }
+    Registration { id: node(id), uid: None, kind, identity: None, link: None, prevail: false, subnodes: Vec::new() }
 }
 
 #[test]

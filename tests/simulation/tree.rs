@@ -39,7 +39,15 @@ fn registration(id: u64, kind: Kind) -> Registration {
         Kind::Pull => NodeKind::Pull,
         Kind::WebSocket => NodeKind::WebSocket,
     };
-    Registration { id: node(id), uid: None, kind: reached, identity: None, prevail: false, subnodes: Vec::new() }
+    Registration {
+        id: node(id),
+        uid: None,
+        kind: reached,
+        identity: None,
+        link: None,
+        prevail: false,
+        subnodes: Vec::new(),
+    }
 }
 
 /// Draws a platform.

@@ -114,7 +114,7 @@ fn mistakes_are_answered_with_one_line_that_helps() {
         ("", "say what to do"),
         (
             "start",
-            "there is no command 'start'; commands are run, check, keys, copy, exec, doctor, node, token, join, demo, help, completions",
+            "there is no command 'start'; commands are run, check, keys, copy, exec, status, doctor, node, token, join, demo, help, completions",
         ),
         ("run", "needs --config FILE"),
         ("--logfile x", "needs --config FILE"),

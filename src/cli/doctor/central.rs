@@ -30,6 +30,7 @@ fn look_at_pull(report: &mut Report, config: &Config, pull: &PullSettings) {
     let peer = ZmqPeer {
         endpoint: &pull.endpoint,
         own_name: format!("gorgone-{}", config.core.id.map_or_else(String::new, |id| id.to_string())),
+        link: pull.link.unwrap_or(config.core.link),
         was_met: known_key.is_some(),
         known_key,
         id: None,

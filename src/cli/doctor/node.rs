@@ -123,8 +123,11 @@ fn push(report: &mut Report, config: &Config, endpoint: &Endpoint, id: u64, stat
     let known_key = known_key(config, endpoint);
     let met_now = last_answer(status, id) > 0;
     let own_id = config.core.id.map_or_else(String::new, |own| own.to_string());
+    let listed = config.modules.register.iter().flat_map(|register| &register.nodes);
+    let link = listed.filter(|node| node.id.get() == id).find_map(|node| node.link);
     let peer = ZmqPeer {
         endpoint,
+        link: link.unwrap_or(config.core.link),
         own_name: format!("gorgone-proxy-{own_id}-{id}"),
         was_met: met_now || known_key.is_some(),
         known_key,

@@ -11,11 +11,12 @@ use crate::config::settings::{BasicAuth, ClientTls, CoreSettings, HttpProxy};
 use crate::config::tree::Place;
 use crate::config::{address, tls_section};
 use crate::model::connection::Endpoint;
+use crate::model::link::LinkMode;
 use crate::model::text::quoted;
 
 options! {
     PULL = "pull" in "the module 'pull'" {
-        "target_type", "target_path", "ping", "ping_timeout",
+        "target_type", "target_path", "link", "ping", "ping_timeout",
     } unused {
         "cipher", "keysize", "vector", "padding", "server_pubkey", "client_*",
     }
@@ -32,6 +33,8 @@ options! {
 pub struct PullSettings {
     /// `target_type` and `target_path`: the central's external socket.
     pub endpoint: Endpoint,
+    /// `link`: the same option for this link; `None` for that of `gorgonecore`.
+    pub link: Option<LinkMode>,
     /// `ping` (60 s): interval of registrations.
     pub ping: Duration,
     /// `ping_timeout` (30 s): silence after which a new session is opened.
@@ -99,7 +102,8 @@ pub(super) fn read_pull(section: Section<'_>, core: &CoreSettings, findings: &mu
     let seconds = Unit::Seconds;
     let ping = ping(&section, 60, findings);
     let ping_timeout = section.duration("ping_timeout", Duration::from_secs(30), seconds, DAY_SECONDS, findings);
-    Some(PullSettings { endpoint: endpoint?, ping, ping_timeout })
+    let link = section.parsed("link", None, LinkMode::WORDS, findings, |text| LinkMode::from_word(text).map(Some));
+    Some(PullSettings { endpoint: endpoint?, link, ping, ping_timeout })
 }
 
 /// Reads `target_type` and `target_path`, the external socket of the central.

@@ -19,7 +19,7 @@ options! {
     REGISTER = "register" in "the module 'register'" { "config_file" } unused {}
     REGISTER_FILE = "register file" in "the register file" { "nodes" } unused { "name", "description" }
     NODE = "register node" in "an entry of 'nodes' of the register file" {
-        "id", "uid", "type", "address", "port", "prevail", "nodes", "ssh_port", "strict_serverkey_check",
+        "id", "uid", "type", "address", "port", "link", "prevail", "nodes", "ssh_port", "strict_serverkey_check",
         "ssh_username", "ssh_password",
         "ssh_directory", "ssh_known_hosts", "ssh_identity", "ssh_passphrase", "ssh_connect_timeout",
         "ssh_legacy_algorithms",
@@ -134,6 +134,7 @@ fn read_node(item: &Node, key: &str, findings: &mut Findings) -> Option<Registra
     for field in SECRETS {
         entry.put(field, section.exact(field, findings).map_or("", |(text, _)| text));
     }
+    entry.put("link", section.text("link", findings).map_or("", |(text, _)| text));
     let is_ssh = entry.text("type") == Some("push_ssh");
     for field in PATHS.into_iter().filter(|_| is_ssh) {
         entry.put(field, path(&section, field, findings).unwrap_or_default());

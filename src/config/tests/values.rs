@@ -51,6 +51,38 @@ fn booleans_and_numbers_come_in_many_spellings() {
 }
 
 #[test]
+fn commits_are_batched_for_as_long_as_it_says() {
+    let commits = |lines: &str| config_of(&core(lines)).core.commits;
+    let batched = |millis| Commits::Batched(Duration::from_millis(millis));
+    assert_eq!(commits("gorgone_db_synchronous: batched"), batched(1_000));
+    assert_eq!(commits("gorgone_db_synchronous: Batched\n    db_batch_ms: 250"), batched(250));
+    assert_eq!(commits("gorgone_db_synchronous: normal"), Commits::Normal);
+    for text in ["0", "9", "10001", "1s"] {
+        let problems = problems_of(&core(&format!("gorgone_db_synchronous: batched\n    db_batch_ms: {text}")));
+        assert!(problems.len() == 1 && problems[0].contains("from 10 to 10000"), "{text}: {problems:?}");
+    }
+    let warnings = warnings_of(&core("db_batch_ms: 500"));
+    assert!(warnings.iter().any(|line| line.contains("no effect without 'gorgone_db_synchronous: batched'")));
+}
+
+#[test]
+fn a_history_in_memory_has_a_path_of_its_own_and_a_bound() {
+    let core_of = |lines: &str| config_of(&core(lines)).core;
+    let memory = core_of("storage: memory\n    gorgone_db_name: dbname=/var/lib/a/h.sdb");
+    assert_eq!(memory.storage, Storage::Memory(8 << 20));
+    let path = memory.database.to_string_lossy().into_owned();
+    assert!(path.ends_with("/stheno-var-lib-a-h.sdb/history.sdb"), "{path}");
+    assert_ne!(core_of("storage: memory\n    gorgone_db_name: dbname=/other").database, memory.database);
+    assert_eq!(core_of("storage: memory\n    storage_max: 1048576").storage, Storage::Memory(1 << 20));
+    assert_eq!(core_of("storage: disk").storage, Storage::Disk);
+    assert!(problems_of(&core("storage: tape"))[0].contains("disk or memory"));
+    let warnings = |lines: &str| warnings_of(&core(lines)).join("\n");
+    assert!(warnings("storage_max: 1048576").contains("no effect without 'storage: memory'"));
+    assert!(warnings("storage: memory").contains("loses, besides the history, the keys of daemons"));
+    assert!(!warnings("storage: memory\n    fingerprint_mode: strict").contains("besides the history"));
+}
+
+#[test]
 fn times_must_be_positive_and_sane() {
     for text in ["0", "-1", "0.5", "86401", "1e99", "nan", "inf", "10s", "[1]", "{a: 1}"] {
         let problems = problems_of(&core(&format!("timeout: {text}")));

@@ -96,20 +96,15 @@ impl Dispatch {
             client.handle_answer(number, ApiAnswer::json(503, body), now);
             return;
         }
-        let id = self.calls.begin(connection, number, node::path_of(&call));
+        let id = self.calls.begin(connection, number, node::path_of(&call), may_wait.then_some(peer));
         let patient = self.storing.patient();
-        if may_wait {
-            self.calls.may_wait(id, peer);
-        }
         self.core.handle_input(Input::ApiCall { id, call }, now);
         if has_ended {
             self.core.handle_input(Input::ApiCallerEnded(id), now);
         }
         // Questions of this call to the history are charged to this connection.
         self.connections.set_reading(Some(connection));
-        while let Some(output) = self.core.poll_output() {
-            self.on_core(output, now);
-        }
+        self.drain_core(now);
         self.connections.set_reading(None);
         if self.storing.patient() > patient {
             // The answer confirms that the changes are stored, so it must wait for the commit.
@@ -131,7 +126,7 @@ impl Dispatch {
     }
 
     pub(super) fn answer_call(&mut self, call: CallId, answer: ApiAnswer, now: Now) {
-        let Some(Call { connection, number, path }) = self.calls.end(call) else { return };
+        let Some(Call { connection, number, path, .. }) = self.calls.end(call) else { return };
         self.tally.call(path, answer.status);
         if let Some(Connection { kind: Kind::Api(client), .. }) = self.connections.get_mut(connection) {
             client.handle_answer(number, answer, now);

@@ -197,7 +197,7 @@ impl Dispatch {
             Some(Kind::WebSocket(node)) => (node.incoming_bytes(), true),
             // Connections that we dialled are counted, but never wait.
             Some(Kind::Link { zmtp, .. }) => (zmtp.buffered_bytes(), false),
-            Some(Kind::WebSocketParent | Kind::Undecided(_)) | None => (0, false),
+            Some(Kind::WebSocketParent | Kind::Undecided(_) | Kind::Ssh { .. }) | None => (0, false),
         };
         self.budget.note_coming(connection, bytes, may_wait, now.monotonic);
     }

@@ -14,6 +14,8 @@ pub(super) struct Call {
     pub(super) number: u64,
     /// Its path without variable parts, for counting.
     pub(super) path: &'static str,
+    /// The address of the caller, if the call may wait.
+    waits: Option<PeerAddress>,
 }
 
 /// The unanswered calls, by id and by the connection that waits for them.
@@ -22,8 +24,7 @@ pub(super) struct Calls {
     next: u64,
     open: BTreeMap<CallId, Call>,
     by_connection: BTreeSet<(ConnectionId, CallId)>,
-    /// Calls that may wait, with the address of each caller.
-    waits: BTreeMap<CallId, PeerAddress>,
+    /// Number of calls of each address that may wait.
     waits_of: BTreeMap<PeerAddress, usize>,
 }
 
@@ -36,16 +37,21 @@ impl Calls {
         self.waits_of.get(&peer.network()).is_some_and(|waits| *waits >= WAITS_OF_ADDRESS_MAX)
     }
 
-    /// Counts a call that may wait for its address.
-    pub(super) fn may_wait(&mut self, call: CallId, peer: PeerAddress) {
-        self.waits.insert(call, peer.network());
-        *self.waits_of.entry(peer.network()).or_default() += 1;
-    }
-
-    pub(super) fn begin(&mut self, connection: ConnectionId, number: u64, path: &'static str) -> CallId {
+    /// Adds a call. One that may wait counts for the address of its caller.
+    pub(super) fn begin(
+        &mut self,
+        connection: ConnectionId,
+        number: u64,
+        path: &'static str,
+        waits: Option<PeerAddress>,
+    ) -> CallId {
         self.next += 1;
         let call = CallId(self.next);
-        self.open.insert(call, Call { connection, number, path });
+        let waits = waits.map(PeerAddress::network);
+        if let Some(peer) = waits {
+            *self.waits_of.entry(peer).or_default() += 1;
+        }
+        self.open.insert(call, Call { connection, number, path, waits });
         self.by_connection.insert((connection, call));
         call
     }
@@ -54,7 +60,7 @@ impl Calls {
     pub(super) fn end(&mut self, call: CallId) -> Option<Call> {
         let ended = self.open.remove(&call)?;
         self.by_connection.remove(&(ended.connection, call));
-        if let Some(peer) = self.waits.remove(&call)
+        if let Some(peer) = ended.waits
             && let Some(waits) = self.waits_of.get_mut(&peer)
         {
             *waits -= 1;

@@ -1,12 +1,15 @@
 //! The table of connections: the kind of each, which are not authenticated, which have bytes to send, which have open
 //! questions.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::host_work::QueryId;
+use crate::model::node_id::NodeId;
+use crate::model::number_map::NumberMap;
 use crate::session::api_client::ApiClient;
 use crate::session::websocket_server::WebSocketServer;
+use crate::wire::send_queue::SendQueue;
 use crate::wire::zmtp::connection::Connection as ZmtpConnection;
 
 use super::PeerKey;
@@ -24,6 +27,11 @@ pub(super) enum Kind {
     WebSocket(Box<WebSocketServer>),
     /// A connection of the shared listener whose first request has not been read.
     Undecided(Undecided),
+    /// A connection to an SSH host, until its session takes it over.
+    Ssh {
+        node: NodeId,
+        send_queue: SendQueue,
+    },
     /// The connection to our central (module `pullwss`); the session is a [`super::parent::WebSocketParent`].
     WebSocketParent,
 }
@@ -47,13 +55,13 @@ impl Connection {
 /// The table of connections.
 #[derive(Default)]
 pub(super) struct Connections {
-    table: HashMap<ConnectionId, Connection>,
+    table: NumberMap<ConnectionId, Connection>,
     next: u64,
     strangers: Strangers,
     dirty: BTreeSet<ConnectionId>,
     /// The connection whose messages are being handled; questions that result from them are charged to it.
     reading: Option<ConnectionId>,
-    questions: HashMap<QueryId, ConnectionId>,
+    questions: NumberMap<QueryId, ConnectionId>,
 }
 
 impl Connections {

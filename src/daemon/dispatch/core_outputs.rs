@@ -3,11 +3,38 @@
 use crate::model::history::StoreChange;
 use crate::model::host_work::HostWork;
 use crate::model::time::Now;
+use crate::model::work::Work;
 use crate::node::output::Output;
 
 use super::{Dispatch, Effect, PeerKey};
 
 impl Dispatch {
+    /// Carries out what the core has decided on. Where changes are gathered, messages wait for the changes of their
+    /// event, because they may acknowledge them.
+    pub(super) fn drain_core(&mut self, now: Now) {
+        if !self.storing.gathers() {
+            while let Some(output) = self.core.poll_output() {
+                self.on_core(output, now);
+            }
+            return;
+        }
+        let outputs: Vec<Output> = std::iter::from_fn(|| self.core.poll_output()).collect();
+        let changes = outputs.iter().any(|output| matches!(output, Output::Store { receipt: None, .. }));
+        for output in outputs {
+            match output {
+                Output::SendToClient { .. }
+                | Output::SendToNode { .. }
+                | Output::SendToParent { .. }
+                | Output::Answer { .. }
+                    if changes =>
+                {
+                    self.storing.send_when_stored(output);
+                }
+                output => self.on_core(output, now),
+            }
+        }
+    }
+
     pub(super) fn on_core(&mut self, output: Output, now: Now) {
         match output {
             Output::SendToClient { client, outgoing } => self.send_to_client(client, &outgoing, now),
@@ -24,8 +51,8 @@ impl Dispatch {
                     self.keep_connected_sessions(used_before, now);
                 }
                 match receipt {
-                    Some(receipt) => self.storing.push_awaited(change, receipt),
-                    None => self.storing.push(change),
+                    Some(receipt) => self.storing.push_awaited(change, receipt, now.monotonic),
+                    None => self.storing.push(change, now.monotonic),
                 }
             }
             Output::StoreMayWait { receipt, patience } => self.storing.may_wait(receipt, now.monotonic + patience),
@@ -56,7 +83,7 @@ impl Dispatch {
 
     fn host_work(&mut self, work: HostWork) {
         self.tally.ordered(&work);
-        if matches!(work, HostWork::Query { .. }) {
+        if matches!(work, HostWork::Query { .. } | HostWork::Work { work: Work::Queue(_), .. }) {
             // The answer must include everything written before.
             self.storing.hurry();
         }

@@ -9,8 +9,7 @@ use crate::model::node_id::NodeId;
 use crate::model::ssh::SshOrder;
 use crate::session::api_client::access::LoginCheck;
 use crate::session::zmq_dialer::{DialOutcome, DialTicket};
-use crate::session::zmq_listener::HelloId;
-use crate::wire::gorgone::key_exchange::{HelloJob, HelloOutcome};
+use crate::session::zmq_listener::{HelloId, HelloResult, HelloWork};
 use crate::wire::gorgone::keys::PrivateKey;
 use crate::wire::http::password_hash;
 
@@ -51,14 +50,14 @@ pub enum Effect {
         /// Name of the token.
         name: String,
     },
-    /// Work on the SSH connection to a node; `attempt` identifies the connection and is passed back with every report
-    /// about it. Answered by `ssh_connected`, `ssh_closed` and `ssh_news`.
+    /// Work on the SSH session of a connection, whose every report names it. Answered by `ssh_connected`, `ssh_closed`
+    /// and `ssh_news`.
     Ssh {
         /// The node.
         node: NodeId,
-        /// The number of the connection attempt.
-        attempt: u64,
-        /// The check.
+        /// The connection.
+        connection: ConnectionId,
+        /// The work.
         work: SshWork,
     },
     /// An invited node has joined: note what it is known by, and read the configuration again.
@@ -71,15 +70,10 @@ pub enum Effect {
     Stopped,
 }
 
-/// Work on an SSH connection.
+/// Work on an SSH session.
 pub enum SshWork {
-    /// Open the connection.
-    Connect {
-        /// Host name or address.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
+    /// Begin the session on an established connection, which it takes over.
+    TakeOver,
     /// Pass an order to the session.
     Order(SshOrder),
     /// Close the connection; nothing more is reported about it.
@@ -93,7 +87,7 @@ pub enum CryptoJob {
         /// Identifies the handshake.
         hello: HelloId,
         /// The calculation for a worker thread.
-        job: HelloJob,
+        job: HelloWork,
         /// Whether the client's address has had a session before; the work of strangers comes last.
         is_known: bool,
     },
@@ -111,7 +105,7 @@ pub enum CryptoJob {
 /// The result of a [`CryptoJob`].
 pub enum CryptoOutcome {
     /// Result of [`CryptoJob::Hello`].
-    Hello(HelloId, HelloOutcome),
+    Hello(HelloId, HelloResult),
     /// Result of [`CryptoJob::Dial`].
     Dial(PeerKey, DialOutcome),
     /// Result of [`CryptoJob::Login`]: whether the password is correct.

@@ -1,11 +1,13 @@
 //! Connections of the external ZeroMQ socket.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::config::Config;
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::{ClientId, ConnectionId, PeerAddress};
+use crate::model::link::pin_of_client;
 use crate::model::log::LogLine;
 use crate::model::message::{Outgoing, Reply};
 use crate::model::time::Now;
@@ -30,9 +32,12 @@ pub(super) struct External {
     pub(super) zmtp: ZmtpConnection,
 }
 
-pub(super) fn listener_settings(config: &Config, own_key: &OwnKey) -> ListenerSettings {
+pub(super) fn listener_settings(config: &Config, own_key: &OwnKey, pinned: BTreeSet<String>) -> ListenerSettings {
     ListenerSettings {
         public_key_pem: own_key.public_pem.clone(),
+        link: config.core.link,
+        tls: own_key.server_tls().filter(|_| config.core.external.is_some()),
+        pinned,
         authorized: config.core.authorized_clients.clone(),
         fresh_sessions: !config.core.bound_keys.is_empty(),
         key_size: config.core.key_size,
@@ -83,7 +88,8 @@ impl Dispatch {
                         // This connection takes over the client from an older one.
                         self.core.handle_input(Input::ClientNotReached { client, token: None }, now);
                     }
-                    self.listener.handle_ready(connection, routing_id, peer, now);
+                    self.listener.handle_ready(connection, routing_id.clone(), peer, now);
+                    self.narrow_link(connection, &routing_id);
                 }
                 Ok(Some(Event::Message(payload))) => {
                     self.listener.handle_message(connection, &payload, now, self.random.as_mut());
@@ -141,6 +147,9 @@ impl Dispatch {
             }
             ListenerOutput::Identified { client, thumbprint } => {
                 self.tally.handshakes += 1;
+                if let Some(link) = self.listener.link_of(client) {
+                    self.core.handle_input(Input::ClientLink(client, link), now);
+                }
                 if let Some(key) = self.config.core.bound_keys.get(&thumbprint).cloned() {
                     self.core.handle_input(Input::ClientBound { client, key }, now);
                 }
@@ -163,9 +172,12 @@ impl Dispatch {
             ListenerOutput::OpenHello { hello, job, is_known } => {
                 self.effects.push_back(Effect::Crypto(CryptoJob::Hello { hello, job, is_known }));
             }
-            ListenerOutput::StoreSession(session) => self.storing.push(StoreChange::PutSession(session)),
+            ListenerOutput::Pin { name, thumbprint } => self.pin(pin_of_client(&name), thumbprint, now),
+            ListenerOutput::StoreSession(session) => {
+                self.storing.push(StoreChange::PutSession(session), now.monotonic);
+            }
             ListenerOutput::DropSession(routing_id) => {
-                self.storing.push(StoreChange::DeleteSession(routing_id));
+                self.storing.push(StoreChange::DeleteSession(routing_id), now.monotonic);
             }
             ListenerOutput::Log(line) => self.log(line),
         }

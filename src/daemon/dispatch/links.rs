@@ -8,6 +8,7 @@ use crate::model::connection::ParentKind;
 use crate::model::connection::{ConnectionId, Endpoint, PeerAddress};
 use crate::model::history::StoreChange;
 use crate::model::joining::{Admitted, AdmittedBy};
+use crate::model::link::{LinkMode, pin_of_target};
 use crate::model::log::LogLine;
 use crate::model::message::Outgoing;
 use crate::model::node_id::NodeId;
@@ -29,6 +30,7 @@ const MAX_NODE_MESSAGE_BYTES: usize = 128 << 20;
 pub(super) struct Link {
     dialer: ZmqDialer,
     endpoint: Endpoint,
+    link: LinkMode,
     connection: Option<ConnectionId>,
     /// The routing id of the current connection.
     routing_id: String,
@@ -45,6 +47,15 @@ impl Link {
 
     pub(super) fn handle_timeout(&mut self, now: Now, random: &mut dyn Random) {
         self.dialer.handle_timeout(now, random);
+    }
+
+    /// Sets the expected key; with `None` it is also forgotten that the peer was met sealed. Returns the target.
+    pub(super) fn set_fingerprint(&mut self, thumbprint: Option<String>) -> String {
+        if thumbprint.is_none() {
+            self.dialer.unpin();
+        }
+        self.dialer.set_fingerprint(thumbprint);
+        self.endpoint.to_string()
     }
 
     pub(super) fn reset(&mut self, now: Now, random: &mut dyn Random) {
@@ -66,10 +77,16 @@ impl Dispatch {
     }
 
     fn dial(&mut self, key: PeerKey, endpoint: Endpoint, own_name: String, now: Now) {
-        if self.dialled.link(key).is_some_and(|link| link.endpoint == endpoint) {
+        let own = match key {
+            PeerKey::Node(node) => self.core.link_mode(node),
+            PeerKey::Parent(_) => self.config.modules.pull.as_ref().and_then(|pull| pull.link),
+        };
+        let mode = own.unwrap_or(self.config.core.link);
+        if self.dialled.link(key).is_some_and(|link| link.endpoint == endpoint && link.link == mode) {
             return;
         }
         self.close_dialled(key, now);
+        let target = endpoint.to_string();
         let settings = DialerSettings {
             own_name,
             endpoint: endpoint.clone(),
@@ -82,7 +99,10 @@ impl Dispatch {
                 PeerKey::Node(node) => Some(node),
                 PeerKey::Parent(_) => None,
             },
-            stored_fingerprint: self.keys.fingerprints.get(&endpoint.to_string()).cloned(),
+            stored_fingerprint: self.keys.fingerprints.get(&target).cloned(),
+            link: mode,
+            tls: self.keys.own.client_tls().filter(|_| mode != LinkMode::Classic),
+            is_pinned: self.keys.is_pinned(&target),
             public_key_pem: self.keys.own.public_pem.clone(),
             queue_messages: 10_000,
             queue_bytes: 32 << 20,
@@ -91,7 +111,7 @@ impl Dispatch {
         };
         let mut dialer = ZmqDialer::new(settings);
         dialer.handle_start(now, self.random.as_mut());
-        let link = Link { dialer, endpoint, connection: None, routing_id: String::new() };
+        let link = Link { dialer, endpoint, link: mode, connection: None, routing_id: String::new() };
         self.dialled.insert(key, Dialled::Zmq(link));
         self.touch(Owner::Dialled(key));
     }
@@ -106,25 +126,6 @@ impl Dispatch {
         if let Some(connection) = link.connection {
             self.close(connection, now);
         }
-    }
-
-    /// Sets the expected key of a node (with `None` the next key that the node presents) and reconnects.
-    pub(super) fn set_node_key(&mut self, node: NodeId, thumbprint: Option<String>, now: Now) {
-        let key = PeerKey::Node(node);
-        let Some(link) = self.dialled.link(key) else { return self.forget_host_key(node, now) };
-        let target = link.endpoint.to_string();
-        link.dialer.set_fingerprint(thumbprint.clone());
-        self.storing.push(match thumbprint {
-            Some(thumbprint) => {
-                self.keys.fingerprints.insert(target.clone(), thumbprint.clone());
-                StoreChange::PutFingerprint { target, thumbprint }
-            }
-            None => {
-                self.keys.fingerprints.remove(&target);
-                StoreChange::DeleteFingerprint(target)
-            }
-        });
-        self.reset_dialled(key, now);
     }
 
     pub(super) fn send_to_node(&mut self, node: NodeId, outgoing: &Outgoing, now: Now) {
@@ -143,7 +144,7 @@ impl Dispatch {
         if unsent > MAX_UNSENT_BYTES {
             return self.send_failed(key, token, format!("it does not read, {unsent} bytes wait for it"), now);
         }
-        link.dialer.send(&envelope::text_of(outgoing).parts(), token, now);
+        link.dialer.send(&envelope::text_of(outgoing).parts(), token, now, self.random.as_mut());
         self.touch(Owner::Dialled(key));
     }
 
@@ -214,11 +215,14 @@ impl Dispatch {
                 }
             }
             DialerOutput::Send(payload) => self.send_link(key, payload),
-            DialerOutput::Up => {
+            DialerOutput::Up(link) => {
                 let identity = self.dialled.link(key).map(|link| link.routing_id.clone()).unwrap_or_default();
                 self.admit_dialled(key);
                 let input = match key {
-                    PeerKey::Node(node) => Input::LinkUp(node),
+                    PeerKey::Node(node) => {
+                        self.core.handle_input(Input::NodeLink(node, link), now);
+                        Input::LinkUp(node)
+                    }
                     PeerKey::Parent(kind) => Input::ParentUp { kind, identity },
                 };
                 self.core.handle_input(input, now);
@@ -244,8 +248,9 @@ impl Dispatch {
             }
             DialerOutput::StoreFingerprint { target, thumbprint } => {
                 self.keys.fingerprints.insert(target.clone(), thumbprint.clone());
-                self.storing.push(StoreChange::PutFingerprint { target, thumbprint });
+                self.storing.push(StoreChange::PutFingerprint { target, thumbprint }, now.monotonic);
             }
+            DialerOutput::Pin { target, thumbprint } => self.pin(pin_of_target(&target), thumbprint, now),
             DialerOutput::Log(line) => {
                 let text = format!("{key}: {}", line.text);
                 self.log(LogLine { text, ..line });
@@ -296,7 +301,7 @@ impl Dispatch {
         if let Some(link) = self.dialled.link(PeerKey::Parent(ParentKind::Pull))
             && link.dialer.is_up()
         {
-            link.dialer.send(&envelope::text_of(outgoing).parts(), None, now);
+            link.dialer.send(&envelope::text_of(outgoing).parts(), None, now, self.random.as_mut());
             self.touch(Owner::Dialled(PeerKey::Parent(ParentKind::Pull)));
         }
     }

@@ -16,6 +16,7 @@ mod dialled;
 mod effect;
 mod ends;
 mod external;
+mod keys;
 mod links;
 mod parent;
 mod reload;
@@ -34,12 +35,14 @@ use std::rc::Rc;
 use crate::config::Config;
 use crate::config::joined::JoinedKind;
 use crate::model::broken::{self, Fault};
+use crate::model::code::Code;
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::history::{Origins, SyncMark};
 use crate::model::host_work::HostDone;
 use crate::model::legacy::LegacyStored;
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
+use crate::model::queue::QueueStored;
 use crate::model::random::Random;
 use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::session::StoredSession;
@@ -61,6 +64,8 @@ use dialled::DialledPeers;
 pub use dialled::PeerKey;
 pub use effect::{CryptoJob, CryptoOutcome, Effect, SshWork};
 use ends::{Complaints, UnreadyPeers};
+use keys::KnownKeys;
+pub use keys::OwnKey;
 pub use storing::Batch;
 use storing::Storing;
 pub use tally::{CopyTally, Tally};
@@ -97,8 +102,12 @@ pub struct Restored {
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
     /// Hashes of the tokens that were accepted for work here, the oldest first.
     pub taken_tokens: Vec<i64>,
+    /// Copies that ended here recently, and how.
+    pub ended_copies: Vec<(Token, Code)>,
     /// Orders of Centreon Web that no node has confirmed.
     pub legacy: LegacyStored,
+    /// Requests that wait for their nodes.
+    pub queue: QueueStored,
     /// The `ctime` of the newest row in seconds, 0 for an empty history.
     pub newest_ctime: f64,
 }
@@ -115,14 +124,6 @@ pub struct Surroundings {
     pub time_zone: TimeZone,
     /// Returns the memory in use in bytes; `None` if the system does not say.
     pub memory: fn() -> Option<u64>,
-}
-
-/// Our own public key in the forms that sessions need.
-pub struct OwnKey {
-    /// SPKI PEM of the public key.
-    pub public_pem: String,
-    /// RFC 7638 thumbprint of the public key.
-    pub thumbprint: String,
 }
 
 /// Maximum number of bytes queued for a peer; a peer that does not read is disconnected beyond it.
@@ -156,6 +157,8 @@ pub struct Dispatch {
     /// Peers and connections whose session may have outputs.
     touched: BTreeSet<Owner>,
     timers: Timers<Owner>,
+    /// The deadlines in `timers` of the core and of the listener.
+    armed: (Option<Monotonic>, Option<Monotonic>),
     effects: VecDeque<Effect>,
     storing: Storing,
     complaints: Complaints,
@@ -167,15 +170,6 @@ pub struct Dispatch {
     websocket_access: Option<Rc<WebSocketAccess>>,
     web_tokens: WebTokens,
     tally: Tally,
-}
-
-/// Our own key, and the keys that peers have presented.
-struct KnownKeys {
-    own: OwnKey,
-    /// Targets and the thumbprints of their keys.
-    fingerprints: BTreeMap<String, String>,
-    /// SSH hosts and the known-hosts lines of their keys.
-    hosts: BTreeMap<String, String>,
 }
 
 impl Dispatch {
@@ -190,12 +184,17 @@ impl Dispatch {
             origins: restored.origins,
             open_tokens: restored.open_tokens,
             taken_tokens: restored.taken_tokens,
+            ended_copies: restored.ended_copies,
             legacy: restored.legacy,
+            queue: restored.queue,
             newest_ctime: restored.newest_ctime,
         };
         let core = Core::new(options, remembered, surroundings.core_random, now);
-        let mut listener = ZmqListener::new(external::listener_settings(&config, &own_key), restored.sessions, now);
+        let pinned = keys::pinned_clients(&restored.fingerprints);
+        let settings = external::listener_settings(&config, &own_key, pinned);
+        let mut listener = ZmqListener::new(settings, restored.sessions, now);
         listener.invite(config.added.invited_as(JoinedKind::Pull));
+        let fault = own_key.fault(config.core.link);
         let own_names = [config.core.hostname.clone()];
         let api_access = config.modules.httpserver.as_ref().map(|http| Rc::new(api::access(http, own_names)));
         let listener_settings = config.modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
@@ -212,8 +211,9 @@ impl Dispatch {
             flow: copies::Flow::default(),
             touched: BTreeSet::new(),
             timers: Timers::default(),
+            armed: (None, None),
             effects: VecDeque::new(),
-            storing: Storing::default(),
+            storing: Storing::new(config.core.commits),
             complaints: Complaints::default(),
             unready: UnreadyPeers::default(),
             keys: KnownKeys { own: own_key, fingerprints: restored.fingerprints, hosts: restored.host_keys },
@@ -224,6 +224,7 @@ impl Dispatch {
             web_tokens: WebTokens::default(),
             tally: Tally::default(),
         };
+        fault.into_iter().for_each(|line| dispatch.log(line));
         dispatch.open_pull_parent(now);
         dispatch.open_websocket_parent(now);
         dispatch.drain(now);
@@ -282,7 +283,10 @@ impl Dispatch {
         self.drain(now);
         if let Some((origin, bytes)) = origin {
             self.question_answered(origin, bytes, now);
-            self.pump(origin, now);
+            // A caller of the API was pumped when it got its answer; the others may have waited for this one.
+            if !matches!(self.connections.get(origin).map(|entry| &entry.kind), Some(connections::Kind::Api(_))) {
+                self.pump(origin, now);
+            }
         }
     }
 
@@ -308,6 +312,7 @@ impl Dispatch {
     /// Begins to stop the daemon, because the operating system requests it.
     pub fn stop(&mut self, now: Now) {
         self.storing.hurry();
+        self.storing.gather_no_more();
         self.core.handle_input(Input::Stop, now);
         self.drain(now);
     }
@@ -318,8 +323,14 @@ impl Dispatch {
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some(owner) = self.timers.pop(now.monotonic) {
             match owner {
-                Owner::Core => self.core.handle_timeout(now),
-                Owner::Listener => self.listener.handle_timeout(now, self.random.as_mut()),
+                Owner::Core => {
+                    self.armed.0 = None;
+                    self.core.handle_timeout(now);
+                }
+                Owner::Listener => {
+                    self.armed.1 = None;
+                    self.listener.handle_timeout(now, self.random.as_mut());
+                }
                 Owner::Dialled(key) => self.dialled_timeout(key, now),
                 Owner::Unsent => self.close_idlers(now),
                 Owner::Budget => self.close_who_stands_still(now),
@@ -366,7 +377,10 @@ impl Dispatch {
 
     /// Takes the result of a commit. Changes that could not be stored and whose result nobody awaits are kept for
     /// [`Self::take_unstored`], up to a bound.
-    pub fn committed(&mut self, batch: Batch, stored: bool, now: Now) {
+    pub fn committed(&mut self, mut batch: Batch, stored: bool, now: Now) {
+        for message in batch.take_messages() {
+            self.on_core(message, now);
+        }
         for connection in self.storing.take_held() {
             self.connections.mark_dirty(connection);
         }
@@ -428,6 +442,8 @@ impl Dispatch {
         loop {
             if let Some(output) = self.listener.poll_output() {
                 self.on_listener(output, now);
+            } else if self.storing.gathers() && self.core.has_output() {
+                self.drain_core(now);
             } else if let Some(output) = self.core.poll_output() {
                 self.on_core(output, now);
             } else if let Some(touched) = self.touched.pop_first() {
@@ -440,8 +456,12 @@ impl Dispatch {
                 break;
             }
         }
-        self.timers.replace(Owner::Core, self.core.poll_timeout());
-        self.timers.replace(Owner::Listener, self.listener.poll_timeout());
+        let due = (self.core.poll_timeout(), self.listener.poll_timeout());
+        if due != self.armed {
+            self.armed = due;
+            self.timers.replace(Owner::Core, due.0);
+            self.timers.replace(Owner::Listener, due.1);
+        }
     }
 
     /// Notes that the session of `owner` may have outputs; they are taken before the next effect.

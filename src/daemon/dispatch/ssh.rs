@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::model::connection::{ConnectionId, Endpoint, PeerAddress};
 use crate::model::history::StoreChange;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
@@ -10,7 +11,9 @@ use crate::model::ssh::{SshEnd, SshNews, SshTarget, SshTask, SshTaskId};
 use crate::model::time::{Monotonic, Now};
 use crate::node::input::Input;
 use crate::session::ssh_steps::{SshSteps, StepsOutput};
+use crate::wire::send_queue::SendQueue;
 
+use super::connections::{Connection, Kind};
 use super::dialled::{Dialled, PeerKey};
 use super::{Dispatch, Effect, Owner, SshWork};
 
@@ -25,15 +28,13 @@ const TURN: Duration = Duration::from_secs(3);
 pub(super) struct SshTurns {
     begun: BTreeMap<NodeId, Monotonic>,
     waiting: VecDeque<NodeId>,
-    /// Number of the last connection attempt.
-    next_attempt: u64,
 }
 
 /// The SSH link to one node.
 pub(super) struct SshLink {
     steps: SshSteps,
-    /// Number of the current connection attempt.
-    attempt: u64,
+    /// The current connection; it is in our table until its session takes it over.
+    connection: Option<ConnectionId>,
 }
 
 impl SshLink {
@@ -51,9 +52,18 @@ impl SshLink {
 }
 
 impl Dispatch {
-    /// Notes that the TCP connection of an [`Effect::Ssh`] is established.
-    pub fn ssh_connected(&mut self, node: NodeId, attempt: u64, now: Now) {
-        if let Some(link) = self.current_ssh(node, attempt) {
+    /// Has the session of a host take over the connection that was just established.
+    pub(super) fn ssh_host_connected(&mut self, connection: ConnectionId) {
+        if let Some(Connection { kind: Kind::Ssh { node, .. }, .. }) = self.connections.get(connection) {
+            let node = *node;
+            self.forget(connection);
+            self.effects.push_back(Effect::Ssh { node, connection, work: SshWork::TakeOver });
+        }
+    }
+
+    /// Notes that the session of an [`Effect::Ssh`] has taken over its connection.
+    pub fn ssh_connected(&mut self, node: NodeId, connection: ConnectionId, now: Now) {
+        if let Some(link) = self.current_ssh(node, connection) {
             link.steps.handle_connected(now);
             self.touch(Owner::Dialled(PeerKey::Node(node)));
             self.drain(now);
@@ -61,8 +71,8 @@ impl Dispatch {
     }
 
     /// Notes that the host of an [`Effect::Ssh`] has sent its first bytes.
-    pub fn ssh_spoken(&mut self, node: NodeId, attempt: u64, now: Now) {
-        if let Some(link) = self.current_ssh(node, attempt) {
+    pub fn ssh_spoken(&mut self, node: NodeId, connection: ConnectionId, now: Now) {
+        if let Some(link) = self.current_ssh(node, connection) {
             link.steps.handle_spoken(now);
             self.touch(Owner::Dialled(PeerKey::Node(node)));
             self.drain(now);
@@ -86,26 +96,28 @@ impl Dispatch {
     }
 
     /// Handles a connection of an [`Effect::Ssh`] that broke or could not be opened.
-    pub fn ssh_closed(&mut self, node: NodeId, attempt: u64, reason: &str, now: Now) {
-        let Some(link) = self.dialled.ssh(node).filter(|link| link.attempt == attempt) else { return };
+    pub fn ssh_closed(&mut self, node: NodeId, connection: ConnectionId, reason: &str, now: Now) {
+        let link = self.dialled.ssh(node).filter(|link| link.connection == Some(connection));
+        let Some(link) = link else { return };
         link.steps.handle_closed(reason, now, self.random.as_mut());
         self.touch(Owner::Dialled(PeerKey::Node(node)));
         self.drain(now);
     }
 
     /// Handles the reports of the session of an [`Effect::Ssh`].
-    pub fn ssh_news(&mut self, node: NodeId, attempt: u64, news: Vec<SshNews>, now: Now) {
+    pub fn ssh_news(&mut self, node: NodeId, connection: ConnectionId, news: Vec<SshNews>, now: Now) {
         for news in news {
             // An earlier report may have ended this connection.
-            let Some(link) = self.dialled.ssh(node).filter(|link| link.attempt == attempt) else { break };
+            let link = self.dialled.ssh(node).filter(|link| link.connection == Some(connection));
+            let Some(link) = link else { break };
             link.steps.handle_news(news, now, self.random.as_mut());
             self.touch(Owner::Dialled(PeerKey::Node(node)));
             self.drain(now);
         }
     }
 
-    fn current_ssh(&mut self, node: NodeId, attempt: u64) -> Option<&mut SshLink> {
-        self.dialled.ssh(node).filter(|link| link.attempt == attempt)
+    fn current_ssh(&mut self, node: NodeId, connection: ConnectionId) -> Option<&mut SshLink> {
+        self.dialled.ssh(node).filter(|link| link.connection == Some(connection))
     }
 
     pub(super) fn open_ssh(&mut self, node: NodeId, target: Box<SshTarget>, now: Now) {
@@ -116,7 +128,7 @@ impl Dispatch {
         let remembered = self.keys.hosts.get(&target.known_as()).cloned().into_iter().collect();
         let mut steps = SshSteps::new(target, remembered);
         steps.handle_start(now);
-        self.dialled.insert(PeerKey::Node(node), Dialled::Ssh(SshLink { steps, attempt: 0 }));
+        self.dialled.insert(PeerKey::Node(node), Dialled::Ssh(SshLink { steps, connection: None }));
         self.touch(Owner::Dialled(PeerKey::Node(node)));
     }
 
@@ -126,7 +138,7 @@ impl Dispatch {
         let host = link.steps.target().known_as();
         link.steps.forget_host_key(now);
         self.keys.hosts.remove(&host);
-        self.storing.push(StoreChange::DeleteHostKey(host));
+        self.storing.push(StoreChange::DeleteHostKey(host), now.monotonic);
         self.touch(Owner::Dialled(PeerKey::Node(node)));
     }
 
@@ -134,11 +146,20 @@ impl Dispatch {
         let PeerKey::Node(node) = key else { return };
         self.ssh_turns.begun.remove(&node);
         link.steps.stop("its connection was closed");
-        self.effects.push_back(Effect::Ssh { node, attempt: link.attempt, work: SshWork::Close });
+        self.disconnect_ssh(node, link.connection, now);
         while let Some(output) = link.steps.poll_output() {
             if let StepsOutput::Ended(task, end) = output {
                 self.core.handle_input(Input::SshEnded { task, end }, now);
             }
+        }
+    }
+
+    fn disconnect_ssh(&mut self, node: NodeId, connection: Option<ConnectionId>, now: Now) {
+        let Some(connection) = connection else { return };
+        if self.connections.get(connection).is_some() {
+            self.close(connection, now);
+        } else {
+            self.effects.push_back(Effect::Ssh { node, connection, work: SshWork::Close });
         }
     }
 
@@ -179,27 +200,34 @@ impl Dispatch {
 
     fn on_steps(&mut self, node: NodeId, output: StepsOutput, now: Now) {
         let Some(link) = self.dialled.ssh(node) else { return };
-        let attempt = link.attempt;
         match output {
+            StepsOutput::Connect if !cfg!(feature = "ssh") => {
+                link.steps.handle_closed("push_ssh needs a build with ssh", now, self.random.as_mut());
+            }
             StepsOutput::Connect => {
-                self.ssh_turns.next_attempt += 1;
-                link.attempt = self.ssh_turns.next_attempt;
+                let connection = self.connections.next_id();
+                link.connection = Some(connection);
                 let target = link.steps.target();
-                let work = SshWork::Connect { host: target.host.clone(), port: target.port };
-                self.effects.push_back(Effect::Ssh { node, attempt: self.ssh_turns.next_attempt, work });
+                let endpoint = Endpoint::Tcp { host: target.host.clone(), port: target.port };
+                let kind = Kind::Ssh { node, send_queue: SendQueue::default() };
+                self.connections.insert(connection, kind, PeerAddress::Local);
+                self.effects.push_back(Effect::Connect { connection, endpoint });
             }
             StepsOutput::Disconnect => {
-                self.effects.push_back(Effect::Ssh { node, attempt, work: SshWork::Close });
+                let connection = link.connection.take();
+                self.disconnect_ssh(node, connection, now);
             }
             StepsOutput::Order(order) => {
-                self.effects.push_back(Effect::Ssh { node, attempt, work: SshWork::Order(order) });
+                if let Some(connection) = link.connection {
+                    self.effects.push_back(Effect::Ssh { node, connection, work: SshWork::Order(order) });
+                }
             }
             StepsOutput::Up => self.core.handle_input(Input::LinkUp(node), now),
             StepsOutput::Down { reason } => self.core.handle_input(Input::LinkDown { node, reason }, now),
             StepsOutput::Ended(task, end) => self.core.handle_input(Input::SshEnded { task, end }, now),
             StepsOutput::StoreHostKey { host, line } => {
                 self.keys.hosts.insert(host.clone(), line.clone());
-                self.storing.push(StoreChange::PutHostKey { host, line });
+                self.storing.push(StoreChange::PutHostKey { host, line }, now.monotonic);
             }
             StepsOutput::Log(mut line) => {
                 line.text = format!("node '{node}': {}", line.text);

@@ -1,14 +1,20 @@
 //! The changes of a turn, and those that could not be stored.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
+use crate::config::settings::Commits;
 use crate::model::connection::ConnectionId;
 use crate::model::history::StoreChange;
 use crate::model::time::Monotonic;
-use crate::node::output::ReceiptId;
+use crate::node::output::{Output, ReceiptId};
 
 /// Maximum number of changes kept while the database takes none; the oldest are discarded first.
 const MAX_UNSTORED: usize = 10_000;
+
+/// With `gorgone_db_synchronous: batched`, this many changes or bytes of rows are committed without waiting for more.
+const GATHERED_MAX: usize = 2_000;
+const GATHERED_MAX_BYTES: usize = 1 << 20;
 
 /// The changes of one turn, committed together.
 #[derive(Default)]
@@ -17,6 +23,8 @@ pub struct Batch {
     pub changes: Vec<StoreChange>,
     /// The changes whose result is awaited: index of the change, and receipt.
     pub receipts: Vec<(usize, ReceiptId)>,
+    /// Messages that may be sent when the changes are stored.
+    messages: Vec<Output>,
 }
 
 impl Batch {
@@ -25,6 +33,11 @@ impl Batch {
         let offset = self.changes.len();
         self.changes.extend(later.changes);
         self.receipts.extend(later.receipts.into_iter().map(|(index, receipt)| (index + offset, receipt)));
+        self.messages.extend(later.messages);
+    }
+
+    pub(super) fn take_messages(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.messages)
     }
 
     /// Whether there is anything to commit.
@@ -45,11 +58,21 @@ struct Patience {
     is_over: bool,
 }
 
+/// Changes of several turns that share a commit (`gorgone_db_synchronous: batched`).
+struct Gathering {
+    every: Duration,
+    /// When the first change of the batch came; `None` for an empty batch.
+    since: Option<Monotonic>,
+    /// Size of the rows of the batch in bytes.
+    bytes: usize,
+}
+
 /// The changes of the current turn, and those that could not be stored.
 #[derive(Default)]
 pub(super) struct Storing {
     batch: Batch,
     patience: Patience,
+    gathering: Option<Gathering>,
     /// Connections with answers that report changes which are not stored yet.
     held: BTreeSet<ConnectionId>,
     unstored: VecDeque<StoreChange>,
@@ -58,14 +81,51 @@ pub(super) struct Storing {
 }
 
 impl Storing {
-    pub(super) fn push(&mut self, change: StoreChange) {
+    pub(super) fn new(commits: Commits) -> Self {
+        let gathering = match commits {
+            Commits::Batched(every) => Some(Gathering { every, since: None, bytes: 0 }),
+            Commits::Full | Commits::Normal => None,
+        };
+        Self { gathering, ..Self::default() }
+    }
+
+    pub(super) fn push(&mut self, change: StoreChange, now: Monotonic) {
+        self.gather(&change, now);
         self.batch.changes.push(change);
     }
 
     /// Adds a change whose result is awaited.
-    pub(super) fn push_awaited(&mut self, change: StoreChange, receipt: ReceiptId) {
+    pub(super) fn push_awaited(&mut self, change: StoreChange, receipt: ReceiptId, now: Monotonic) {
+        self.gather(&change, now);
         self.batch.receipts.push((self.batch.changes.len(), receipt));
         self.batch.changes.push(change);
+    }
+
+    fn gather(&mut self, change: &StoreChange, now: Monotonic) {
+        let Some(gathering) = &mut self.gathering else { return };
+        gathering.since.get_or_insert(now);
+        if let StoreChange::InsertRow(row) = change {
+            gathering.bytes += row.data.len();
+        }
+        if matches!(change, StoreChange::TakeToken { .. } | StoreChange::Legacy(_)) {
+            // What keeps work from being done twice is stored before the work begins.
+            self.hurry();
+        }
+    }
+
+    /// Whether changes wait for others that share their commit, so that messages must wait for them.
+    pub(super) const fn gathers(&self) -> bool {
+        self.gathering.is_some()
+    }
+
+    /// Keeps a message until the current changes are stored.
+    pub(super) fn send_when_stored(&mut self, message: Output) {
+        self.batch.messages.push(message);
+    }
+
+    /// From now on changes do not wait for others.
+    pub(super) fn gather_no_more(&mut self) {
+        self.gathering = None;
     }
 
     /// Lets the changes of a receipt wait until the given time.
@@ -99,8 +159,14 @@ impl Storing {
     /// Until when the whole batch waits for other changes; `None` if it does not wait.
     pub(super) fn waits_until(&self) -> Option<Monotonic> {
         let patience = &self.patience;
-        let all = patience.changes == self.batch.changes.len();
-        patience.until.filter(|_| all && !patience.is_over && patience.to_begin.is_empty())
+        if patience.is_over || !patience.to_begin.is_empty() {
+            return None;
+        }
+        if let Some(gathering) = &self.gathering {
+            let is_small = self.batch.changes.len() < GATHERED_MAX && gathering.bytes < GATHERED_MAX_BYTES;
+            return gathering.since.filter(|_| is_small).map(|since| since + gathering.every);
+        }
+        patience.until.filter(|_| patience.changes == self.batch.changes.len())
     }
 
     /// Holds back the answers of a connection until the current changes are stored.
@@ -124,6 +190,9 @@ impl Storing {
 
     pub(super) fn take_batch(&mut self) -> Batch {
         self.patience = Patience::default();
+        if let Some(gathering) = &mut self.gathering {
+            (gathering.since, gathering.bytes) = (None, 0);
+        }
         std::mem::take(&mut self.batch)
     }
 
@@ -148,6 +217,6 @@ impl Storing {
     }
 
     pub(super) fn take_unstored(&mut self) -> Batch {
-        Batch { changes: std::mem::take(&mut self.unstored).into(), receipts: Vec::new() }
+        Batch { changes: std::mem::take(&mut self.unstored).into(), ..Batch::default() }
     }
 }

@@ -14,6 +14,7 @@ impl Dispatch {
     /// Notes that an [`Effect::Connect`] succeeded.
     pub fn connected(&mut self, connection: ConnectionId, now: Now) {
         self.parent_connected(connection, now);
+        self.ssh_host_connected(connection);
         self.drain(now);
         self.connections.mark_dirty(connection);
     }
@@ -28,6 +29,7 @@ impl Dispatch {
             Kind::WebSocket(node) => node.receive(bytes, now),
             Kind::Undecided(_) => self.decide(connection, bytes, now),
             Kind::WebSocketParent => self.parent_received(connection, bytes, now),
+            Kind::Ssh { .. } => {}
         }
         self.pump(connection, now);
     }
@@ -49,7 +51,7 @@ impl Dispatch {
         match &mut entry.kind {
             Kind::External(external) => external.zmtp.room(),
             Kind::Link { zmtp, .. } => zmtp.room(),
-            Kind::Api(_) | Kind::WebSocket(_) | Kind::WebSocketParent | Kind::Undecided(_) => None,
+            Kind::Api(_) | Kind::WebSocket(_) | Kind::WebSocketParent | Kind::Undecided(_) | Kind::Ssh { .. } => None,
         }
     }
 
@@ -87,6 +89,7 @@ impl Dispatch {
             match gone.kind {
                 Kind::Link { key, .. } => self.link_closed(key, connection, reason, now),
                 Kind::WebSocketParent => self.parent_closed(connection, &reason, now),
+                Kind::Ssh { node, .. } => self.ssh_closed(node, connection, &reason, now),
                 kind => self.peer_gone(connection, &kind, now),
             }
         }
@@ -105,7 +108,7 @@ impl Dispatch {
             }
             Kind::Api(_) => self.cancel_calls(connection, now),
             Kind::WebSocket(_) => self.websocket_closed(connection, now),
-            Kind::Link { .. } | Kind::WebSocketParent | Kind::Undecided(_) => {}
+            Kind::Link { .. } | Kind::WebSocketParent | Kind::Undecided(_) | Kind::Ssh { .. } => {}
         }
     }
 
@@ -129,6 +132,7 @@ impl Dispatch {
             Kind::Api(client) => Some(client.send_queue()),
             Kind::WebSocket(node) => Some(node.send_queue()),
             Kind::Undecided(undecided) => Some(undecided.send_queue()),
+            Kind::Ssh { send_queue, .. } => Some(send_queue),
             Kind::WebSocketParent => self.dialled.websocket().map(WebSocketParent::send_queue),
         }
     }
@@ -140,6 +144,8 @@ impl Dispatch {
         let Some(entry) = self.connections.get(connection) else { return false };
         match &entry.kind {
             _ if entry.closing || self.budget.holds(connection) => false,
+            // The session reads all that the host says.
+            Kind::Ssh { .. } => false,
             Kind::External(external) => {
                 entry.open_queries() < MAX_QUERIES_PER_CONNECTION
                     && !external.zmtp.is_congested()
@@ -173,7 +179,7 @@ impl Dispatch {
             Some((Kind::Api(_), _)) => self.pump_api(connection, now),
             Some((Kind::WebSocket(_), _)) => self.pump_websocket(connection, now),
             Some((Kind::WebSocketParent, _)) => self.drain_websocket_parent(now),
-            Some((Kind::Undecided(_), _)) => {}
+            Some((Kind::Undecided(_) | Kind::Ssh { .. }, _)) => {}
         }
         self.connections.set_reading(None);
         self.note_coming(connection, now);

@@ -96,8 +96,9 @@ impl Unsent {
 
     /// The next question of a connection, if it may be asked now.
     fn next_question(&mut self, connection: ConnectionId, is_low: bool) -> Option<HostWork> {
-        let may_ask = self.of(connection) < ASKS_BELOW_BYTES;
-        let asking = self.asking.get_mut(&connection)?;
+        let bytes = self.of(connection);
+        let asking = self.asking.get_mut(&connection).filter(|asking| !asking.waiting.is_empty())?;
+        let may_ask = bytes < ASKS_BELOW_BYTES;
         let most = if is_low { asking.most } else { 1 };
         let next = if may_ask && asking.open < most { asking.waiting.pop_front() } else { None };
         asking.open += usize::from(next.is_some());

@@ -136,8 +136,10 @@ impl Dispatch {
 
     /// Tells the core the address of a client that registers a node, because registrations are counted by address.
     pub(super) fn tell_address(&mut self, client: ClientId, message: &Message, connection: ConnectionId, now: Now) {
-        let peer = self.connections.get(connection).map(client_of);
-        if let Some(address) = peer.filter(|_| message.action == Action::RegisterNodes) {
+        if message.action != Action::RegisterNodes {
+            return;
+        }
+        if let Some(address) = self.connections.get(connection).map(client_of) {
             self.core.handle_input(Input::ClientAddress { client, address }, now);
         }
     }

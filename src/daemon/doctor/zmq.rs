@@ -16,10 +16,12 @@ use crate::edge::resolver;
 use crate::model::action::Action;
 use crate::model::connection::Endpoint;
 use crate::model::diagnosis::{Cause, Report};
+use crate::model::link::LinkMode;
 use crate::model::token::Token;
 use crate::session::zmq_dialer::{DialerOutput, DialerSettings, FingerprintMode, ZmqDialer};
 use crate::wire::gorgone::key_exchange::{is_handshake_issue, parse_public_key};
 use crate::wire::gorgone::keys::PublicKey;
+use crate::wire::tls_link::{ClientTls, TlsIdentity};
 use crate::wire::zmtp::connection::{Connection, Event, Settings, SocketType};
 
 /// How long to wait for each answer of the peer.
@@ -39,6 +41,8 @@ pub struct ZmqPeer<'a> {
     pub endpoint: &'a Endpoint,
     /// How we call ourselves: `gorgone-proxy-1-2` to node 2, `gorgone-2` to our central.
     pub own_name: String,
+    /// Whether the link to it may or must be sealed.
+    pub link: LinkMode,
     /// The known thumbprint of its key, if the key is checked.
     pub known_key: Option<String>,
     /// The id that it should have, if it is a node.
@@ -191,6 +195,9 @@ pub(in crate::daemon) fn talk(
         fingerprint_mode: FingerprintMode::Always,
         node: None,
         stored_fingerprint: None,
+        link: peer.link,
+        tls: TlsIdentity::new(&keys.private).and_then(|identity| ClientTls::new(&identity)).ok(),
+        is_pinned: false,
         public_key_pem: keys.public.to_pem(),
         queue_messages: 1,
         queue_bytes: 1 << 10,
@@ -303,11 +310,11 @@ impl Talking {
                 }
             }
             DialerOutput::RunJob(ticket) => dialer.handle_job(ticket.run(&keys.private), now, random),
-            DialerOutput::Up => {
+            DialerOutput::Up(_) => {
                 self.is_up = true;
                 // An original daemon would take the question for a registration.
                 let request: &[u8] = if self.is_perl { PING } else { &self.request };
-                dialer.send(&[request], None, now);
+                dialer.send(&[request], None, now, random);
             }
             DialerOutput::Down { reason } if self.end.is_none() => {
                 self.end = Some(if self.is_refused { End::Refused } else { End::Failed(reason) });

@@ -30,7 +30,6 @@ mod web_tokens;
 mod work;
 mod workers;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,6 +49,7 @@ use crate::edge::signals::{Signal, Signals};
 use crate::edge::{self, child_process, clock, process_memory};
 use crate::model::connection::ConnectionId;
 use crate::model::log::{Level, LogLine};
+use crate::model::number_map::NumberMap;
 use crate::model::registration::Registration;
 #[cfg(feature = "status")]
 use crate::model::status::Histogram;
@@ -204,7 +204,7 @@ impl EventLoop {
         let config_path = options.config_path.clone();
         let ssh = SshConnections::new(Arc::clone(&wake));
         let copies = CopyWork::new(threads, wake);
-        let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
+        let own_key = OwnKey::new(&keys.private);
         let surroundings = Surroundings {
             core_random: Box::new(BlockRandom::new()),
             session_random: Box::new(SystemRandom::new()),
@@ -372,7 +372,7 @@ impl EventLoop {
                 }
                 Effect::Host(work) => self.host_work(work, now),
                 Effect::AskWebApi { account, name } => self.ask_web_api(account, name, now),
-                Effect::Ssh { node, attempt, work } => self.ssh_work(node, attempt, work, now),
+                Effect::Ssh { node, connection, work } => self.ssh_work(node, connection, work, now),
                 Effect::Admit(admitted) => self.admit(admitted),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
@@ -466,4 +466,4 @@ fn stream_source(connection: ConnectionId) -> usize {
     FIRST_SOURCE + 1 + usize::try_from(connection.0).unwrap_or(0).wrapping_mul(2)
 }
 
-type SourceMap<T> = HashMap<usize, T>;
+type SourceMap<T> = NumberMap<usize, T>;

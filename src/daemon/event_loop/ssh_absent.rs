@@ -1,8 +1,9 @@
-//! Replaces `ssh` in a build without that feature: every connection fails at once.
+//! Replaces `ssh` in a build without that feature: no host is connected to.
 
 use std::sync::Arc;
 
 use crate::daemon::dispatch::SshWork;
+use crate::model::connection::ConnectionId;
 use crate::model::node_id::NodeId;
 use crate::model::time::{Monotonic, Now};
 
@@ -33,11 +34,7 @@ impl SshConnections {
 }
 
 impl EventLoop {
-    pub(super) fn ssh_work(&mut self, node: NodeId, attempt: u64, work: SshWork, now: Now) {
-        if matches!(work, SshWork::Connect { .. }) {
-            self.dispatch.ssh_closed(node, attempt, "push_ssh needs a build with ssh", now);
-        }
-    }
+    pub(super) fn ssh_work(&mut self, _node: NodeId, _connection: ConnectionId, _work: SshWork, _now: Now) {}
 
     pub(super) fn ssh_event(&mut self, _source: usize, _now: Now) {}
 

@@ -1,17 +1,19 @@
 //! The database of the loop: commits run on the loop, questions and checkpoints on workers.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mio::{Interest, Registry};
 
 use crate::config::Config;
+use crate::config::settings::{self, Commits};
 use crate::daemon::dispatch::{Batch, CryptoOutcome, Restored};
 use crate::edge::child_process::ChildProcess;
 use crate::edge::history_store::{self, HistoryStore, StoreErrorKind, StoreOptions};
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
+use crate::edge::memory_folder;
 use crate::edge::sockets::HandshakeStep;
 use crate::edge::tls::TlsError;
 use crate::edge::tls::server::ServerContext;
@@ -54,6 +56,10 @@ pub(super) enum JobResult {
 
 /// Growth in bytes of the write-ahead log after which a checkpoint moves it into the database.
 const CHECKPOINT_BYTES: u64 = 8 << 20;
+/// The same for a history in memory, where the log takes memory, too.
+const CHECKPOINT_IN_MEMORY_BYTES: u64 = 512 << 10;
+/// Minimum interval between log lines about rows that a full history in memory has lost.
+const TELL_DROPPED_EVERY: Duration = Duration::from_secs(600);
 /// How long to wait before changes that could not be stored are tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long changes wait for another program that writes to the database (a backup, `VACUUM`, a shell).
@@ -85,6 +91,9 @@ pub(super) struct Storage {
     /// Questions that workers answer.
     pub(super) questions: Questions,
     path: PathBuf,
+    checkpoint_bytes: u64,
+    /// When it was last logged that the full history in memory has lost rows, and how many it has lost since.
+    dropped: (Option<Monotonic>, usize),
     /// Durations of commits.
     #[cfg(feature = "status")]
     pub(super) commits: Histogram,
@@ -102,9 +111,18 @@ pub(super) struct Storage {
 impl Storage {
     pub(super) fn open(config: &Config, log: &mut LogWriter, now: Now) -> Result<(Self, Restored), RunError> {
         let core = &config.core;
+        let (max_bytes, checkpoint_bytes) = match core.storage {
+            settings::Storage::Disk => (None, CHECKPOINT_BYTES),
+            settings::Storage::Memory(max_bytes) => {
+                let folder = core.database.parent().unwrap_or(&core.database);
+                memory_folder::make(folder).map_err(RunError::new)?;
+                (Some(max_bytes), CHECKPOINT_IN_MEMORY_BYTES)
+            }
+        };
         let options = StoreOptions {
             create_schema: core.create_schema,
-            synchronous_full: core.database_synchronous,
+            synchronous_full: core.commits != Commits::Normal,
+            max_bytes,
             cache_kib: if config.modules.proxy.is_some() { CACHE_WITH_NODES_KIB } else { CACHE_KIB },
         };
         let store = HistoryStore::open(&core.database, options).map_err(RunError::new)?;
@@ -123,7 +141,9 @@ impl Storage {
             origins: stored.origins,
             open_tokens: stored.open_tokens,
             taken_tokens: stored.taken_tokens,
+            ended_copies: stored.ended_copies,
             legacy: stored.legacy,
+            queue: stored.queue,
             newest_ctime: store.newest_ctime(),
         };
         let path = core.database.clone();
@@ -132,6 +152,8 @@ impl Storage {
                 store,
                 questions: Questions::new(path.clone()),
                 path,
+                checkpoint_bytes,
+                dropped: (None, 0),
                 #[cfg(feature = "status")]
                 commits: Histogram::default(),
                 checkpointing: false,
@@ -145,6 +167,11 @@ impl Storage {
         ))
     }
 
+    /// The path of the database.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Monotonic> {
         self.waiting.as_ref().map(|waiting| waiting.look_at).into_iter().chain(self.retry_at).min()
     }
@@ -153,12 +180,6 @@ impl Storage {
     fn is_well(&self) -> bool {
         let is_free = !self.failing && self.waiting.is_none() && self.retry_at.is_none() && self.lost.is_none();
         is_free && history_store::has_room(&self.path)
-    }
-
-    /// Path of the database.
-    #[cfg(feature = "status")]
-    pub(super) fn path(&self) -> &std::path::Path {
-        &self.path
     }
 
     /// Tries whether the database takes rows now; returns the reason if not.
@@ -222,7 +243,7 @@ impl Storage {
     }
 
     fn checkpoint_job(&mut self) -> Option<Job<JobResult>> {
-        let is_due = self.checkpoint_wanted || self.store.wal_backlog_bytes() >= CHECKPOINT_BYTES;
+        let is_due = self.checkpoint_wanted || self.store.wal_backlog_bytes() >= self.checkpoint_bytes;
         if self.checkpointing || !is_due {
             return None;
         }
@@ -285,6 +306,21 @@ impl EventLoop {
         }
     }
 
+    /// Logs, now and then, that the full history in memory loses rows.
+    fn tell_dropped(&mut self, rows: usize, now: Now) {
+        let (told, dropped) = &mut self.storage.dropped;
+        *dropped += rows;
+        if rows == 0 || told.is_some_and(|told| now.monotonic.since(told) < TELL_DROPPED_EVERY) {
+            return;
+        }
+        let text = format!(
+            "the history in memory is full: {dropped} of its oldest rows were deleted; raise 'storage_max' if the \
+             central does not have them"
+        );
+        (*told, *dropped) = (Some(now.monotonic), 0);
+        self.log.write(&LogLine::warning("core", text), now.wall);
+    }
+
     /// Handles a change of the database's files.
     pub(super) fn database_touched(&mut self, now: Now) {
         self.storage.store.take_events();
@@ -321,6 +357,7 @@ impl EventLoop {
             Ok(applied) => {
                 self.storage.checkpoint_wanted |= applied.is_shorter && !applied.purge_left;
                 purge_left = applied.purge_left;
+                self.tell_dropped(applied.dropped, now);
                 if std::mem::take(&mut self.storage.failing) {
                     self.log.write(&LogLine::info("core", "the database takes changes again"), now.wall);
                 }

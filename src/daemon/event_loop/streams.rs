@@ -1,4 +1,6 @@
-//! The sockets of the loop: accepts, connects, reads within a budget and writes the send queues.
+//! The sockets of the loop: accepts, reads within a budget and writes the send queues.
+
+mod connecting;
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -8,9 +10,8 @@ use mio::event::Event;
 use mio::{Interest, Registry, Token};
 
 use crate::daemon::dispatch::Dispatch;
-use crate::edge::resolver;
 use crate::edge::sockets::{HandshakeStep, Stream};
-use crate::model::connection::{ConnectionId, Endpoint};
+use crate::model::connection::ConnectionId;
 use crate::model::time::Now;
 
 use super::storage::JobResult;
@@ -71,7 +72,7 @@ pub(super) struct Streams {
 impl Streams {
     pub(super) fn new() -> Self {
         Self {
-            entries: SourceMap::new(),
+            entries: SourceMap::default(),
             reading: BTreeSet::new(),
             blocked: BTreeSet::new(),
             unflushed: BTreeSet::new(),
@@ -127,12 +128,17 @@ impl Streams {
 
     pub(super) fn close(&mut self, connection: ConnectionId, registry: &Registry) {
         let source = stream_source(connection);
-        if let Some(mut entry) = self.entries.remove(&source) {
-            let _already_gone = registry.deregister(&mut entry.stream);
-        }
+        drop(self.take_out(connection, registry));
         self.reading.remove(&source);
         self.blocked.remove(&source);
         self.unflushed.remove(&source);
+    }
+
+    /// Takes a connection out, for another part of the loop.
+    pub(super) fn take_out(&mut self, connection: ConnectionId, registry: &Registry) -> Option<Stream> {
+        let mut entry = self.entries.remove(&stream_source(connection))?;
+        let _already_gone = registry.deregister(&mut entry.stream);
+        Some(entry.stream)
     }
 
     pub(super) fn shutdown(&mut self, connection: ConnectionId) {
@@ -418,83 +424,5 @@ impl EventLoop {
         }
         // This also applies if nothing was written, because reading may have waited for an answered question.
         self.streams.want(source, &self.dispatch);
-    }
-
-    pub(super) fn connect(&mut self, connection: ConnectionId, endpoint: &Endpoint, now: Now) {
-        match endpoint {
-            Endpoint::Ipc(path) => {
-                let connected = Stream::connect_path(path);
-                self.connecting(connection, connected, Vec::new(), now);
-            }
-            Endpoint::Tcp { host, port } => match resolver::parse_literal(host, *port) {
-                Some(address) => self.resolved(connection, Ok(vec![address]), now),
-                None => {
-                    let (host, port) = (host.clone(), *port);
-                    let lookup = Box::new(move || JobResult::Resolved(connection, resolver::resolve(&host, port)));
-                    self.submit_lookup(lookup, connection, now);
-                }
-            },
-        }
-    }
-
-    pub(super) fn resolved(&mut self, connection: ConnectionId, addresses: Result<Vec<SocketAddr>, String>, now: Now) {
-        match addresses {
-            Err(reason) => self.dispatch.closed(connection, reason, now),
-            Ok(mut addresses) => {
-                addresses.truncate(8);
-                addresses.reverse();
-                self.connect_next(connection, addresses, now);
-            }
-        }
-    }
-
-    /// Connects to the last of the addresses.
-    fn connect_next(&mut self, connection: ConnectionId, mut addresses: Vec<SocketAddr>, now: Now) {
-        match addresses.pop() {
-            None => self.dispatch.closed(connection, "its name has no address".to_owned(), now),
-            Some(address) => {
-                let connected = Stream::connect(address);
-                self.connecting(connection, connected, addresses, now);
-            }
-        }
-    }
-
-    fn connecting(&mut self, connection: ConnectionId, connected: io::Result<Stream>, rest: Vec<SocketAddr>, now: Now) {
-        // The attempt may have been cancelled during the lookup.
-        if self.dispatch.send_queue(connection).is_none() {
-            return;
-        }
-        let inserted = connected.and_then(|stream| {
-            self.streams.insert(connection, stream, State::Connecting(rest.clone()), self.poll.registry())
-        });
-        match inserted {
-            Ok(()) => {}
-            Err(_) if !rest.is_empty() => self.connect_next(connection, rest, now),
-            Err(error) => self.dispatch.closed(connection, error.to_string(), now),
-        }
-    }
-
-    fn finish_connect(&mut self, source: usize, now: Now) {
-        let Some(entry) = self.streams.entries.get_mut(&source) else { return };
-        let connection = entry.connection;
-        match entry.stream.connected() {
-            Ok(false) => {}
-            Ok(true) => {
-                entry.state = State::Open;
-                if self.listening.keep_alive() {
-                    let _not_supported = entry.stream.set_keepalive();
-                }
-                self.dispatch.connected(connection, now);
-            }
-            Err(error) => {
-                let State::Connecting(rest) = std::mem::replace(&mut entry.state, State::Closing) else { return };
-                self.streams.close(connection, self.poll.registry());
-                if rest.is_empty() {
-                    self.dispatch.closed(connection, error.to_string(), now);
-                } else {
-                    self.connect_next(connection, rest, now);
-                }
-            }
-        }
     }
 }

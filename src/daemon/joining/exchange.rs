@@ -13,6 +13,7 @@ use crate::daemon::doctor::{Answer, ZmqPeer, look_at_web_socket};
 use crate::daemon::key_files::KeyPair;
 use crate::model::connection::Endpoint;
 use crate::model::diagnosis::Report;
+use crate::model::link::LinkMode;
 use crate::wire::gorgone::joining;
 use crate::wire::http::bearer_auth::TokenHash;
 
@@ -47,7 +48,7 @@ pub fn meet(word: &Word, keys: &KeyPair, token: &str) -> Result<(), String> {
 pub fn has_answered(word: &Word, keys: &KeyPair, token: &str) -> bool {
     let verdict = match word.kind {
         JoinedKind::PushZmq => return false,
-        JoinedKind::Pull => match say(word, keys, &format!("gorgone-{}", word.node)) {
+        JoinedKind::Pull => match say(word, keys, &format!("gorgone-{}", word.node), LinkMode::Auto) {
             Ok(End::Up(Some(Answer::Verdict(verdict)))) => verdict,
             _ => return false,
         },
@@ -61,7 +62,7 @@ pub fn has_answered(word: &Word, keys: &KeyPair, token: &str) -> bool {
 }
 
 /// One conversation with the central of a pull node. Its key must be the one of the word.
-fn say(word: &Word, keys: &KeyPair, own_name: &str) -> Result<End, String> {
+fn say(word: &Word, keys: &KeyPair, own_name: &str, link: LinkMode) -> Result<End, String> {
     let endpoint = Endpoint::Tcp { host: word.host.clone(), port: word.port };
     let mut report = Report::default();
     let socket = match connect(&mut report, &endpoint) {
@@ -76,6 +77,7 @@ fn say(word: &Word, keys: &KeyPair, own_name: &str) -> Result<End, String> {
     let peer = ZmqPeer {
         endpoint: &endpoint,
         own_name: own_name.to_owned(),
+        link,
         known_key: None,
         id: None,
         own_id: Some(word.node.get()),
@@ -103,10 +105,10 @@ fn sentence(report: &Report) -> String {
 fn meet_by_key(word: &Word, keys: &KeyPair) -> Result<(), String> {
     let own_key = keys.public.thumbprint();
     // Refused whatever it proves: the central notes the key, and the next handshake succeeds.
-    let _noted = say(word, keys, &joining::name(&word.secret, word.node, &own_key))?;
+    let _noted = say(word, keys, &joining::name(&word.secret, word.node, &own_key), LinkMode::Classic)?;
     for _ in 0..TRIES {
         thread::sleep(ASK_EVERY);
-        if let End::Up(_) = say(word, keys, &format!("gorgone-{}", word.node))? {
+        if let End::Up(_) = say(word, keys, &format!("gorgone-{}", word.node), LinkMode::Auto)? {
             return Ok(());
         }
     }

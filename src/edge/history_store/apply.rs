@@ -7,7 +7,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
 use super::{
-    HistoryStore, LAST_PATIENCE, StoreError, StoreErrorKind, WRITE_PATIENCE, column, legacy, purge, time_order,
+    HistoryStore, LAST_PATIENCE, StoreError, StoreErrorKind, WRITE_PATIENCE, column, legacy, purge, queue, time_order,
 };
 use crate::model::history::{HistoryRow, RowOrigin, StoreChange, SyncMark};
 use crate::model::node_id::NodeId;
@@ -29,6 +29,8 @@ pub struct Applied {
     pub purge_left: bool,
     /// Whether a purge released pages, so that the next checkpoint shrinks the file.
     pub is_shorter: bool,
+    /// Number of rows deleted because the history had reached its maximum size.
+    pub dropped: usize,
 }
 
 /// Generates strictly increasing `ctime`s, even when the wall clock is set back, because peers request the rows that
@@ -82,7 +84,7 @@ impl HistoryStore {
             return Ok(Applied::default());
         }
         let mut order = Order { clock: self.clock, is_kept: self.is_ordered };
-        match run(&mut self.connection, changes, wall, &mut order) {
+        match run(&mut self.connection, changes, wall, &mut order, self.max_pages) {
             Ok((applied, last_row_id)) => {
                 self.last_row_id = last_row_id.unwrap_or(self.last_row_id);
                 self.clock = order.clock;
@@ -140,6 +142,7 @@ fn run(
     changes: &[StoreChange],
     wall: WallTime,
     order: &mut Order,
+    max_pages: Option<i64>,
 ) -> Result<(Applied, Option<i64>)> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut applied = Applied::default();
@@ -197,6 +200,7 @@ fn run(
                 transaction.prepare_cached(sql)?.execute([token.as_str()])?;
             }
             StoreChange::TakeToken { hash, taken } => legacy::take_token(&transaction, *hash, *taken)?,
+            StoreChange::Queue(change) => queue::apply(&transaction, change)?,
             StoreChange::Legacy(change) => legacy::apply(&transaction, change)?,
             StoreChange::Purge { used_before, rows_before, instant_before } => {
                 let before = purge::Before { used: *used_before, rows: *rows_before, instant: *instant_before };
@@ -211,6 +215,9 @@ fn run(
         }
     }
     drop(insert);
+    if let Some(max_pages) = max_pages {
+        applied.dropped = purge::keep_below(&transaction, max_pages)?;
+    }
     transaction.commit()?;
     Ok((applied, last_row_id))
 }

@@ -15,9 +15,11 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::edge::random::SystemRandom;
+use crate::model::code::Code;
 use crate::model::history::{Origins, SyncMark};
 use crate::model::legacy::LegacyStored;
 use crate::model::node_id::NodeId;
+use crate::model::queue::QueueStored;
 use crate::model::session::StoredSession;
 use crate::model::token::Token;
 
@@ -32,6 +34,7 @@ mod looking;
 
 mod maintenance;
 mod purge;
+mod queue;
 mod reader;
 mod schema;
 #[cfg(test)]
@@ -43,6 +46,7 @@ pub use error::{StoreError, StoreErrorKind};
 pub use lock::holder;
 pub use looking::{Seen, known_key, look, newest_session};
 pub use maintenance::{CheckpointReport, check_integrity, checkpoint, has_room, wal_size_bytes};
+pub use queue::query_queue;
 pub use reader::{HistoryReader, query_kept};
 
 /// How long a commit waits for a lock, which delays the loop. Our checkpoints hold it only briefly; `daemon` handles
@@ -77,6 +81,8 @@ pub struct StoreOptions {
     /// Size of the page cache in KiB. Each page needs an additional quarter of its size, or with some C libraries its
     /// full size.
     pub cache_kib: u32,
+    /// Maximum size of the content in bytes; the oldest rows are deleted above it. `None` for no limit.
+    pub max_bytes: Option<u64>,
 }
 
 /// The state that a start continues from.
@@ -96,8 +102,12 @@ pub struct Stored {
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
     /// Hashes of the tokens that were accepted for work here, the oldest first.
     pub taken_tokens: Vec<i64>,
+    /// Copies that ended here recently, and how.
+    pub ended_copies: Vec<(Token, Code)>,
     /// Orders of Centreon Web that no node has confirmed.
     pub legacy: LegacyStored,
+    /// Requests that wait for their nodes.
+    pub queue: QueueStored,
     /// Messages about skipped rows; only a few lines.
     pub warnings: Vec<String>,
 }
@@ -111,6 +121,7 @@ pub struct HistoryStore {
     clock: apply::CommitClock,
     /// Whether row ids increase with `ctime` (see [`time_order`]).
     is_ordered: bool,
+    max_pages: Option<i64>,
     patience: Duration,
     identity: identity::Identity,
     _lock: lock::DatabaseLock,
@@ -158,8 +169,20 @@ impl HistoryStore {
         let is_ordered = time_order::settle(&connection).map_err(sqlite)?;
         let (last_row_id, clock) = apply::resume(&connection, is_ordered).map_err(sqlite)?;
         let identity = identity::Identity::new(path).map_err(|error| StoreError::from_io(path, &error))?;
+        let max_pages = options.max_bytes.map(|bytes| i64::try_from(bytes / PAGE_SIZE).unwrap_or(i64::MAX));
         let (path, patience) = (path.to_owned(), LONG_PATIENCE);
-        Ok(Self { connection, path, number, last_row_id, clock, is_ordered, patience, identity, _lock: lock })
+        Ok(Self {
+            connection,
+            path,
+            number,
+            last_row_id,
+            clock,
+            is_ordered,
+            max_pages,
+            patience,
+            identity,
+            _lock: lock,
+        })
     }
 
     /// The greatest row id so far; 0 for an empty history. The newest row is never purged, so ids are not reused.

@@ -40,6 +40,11 @@ pub(super) struct Before {
 
 const SESSIONS: &str = "DELETE FROM gorgone_identity WHERE id IN \
                         (SELECT id FROM gorgone_identity WHERE coalesce(mtime, ctime, 0) < ?1 LIMIT ?2)";
+/// Number of rows deleted at once where the history has a maximum size.
+const DROPPED_AT_ONCE: u32 = 64;
+const OLDEST_ROWS: &str = "DELETE FROM gorgone_history WHERE id IN \
+                           (SELECT id FROM gorgone_history ORDER BY id LIMIT ?1) \
+                           AND id <> (SELECT max(id) FROM gorgone_history)";
 /// Deletes the oldest rows if ids increase with times. The newest row stays, so that row ids are not reused.
 const OLD_ROWS: &str = "DELETE FROM gorgone_history WHERE id IN \
                         (SELECT id FROM (SELECT id, ctime FROM gorgone_history ORDER BY id LIMIT ?2) \
@@ -82,6 +87,19 @@ pub(super) fn step(transaction: &Transaction<'_>, is_ordered: bool, before: Befo
     }
     give_back(transaction, deadline, &mut step)?;
     Ok(step)
+}
+
+/// Deletes the oldest rows until at most `max_pages` pages are used; returns how many. The newest row stays.
+pub(super) fn keep_below(transaction: &Transaction<'_>, max_pages: i64) -> Result<usize> {
+    let mut dropped = 0;
+    while number(transaction, "page_count")? - number(transaction, "freelist_count")? > max_pages {
+        let deleted = transaction.prepare_cached(OLDEST_ROWS)?.execute([DROPPED_AT_ONCE])?;
+        if deleted == 0 {
+            break;
+        }
+        dropped += deleted;
+    }
+    Ok(dropped)
 }
 
 fn give_back(transaction: &Transaction<'_>, deadline: Instant, step: &mut Step) -> Result<()> {

@@ -159,6 +159,18 @@ pub fn query_kept<Q>(
     answers
 }
 
+/// Runs `ask` on the connection that this thread keeps.
+pub(super) fn with_kept<T>(
+    path: &Path,
+    ask: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let kept = KEPT.take().filter(|reader| reader.path == path);
+    let reader = kept.map_or_else(|| HistoryReader::open(path), Ok)?;
+    let answer = ask(&reader.connection)?;
+    KEPT.set(Some(reader));
+    Ok(answer)
+}
+
 const COLUMNS: &str = "id, token, code, etime, ctime, instant, data, stheno_node, stheno_history, stheno_row";
 
 /// The order in which rows are visited.
@@ -187,7 +199,8 @@ impl Question {
         let narrowed = filter.token.is_some() || filter.after_id.is_some() || first.is_some();
         if let Some(token) = &filter.token {
             question.push(schema::TOKEN_ENDS, Value::Text(schema::token_ends(token)));
-            question.push("token = ?", Value::Text(token.clone()));
+            // Without `+`, SQLite would put the token into the expression above and calculate that for each question.
+            question.push("+token = ?", Value::Text(token.clone()));
         }
         if let Some(id) = filter.after_id {
             question.push("id > ?", Value::Integer(id));

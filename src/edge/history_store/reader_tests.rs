@@ -11,9 +11,11 @@ const BIG: PageLimit = PageLimit { rows: usize::MAX, bytes: usize::MAX, whole_in
 /// Four commits a second apart of five rows each: token `t0` to `t4`, code = number of the commit, etime = row id.
 fn filled(dir: &TempDir) -> (HistoryStore, PathBuf) {
     let path = dir.join("history.sdb");
-    let mut store =
-        HistoryStore::open(&path, StoreOptions { create_schema: true, synchronous_full: false, cache_kib: 512 })
-            .unwrap();
+    let mut store = HistoryStore::open(
+        &path,
+        StoreOptions { create_schema: true, synchronous_full: false, cache_kib: 512, max_bytes: None },
+    )
+    .unwrap();
     for commit in 0..4_i64 {
         let rows: Vec<StoreChange> = (0..5_i64)
             .map(|number| {

@@ -24,6 +24,8 @@ use super::delegate::Endpoint;
 use super::get_log::{Questions, read_filter};
 use super::nodes::Nodes;
 use super::peer::Handled;
+use super::queue::options::QueueOptions;
+use super::queue::{LISTED_MAX, QueueCall};
 use super::{audit, json};
 use waits::{Calls, Lookup, WAITING_MAX};
 
@@ -39,6 +41,11 @@ fn answer(status: u16, body: impl Into<String>) -> ApiAnswer {
 /// Answer while the history takes no rows, because the result of an action could not be reported.
 pub(super) const CANNOT_STORE: &str =
     "the history of this daemon cannot be written; its log says why, for instance a full disk";
+
+/// Returns the answer to a call whose action cannot be stored.
+pub(super) fn cannot_store() -> ApiAnswer {
+    refusal(503, "database_error", CANNOT_STORE)
+}
 
 /// Answer to a path that the daemon named by 'delegate' has not announced yet.
 const NOT_TOLD: &str = "the node of 'delegate' has no such path, or is not connected";
@@ -99,6 +106,8 @@ pub(super) enum Plan {
     Reply(Action, String),
     /// An action is run, and its rows report the end.
     Start(Started),
+    /// The queue answers it.
+    Queue(QueueCall),
     /// A report is made.
     Report(ReportForm),
 }
@@ -158,6 +167,7 @@ impl ApiRoom<'_> {
                 }
                 self.log_call(id, call, &token.join("/"), target)
             }
+            ["queue", rest @ ..] => self.queue_call(call, is_direct, target, rest),
             ["status"] if is_direct && cfg!(feature = "status") => {
                 if call.method != Method::Get {
                     return Err(unknown_path(Some("GET")));
@@ -205,6 +215,40 @@ impl ApiRoom<'_> {
         Ok(Plan::Wait)
     }
 
+    /// Handles `GET /api/queue`, and `/api/nodes/<id>/queue` with `DELETE …/<token>`.
+    fn queue_call(
+        &mut self,
+        call: &ApiCall,
+        is_direct: bool,
+        target: Option<&str>,
+        rest: &[&str],
+    ) -> Result<Plan, ApiAnswer> {
+        let own = self.context.own_id.filter(|_| !is_direct);
+        let target = match target {
+            Some(target) => Some(target.parse().map_err(|_| unknown_path(None))?),
+            None => own,
+        };
+        match (rest, target) {
+            ([], _) if call.method == Method::Get => {
+                self.admit_call(call, &Action::GetLog, "").map_err(|()| forbidden())?;
+                let parameters = parameters(call);
+                let number = |name: &str| parameters.get(name).and_then(json::integer);
+                let limit = number("limit").and_then(|limit| usize::try_from(limit).ok()).unwrap_or(LISTED_MAX);
+                let (after, limit) = (number("from").unwrap_or(0), limit.clamp(1, LISTED_MAX));
+                Ok(Plan::Queue(QueueCall::List { target, after, limit }))
+            }
+            ([], _) => Err(unknown_path(Some("GET"))),
+            ([token], Some(target)) if call.method == Method::Delete => {
+                let cancel = Action::Other("CANCEL".into());
+                self.admit_call(call, &cancel, token).map_err(|()| forbidden())?;
+                let token = Token::parse(token).map_err(|error| refusal(400, "invalid_token", &error.to_string()))?;
+                Ok(Plan::Queue(QueueCall::Cancel { target, token }))
+            }
+            ([_], Some(_)) => Err(unknown_path(Some("DELETE"))),
+            _ => Err(unknown_path(None)),
+        }
+    }
+
     /// Finds the action of an endpoint; the first `depth` segments name the node, the next `len` the endpoint.
     fn find_endpoint(&mut self, call: &ApiCall, depth: usize, len: usize) -> Result<(Action, String), ApiAnswer> {
         let segments = call.path.get(depth..).unwrap_or_default();
@@ -246,11 +290,12 @@ impl ApiRoom<'_> {
         target: Option<&str>,
         data: String,
     ) -> Result<Plan, ApiAnswer> {
+        let data = queue_options(call, self.context.now.wall.as_seconds())?.add_to(data);
         let token = self.context.generate_token();
         if !self.context.stores {
             // Writing this row tries the database again.
             self.context.fail(&token, "database issue");
-            return Err(refusal(503, "database_error", CANNOT_STORE));
+            return Err(cannot_store());
         }
         let answer = match wait_of(call, "log_wait") {
             None => Some(answer(200, format!("{{\"token\":\"{token}\"}}"))),
@@ -267,6 +312,16 @@ impl ApiRoom<'_> {
         };
         Ok(Plan::Start(Started { token, action, target: target.map(str::to_owned), data, answer }))
     }
+}
+
+/// Reads the query parameters that concern the queue.
+fn queue_options(call: &ApiCall, wall: i64) -> Result<QueueOptions, ApiAnswer> {
+    let parameter = |name: &str| {
+        let found = call.query.iter().rev().find(|(key, _)| key == name);
+        found.map_or(Value::Null, |(_, value)| Value::String(value.clone()))
+    };
+    QueueOptions::of(&parameter("ttl"), &parameter("not_before"), wall)
+        .map_err(|text| refusal(400, "invalid_option", &text))
 }
 
 fn forbidden() -> ApiAnswer {

@@ -2,6 +2,7 @@
 
 use crate::model::action::Action;
 use crate::model::code::Code;
+use crate::model::link::LinkMode;
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
@@ -53,6 +54,12 @@ impl Core {
         if let Err(text) = route.and_then(|route| self.hand_on(peer, action, token, route, data)) {
             self.context.fail(token, &text);
         }
+    }
+
+    /// Returns whether the link of a node may or must be sealed, if its registration says so.
+    #[must_use]
+    pub fn link_mode(&self, id: NodeId) -> Option<LinkMode> {
+        self.nodes.get(id)?.registration.link
     }
 
     /// Returns whether other nodes are reached through a node.
@@ -107,7 +114,7 @@ impl Core {
     }
 
     /// Passes a request on to another daemon.
-    fn hand_on(
+    pub(super) fn hand_on(
         &mut self,
         peer: Peer,
         action: Action,

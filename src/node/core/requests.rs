@@ -18,6 +18,7 @@ use crate::node::copies::held::Held;
 use crate::node::counters::Way;
 use crate::node::output::Output;
 use crate::node::phase::STOPPING_TEXT;
+use crate::node::queue::options;
 use crate::node::sync::asking;
 use crate::node::{core_actions, core_settings, json, loading, masked};
 
@@ -70,12 +71,21 @@ impl Core {
         let target = named.as_deref().unwrap_or(target);
         let here = target.is_empty() || self.context.is_own(target);
         let is_foreign = here && !self.context.is_known(&action);
-        let delegate = self.context.delegate.of_action(&action).filter(|_| is_foreign).map(|node| node.to_string());
+        let delegate = if is_foreign { self.context.delegate.of_action(&action) } else { None };
+        let delegate = delegate.map(|node| node.to_string());
         let (target, here) = delegate.as_deref().map_or((target, here), |node| (node, false));
-        if action.is_internal() || (here && !self.context.is_known(&action)) {
+        if action.is_internal() || (here && is_foreign) {
             return self.context.refuse_unknown(&action, token);
         }
         self.counters.count(if peer == Peer::Ourselves { Way::Internal } else { Way::External }, &action);
+        if let Some(place) = options::place_of(&data).filter(|_| options::may_wait(&action)) {
+            if !here {
+                return self.pass_on_queued(peer, action, token, target, data);
+            }
+            if let Some(handled) = self.take_queued(peer, place, token) {
+                return handled;
+            }
+        }
         if action == Action::Command {
             self.status.command_begins(token, self.context.now);
         }
@@ -88,6 +98,9 @@ impl Core {
             self.context.fail(token, STOPPING_TEXT);
             return Handled::refused(json::message(STOPPING_TEXT));
         }
+        if let Some(handled) = self.queue_request(peer, &action, token, target, &data) {
+            return handled;
+        }
         if !here {
             return self.request_of_node(peer, action, token, target, data);
         }
@@ -96,6 +109,9 @@ impl Core {
         }
         if self.held_back(peer, &action, token, None, &data) {
             return Handled::Later;
+        }
+        if action == Action::RemoteCopy && !target.is_empty() {
+            return self.copies.begin_local(&mut self.context, token, &data);
         }
         self.request_here(peer, &action, token, &data)
     }
@@ -211,7 +227,11 @@ impl Core {
                 let handled = self.request(Peer::Ourselves, action, &token, "", data);
                 Some(api::answer_of(handled, self.context.is_stopping()))
             }
-            Plan::Start(started) => self.start_for_call(started),
+            Plan::Start(started) => self.start_for_call(id, started),
+            Plan::Queue(call) => {
+                self.queue.call(&mut self.context, id, call);
+                None
+            }
             Plan::Report(form) => {
                 let load = self.commands.load();
                 self.status.report(&mut self.context, &self.nodes, load, (id, call, form))
@@ -223,7 +243,7 @@ impl Core {
     }
 
     /// Runs an action whose end is found by its token, even if only the reply of the core has the result.
-    fn start_for_call(&mut self, started: Started) -> Option<ApiAnswer> {
+    fn start_for_call(&mut self, id: CallId, started: Started) -> Option<ApiAnswer> {
         let Started { token, action, target, data, answer } = started;
         let is_said_by_reply = matches!(action, Action::ConStatus | Action::Routes | Action::BroadcastLogger);
         let is_here = target.is_none() && !self.context.is_stopping();
@@ -240,6 +260,6 @@ impl Core {
             let code = if code == Code::FINISHED_KO { code } else { Code::FINISHED_OK };
             self.context.finish(&token, code, data);
         }
-        answer
+        answer.and_then(|answer| self.answer_when_stored(&token, id, answer))
     }
 }

@@ -23,7 +23,7 @@ impl Core {
         self.context.timers.set(Timer::Stop, self.context.now.monotonic + PATIENCE);
         self.commands.drop_command_work(&mut self.context, STOPPING_TEXT);
         self.commands.drop_waiting_commands(&mut self.context, STOPPING_TEXT);
-        self.copies.sender(&mut self.context, &mut self.nodes).stop();
+        self.copies.stop_sending(&mut self.context, &mut self.nodes);
         self.copies.free_all();
         self.modules.stop(&mut self.context);
         self.api().stop();
@@ -45,12 +45,14 @@ impl Core {
 
     /// Outputs [`Output::Stopped`] as soon as nothing is left to wait for.
     pub(super) fn check_stopped(&mut self) {
-        let waits = matches!(self.context.stopping, Stopping::Waiting | Stopping::Killed);
+        if !matches!(self.context.stopping, Stopping::Waiting | Stopping::Killed) {
+            return;
+        }
         let idle = self.commands.is_idle()
             && self.modules.engine.is_idle()
             && self.copies.receiving.is_idle()
             && self.ssh.is_idle();
-        if waits && idle && self.questions.is_empty() && self.context.journal.all_stored() {
+        if idle && self.questions.is_empty() && self.context.journal.all_stored() {
             self.say_stopped();
         }
     }

@@ -18,7 +18,7 @@ use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit};
 use crate::model::message::{Message, Outgoing};
 use crate::model::token::Token;
 
-use crate::node::get_log::{CTIME_TOLERANCE_SECONDS, rows_json};
+use crate::node::get_log::{CTIME_TOLERANCE_SECONDS, Paged, rows_json};
 use crate::node::json;
 use crate::node::output::Output;
 use crate::node::timers::Timer;
@@ -110,15 +110,16 @@ struct Size {
 impl Size {
     fn of(text: &str) -> Self {
         let mut size = Self::default();
-        for character in text.chars() {
-            size.plain_chars += 1;
-            let (usual, least) = match character {
-                '"' => (6, 1),
-                '&' => (5, 5),
-                '\'' => (5, 1),
-                '<' | '>' => (4, 1),
-                // Each byte of its UTF-8 form becomes a number such as `&#195;`.
-                character if !character.is_ascii() => (6 * character.len_utf8(), 6 * character.len_utf8()),
+        for byte in text.bytes() {
+            let continues_character = byte & 0xc0 == 0x80;
+            size.plain_chars += usize::from(!continues_character);
+            let (usual, least) = match byte {
+                b'"' => (6, 1),
+                b'&' => (5, 5),
+                b'\'' => (5, 1),
+                b'<' | b'>' => (4, 1),
+                // Each byte of what is not ASCII becomes a number such as `&#195;`.
+                0x80.. => (6, 6),
                 _ => (1, 1),
             };
             size.encoded_bytes += usual;
@@ -280,13 +281,13 @@ impl DialledOut {
         kind: ParentKind,
         token: &Token,
         page: LogPage,
-        last_id: Option<i64>,
+        paged: Option<&Paged>,
     ) {
         let parent = self.parent(kind);
         if parent.identity.is_none() {
             return;
         }
-        let by_ctime = last_id.is_none();
+        let by_ctime = paged.is_none();
         let (rows, mut more) = (page.rows, page.more);
         let mut parts = match (kind, &context.options.modules.pullwss) {
             (ParentKind::WebSocket, Some(settings)) => {
@@ -305,7 +306,7 @@ impl DialledOut {
         }
         parent.taken.large_is_open |= parts.iter().any(|part| part.size.least_bytes > ENCODED_BYTES_MAX);
         let total = parts.len();
-        for part in parts {
+        for (number, part) in parts.into_iter().enumerate() {
             let mut data = format!(
                 "{{\"code\":{},\"data\":{{\"action\":\"getlog\",\"id\":{},\"result\":{}",
                 Code::BEGIN.0,
@@ -316,11 +317,12 @@ impl DialledOut {
             if kind == ParentKind::WebSocket {
                 let _ = write!(data, ",\"nb_total_msg\":{total}");
             }
-            if let Some(last_id) = last_id {
-                let _ = write!(data, ",\"last_id\":{last_id}");
+            if let Some(Paged { last_id, echo }) = paged {
+                let echo = if number + 1 == total { echo } else { "" };
+                let _ = write!(data, ",\"last_id\":{last_id}{echo}");
                 context.write_history(&mut data);
             }
-            if last_id.is_some() || page.more {
+            if paged.is_some() || page.more {
                 let _ = write!(data, ",\"more\":{more}");
             }
             data.push_str("}}");

@@ -168,9 +168,11 @@ impl Cron {
 
     /// Reads the clock at once if it was set since the timer was.
     pub(in crate::node) fn notice_clock(&mut self, context: &mut Context) {
-        let is_waiting = self.schedule.is_some() && !self.jobs.is_empty();
+        if self.schedule.is_none() || self.jobs.is_empty() {
+            return;
+        }
         let change = self.clock_offset(context).saturating_sub(self.clock_offset);
-        if is_waiting && change.saturating_abs() > CLOCK_SET_MICROS {
+        if change.saturating_abs() > CLOCK_SET_MICROS {
             self.clock_offset = self.clock_offset(context);
             context.timers.set(Timer::Cron, context.now.monotonic);
         }

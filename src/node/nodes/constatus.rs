@@ -85,6 +85,10 @@ pub(in crate::node) fn write_map(registry: &Registry, names: &Names) -> String {
             liveness.ping_failed,
             liveness.ping_timeout,
         );
+        if let Some(link) = registry.link_kind(node) {
+            out.pop();
+            let _ = write!(out, ",\"link\":\"{}\"}}", link.word());
+        }
         if let Some(uid) = names.uid_of(id) {
             out.pop();
             let _ = write!(out, ",\"uid\":{}}}", uid.json_text());

@@ -359,6 +359,7 @@ impl Nodes {
     /// Handles the end of a session or a WebSocket.
     pub(in crate::node) fn client_gone(&mut self, context: &mut Context, client: ClientId) {
         self.left.retain(|_, (_, left)| *left != client);
+        self.links().forget_client(client);
         self.unlisted.forget_client(client);
         if let Some(id) = self.spoken_for_by(client) {
             self.release_client(context, id, client);

@@ -18,16 +18,20 @@ use crate::node::output::Output;
 use crate::node::peer::Handled;
 
 impl Nodes {
-    /// Forgets the key of a node. The next key that the node presents is treated as that of a first contact.
+    /// Forgets the key of a node, and that it was met sealed. The next key that the node presents is treated as that of
+    /// a first contact, and so is its link.
     pub(in crate::node) fn forget_key(&self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let asked = serde_json::from_str(data).unwrap_or_default();
-        let done = self.dialled_node(&asked).map(|(id, kind)| {
-            let text = match kind.ssh_target() {
-                Some(target) => forgotten_host(id, target),
-                None => format!(
-                    "the key of node '{id}' is forgotten, its connection is built again; under fingerprint_mode: \
-                     strict, name its new key with 'stheno keys trust'{}",
+        let done = self.named_node(&asked).and_then(may_be_known).map(|(id, kind)| {
+            let text = match (kind, kind.ssh_target()) {
+                (_, Some(target)) => forgotten_host(id, target),
+                (NodeKind::PushZmq { .. }, _) => format!(
+                    "the key of node '{id}' is forgotten, and that it was met sealed; its connection is built again; \
+                     under fingerprint_mode: strict, name its new key with 'stheno keys trust'{}",
                     without_effect(context)
+                ),
+                _ => format!(
+                    "it is forgotten that node '{id}' was met sealed; authorized_clients says which keys may connect"
                 ),
             };
             (id, None, text)
@@ -63,22 +67,34 @@ impl Nodes {
         key_answered(context, "trustkey", token, done)
     }
 
-    /// Returns the node that a call names, if it is one whose key we check.
-    fn dialled_node(&self, asked: &Value) -> Result<(NodeId, &NodeKind), String> {
+    /// Returns the node that a call names.
+    fn named_node(&self, asked: &Value) -> Result<(NodeId, &NodeKind), String> {
         let named = asked.pointer("/variables/0").or_else(|| asked.get("id")).unwrap_or(&Value::Null);
         let id = NodeId::from_json(named).map_err(|error| format!("{}: {error}", shortened(&named.to_string())))?;
         let node = self.get(id).ok_or_else(|| {
             format!("node '{id}' is not one of this daemon's own nodes; ask the daemon that connects to it")
         })?;
-        if node.is_dialled() {
-            return Ok((id, &node.registration.kind));
-        }
-        Err(format!(
-            "node '{id}' connects to us (type {}), so no key of it is remembered here; authorized_clients says which \
-             keys may",
-            node.registration.kind.as_str()
-        ))
+        Ok((id, &node.registration.kind))
     }
+
+    /// Returns the node that a call names, if it is one whose key we check.
+    fn dialled_node(&self, asked: &Value) -> Result<(NodeId, &NodeKind), String> {
+        let (id, kind) = self.named_node(asked)?;
+        if kind.dialled_by_us() { Ok((id, kind)) } else { Err(connects_to_us(id, kind)) }
+    }
+}
+
+/// Refuses nodes of which nothing is remembered: those with a WebSocket.
+fn may_be_known((id, kind): (NodeId, &NodeKind)) -> Result<(NodeId, &NodeKind), String> {
+    if kind.is_web_socket() { Err(connects_to_us(id, kind)) } else { Ok((id, kind)) }
+}
+
+fn connects_to_us(id: NodeId, kind: &NodeKind) -> String {
+    format!(
+        "node '{id}' connects to us (type {}), so no key of it is remembered here; authorized_clients says which keys \
+         may",
+        kind.as_str()
+    )
 }
 
 /// Returns the remark for a configuration in which keys are not checked.

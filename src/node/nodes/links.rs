@@ -4,6 +4,7 @@ use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
 
 use super::Nodes;
+use super::link_kinds::LinkKinds;
 use super::liveness::Ping;
 use super::node::{Link, LinkChange};
 use super::pings::LINK_WAIT;
@@ -18,6 +19,16 @@ impl Nodes {
         self.changes.pop_front()
     }
 
+    /// Notes a change for other rooms.
+    pub(in crate::node) fn note_change(&mut self, change: LinkChange) {
+        self.changes.push_back(change);
+    }
+
+    /// Returns the kinds of links, to note one.
+    pub(in crate::node) const fn links(&mut self) -> &mut LinkKinds {
+        self.registry.links()
+    }
+
     /// Handles a link that is up.
     pub(in crate::node) fn link_up(&mut self, context: &mut Context, id: NodeId) {
         let Some(node) = self.get_mut(id) else { return };
@@ -26,6 +37,7 @@ impl Nodes {
         }
         node.link = Link::Up;
         node.down_since = None;
+        node.sync.is_current = false;
         let serial = node.sync.serial;
         node.owed.link_restored(serial);
         context.timers.cancel(&Timer::Unconfirmed(id));
@@ -71,6 +83,7 @@ impl Nodes {
     /// Closes the link to a node that we dial, because it is not needed any more.
     pub(super) fn close_link(&mut self, context: &mut Context, id: NodeId) {
         self.forget_pings(context, id);
+        self.links().forget_node(id);
         for timer in [Timer::SyncTimeout(id), Timer::Unconfirmed(id)] {
             context.timers.cancel(&timer);
         }

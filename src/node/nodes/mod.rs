@@ -8,6 +8,7 @@ pub(in crate::node) mod dial_in;
 mod facts;
 mod handing_on;
 mod keys;
+mod link_kinds;
 mod links;
 mod liveness;
 mod messages;
@@ -155,6 +156,11 @@ impl Nodes {
         if let Some(node) = self.get(id) {
             node.send(context, message);
         }
+    }
+
+    /// Returns whether a message to a node goes out, at once or later.
+    pub(super) fn has_link(&self, id: NodeId) -> bool {
+        self.get(id).is_some_and(Node::has_link)
     }
 
     /// Returns the `data` of a PONG of a daemon with `running` requests.

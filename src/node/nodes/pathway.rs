@@ -127,6 +127,7 @@ mod tests {
             uid: None,
             kind: NodeKind::PushZmq { endpoint: Endpoint::Tcp { host: "192.0.2.1".to_owned(), port: 5556 } },
             identity: None,
+            link: None,
             prevail: false,
             subnodes: subnodes
                 .iter()

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::broken::{self, Fault};
 use crate::model::history::SyncMark;
+use crate::model::link::LinkKind;
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
 
+use super::link_kinds::LinkKinds;
 use super::liveness::Liveness;
 use super::node::{Announced, Distance, Link, Node};
 use super::registration::SUBNODES_MAX;
@@ -67,6 +69,7 @@ pub(in crate::node) struct Registry {
     dynamic_routes: BTreeMap<NodeId, BTreeSet<(Distance, NodeId)>>,
     /// Increases with every change that may show in the constatus map.
     version: u64,
+    links: LinkKinds,
     removed: Removed,
 }
 
@@ -74,6 +77,17 @@ impl Registry {
     /// Returns a number that changes if the constatus map may have changed.
     pub(in crate::node) const fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Returns the kinds of links, to note one.
+    pub(in crate::node) const fn links(&mut self) -> &mut LinkKinds {
+        self.version += 1;
+        &mut self.links
+    }
+
+    /// Returns how the link to a node is protected, if it is up and may be one or the other.
+    pub(in crate::node) fn link_kind(&self, node: &Node) -> Option<LinkKind> {
+        self.links.of(node)
     }
 
     /// Returns a node.
@@ -191,14 +205,17 @@ impl Registry {
         let Some(node) = self.nodes.get_mut(&id) else { return Registered::Kept };
         node.changed = self.version;
         let dialled_in = node.dials_in();
-        let Registration { kind: kind_before, identity, .. } = std::mem::replace(&mut node.registration, registration);
+        let Registration { kind: kind_before, identity, link, .. } =
+            std::mem::replace(&mut node.registration, registration);
         if dialled_in && node.dials_in() {
             // The sender of a registration without an identity does not know whether the node is connected.
             node.registration.identity = node.registration.identity.take().or(identity);
+            // It is the list of nodes that says how its link has to be.
+            node.registration.link = node.registration.link.or(link);
             return Registered::Kept;
         }
         let kind = &node.registration.kind;
-        if *kind == kind_before {
+        if *kind == kind_before && node.registration.link == link {
             return Registered::Kept;
         }
         if kind.as_str() == kind_before.as_str() {

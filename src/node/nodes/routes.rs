@@ -77,6 +77,7 @@ impl Nodes {
                 "why": why,
             });
             if let Some(entry) = entry.as_object_mut() {
+                entry.extend(self.registry.link_kind(node).map(|link| ("link".to_owned(), json!(link.word()))));
                 entry.extend(pathscore.map(|score| ("pathscore".to_owned(), json!(score))));
                 entry.extend(steps.map(|steps| ("steps".to_owned(), json!(steps))));
             }

@@ -55,9 +55,7 @@ impl ApiClient {
         if !self.access.is_allowed(from) {
             return self.refuse_address(from, now);
         }
-        let is_page = is_page(&head);
-        let shows_login = head.authorization.is_some() && self.access.wants_password();
-        if let Some(reason) = self.access.settings().own_names.refusal(&head.source, is_page, shows_login) {
+        if let Some(reason) = self.foreign_site(&head) {
             self.log_refusal_of(from, &format!("{reason}, refused"), now);
             return self.refuse(&head, 403, FORBIDDEN);
         }
@@ -80,6 +78,22 @@ impl ApiClient {
                 self.current = Current::Checked(head, check);
             }
         }
+    }
+
+    /// Why a request is refused for where it comes from. The requests of a script all have one `Host`, which is judged
+    /// once.
+    fn foreign_site(&mut self, head: &RequestHead) -> Option<String> {
+        let source = &head.source;
+        let is_script = source.origin.is_none() && source.fetch_site.is_none();
+        if is_script && source.host.is_some() && source.host == self.known_host {
+            return None;
+        }
+        let shows_login = head.authorization.is_some() && self.access.wants_password();
+        let reason = self.access.settings().own_names.refusal(source, is_page(head), shows_login);
+        if reason.is_none() && is_script && !shows_login {
+            self.known_host.clone_from(&source.host);
+        }
+        reason
     }
 
     pub(super) fn refuse_address(&mut self, from: PeerAddress, now: Now) {

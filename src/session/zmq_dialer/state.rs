@@ -1,6 +1,7 @@
 //! State of a link or of an attempt to make one.
 
 use crate::model::time::Monotonic;
+use crate::wire::tls_link::{Step, TlsLink};
 
 use super::sealed::Sealed;
 
@@ -20,7 +21,15 @@ pub(super) enum State {
     AwaitingKey { deadline: Monotonic },
     /// Step 6 is being decrypted. The node may already use its key.
     OpeningKey { deadline: Monotonic, early: Vec<Vec<u8>> },
-    /// Sealed.
+    /// Our first message of TLS was sent.
+    AwaitingProof { deadline: Monotonic, step: Box<Step> },
+    /// The server's part of TLS is being checked, and ours is being made.
+    Proving { deadline: Monotonic },
+    /// Our part of TLS was sent; the server has not taken it yet.
+    AwaitingWelcome { deadline: Monotonic, link: Box<TlsLink>, thumbprint: String },
+    /// The two ends are set to different links. The server was told and closes the connection.
+    GivingUp { deadline: Monotonic, why: String },
+    /// Messages flow.
     Up(Sealed),
 }
 
@@ -31,8 +40,13 @@ impl State {
             Self::Stopped | Self::Waiting { .. } | Self::Up(_) => None,
             Self::Connecting { .. } => Some("to connect"),
             Self::AwaitingPublicKey { .. } => Some("to send its public key"),
-            Self::SealingHello { .. } | Self::OpeningKey { .. } => Some("for our own part of the handshake"),
-            Self::AwaitingKey { .. } => Some("to answer our handshake"),
+            Self::SealingHello { .. } | Self::OpeningKey { .. } | Self::Proving { .. } => {
+                Some("for our own part of the handshake")
+            }
+            Self::AwaitingKey { .. }
+            | Self::AwaitingProof { .. }
+            | Self::AwaitingWelcome { .. }
+            | Self::GivingUp { .. } => Some("to answer our handshake"),
         }
     }
 
@@ -45,6 +59,10 @@ impl State {
             | Self::AwaitingPublicKey { deadline }
             | Self::SealingHello { deadline }
             | Self::AwaitingKey { deadline }
+            | Self::AwaitingProof { deadline, .. }
+            | Self::Proving { deadline }
+            | Self::AwaitingWelcome { deadline, .. }
+            | Self::GivingUp { deadline, .. }
             | Self::OpeningKey { deadline, .. } => Some(*deadline),
         }
     }

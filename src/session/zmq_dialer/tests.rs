@@ -1,6 +1,8 @@
 use super::super::pair_tests::{client_key, dialer_settings, now_at};
 use super::*;
 use crate::wire::gorgone::key_exchange::{HANDSHAKE_ISSUE, encode_public_key};
+use crate::wire::gorgone::keys::PrivateKey;
+use crate::wire::gorgone::sealing::KeyMaterial;
 use crate::wire::gorgone::sealing::SessionKey;
 use crate::wire::gorgone::seeded_random::SeededRandom;
 
@@ -22,7 +24,7 @@ fn up(random: &mut dyn Random) -> ZmqDialer {
     dialer.handle_payload(b"AAAA", now_at(0), random);
     let attempt = dialer.attempt;
     let result = DialResult::Key(key(1).material().clone());
-    dialer.handle_job(DialOutcome { attempt, result }, now_at(0), random);
+    dialer.handle_job(DialOutcome { attempt, answer: DialAnswer::Classic(result) }, now_at(0), random);
     assert!(dialer.is_up());
     outputs(&mut dialer);
     dialer
@@ -51,7 +53,7 @@ fn a_rotated_key_is_used_at_once_and_the_old_one_still_read() {
     dialer.handle_payload(&key(1).seal(b"[PONG] [a] [] {}"), now_at(3), &mut random);
     dialer.handle_payload(&key(2).seal(b"[PONG] [b] [] {}"), now_at(3), &mut random);
     assert_eq!(messages(&mut dialer).len(), 2);
-    dialer.send(&[b"[PING] ", b"[] [] {}"], None, now_at(4));
+    dialer.send(&[b"[PING] ", b"[] [] {}"], None, now_at(4), &mut random);
     let sent = outputs(&mut dialer);
     assert!(matches!(&sent[..], [DialerOutput::Send(payload)] if key(2).open(payload).is_some()));
 }
@@ -85,7 +87,7 @@ fn messages_that_arrive_while_the_key_is_opened_are_read_afterwards() {
     dialer.handle_payload(&key(2).seal(b"[PING] [b] [] {}"), now_at(1), &mut random);
     let result = DialResult::Key(key(1).material().clone());
     let attempt = dialer.attempt;
-    dialer.handle_job(DialOutcome { attempt, result }, now_at(2), &mut random);
+    dialer.handle_job(DialOutcome { attempt, answer: DialAnswer::Classic(result) }, now_at(2), &mut random);
     assert_eq!(messages(&mut dialer).len(), 2);
     dialer.state = State::OpeningKey { deadline: Monotonic::from_millis(99), early: Vec::new() };
     for _ in 0..=MAX_EARLY_MESSAGES {
@@ -103,7 +105,7 @@ fn the_outcome_of_an_abandoned_attempt_is_ignored() {
     dialer.state = State::OpeningKey { deadline: Monotonic::from_millis(99), early: Vec::new() };
     let mut come = |attempt| {
         let result = DialResult::Key(key(3).material().clone());
-        dialer.handle_job(DialOutcome { attempt, result }, now_at(1), &mut random);
+        dialer.handle_job(DialOutcome { attempt, answer: DialAnswer::Classic(result) }, now_at(1), &mut random);
         dialer.is_up()
     };
     assert!(!come(abandoned));
@@ -127,7 +129,7 @@ fn a_link_that_stops_fails_what_waits() {
     let mut dialer = ZmqDialer::new(DialerSettings { queue_messages: 2, ..dialer_settings() });
     dialer.handle_start(now_at(0), &mut random);
     for name in ["a", "b", "c"] {
-        dialer.send(&[], Token::parse(name).ok(), now_at(0));
+        dialer.send(&[], Token::parse(name).ok(), now_at(0), &mut random);
     }
     let failed = |dialer: &mut ZmqDialer| -> Vec<(String, String)> {
         let only = |output| match output {
@@ -163,7 +165,7 @@ fn garbage_in_any_state_never_panics_and_the_link_always_tries_again() {
             3 => dialer.handle_payload(&encode_public_key("x"), now_at(now_ms), &mut random),
             4 => dialer.handle_payload(&key(1).seal(&payload), now_at(now_ms), &mut random),
             5 => dialer.handle_payload(&payload, now_at(now_ms), &mut random),
-            6 => dialer.send(&[&payload], None, now_at(now_ms)),
+            6 => dialer.send(&[&payload], None, now_at(now_ms), &mut random),
             _ => dialer.handle_timeout(now_at(now_ms), &mut random),
         }
         for output in outputs(&mut dialer) {
@@ -174,7 +176,11 @@ fn garbage_in_any_state_never_panics_and_the_link_always_tries_again() {
                 } else {
                     DialResult::Key(key(1).material().clone())
                 };
-                dialer.handle_job(DialOutcome { attempt, result }, now_at(now_ms), &mut random);
+                dialer.handle_job(
+                    DialOutcome { attempt, answer: DialAnswer::Classic(result) },
+                    now_at(now_ms),
+                    &mut random,
+                );
             }
         }
         assert!(dialer.is_up() || dialer.state.deadline().is_some());
@@ -187,7 +193,7 @@ fn a_node_that_sends_several_frames_is_named_and_what_waits_ends_with_that_reaso
     let mut dialer = ZmqDialer::new(dialer_settings());
     dialer.handle_start(now_at(0), &mut random);
     dialer.handle_connected(now_at(0));
-    dialer.send(&[b"[COMMAND] [t] [] {}"], Token::parse("t").ok(), now_at(0));
+    dialer.send(&[b"[COMMAND] [t] [] {}"], Token::parse("t").ok(), now_at(0), &mut random);
     outputs(&mut dialer);
     dialer.handle_multipart(2, now_at(10), &mut random);
     let after = outputs(&mut dialer);
@@ -213,7 +219,7 @@ fn what_waits_for_a_first_handshake_says_which_step_takes_so_long() {
     let mut random = SeededRandom::new(&[6; 32]);
     let mut dialer = ZmqDialer::new(dialer_settings());
     dialer.handle_start(now_at(0), &mut random);
-    dialer.send(&[b"[COMMAND] [t] [] {}"], None, now_at(0));
+    dialer.send(&[b"[COMMAND] [t] [] {}"], None, now_at(0), &mut random);
     dialer.handle_connected(now_at(5_000));
     outputs(&mut dialer);
     dialer.handle_timeout(now_at(10_000), &mut random);

@@ -1,6 +1,8 @@
 use super::super::pair_tests::{client_key, listener_settings, now_at, server_key};
 use super::*;
 use crate::model::log::Level;
+use crate::model::message::Message;
+use crate::model::token::Token;
 use crate::wire::gorgone::key_exchange::{DialJob, DialResult, HelloOutcome, encode_public_key, parse_key};
 use crate::wire::gorgone::keys::PrivateKey;
 use crate::wire::gorgone::sealing::SessionKey;
@@ -17,7 +19,7 @@ pub(super) struct Bench {
     pub(super) messages: Vec<(ClientId, Message)>,
     malformed: Vec<Option<Token>>,
     pub(super) gone: Vec<ClientId>,
-    jobs: VecDeque<(HelloId, HelloJob)>,
+    jobs: VecDeque<(HelloId, HelloWork)>,
     pub(super) stored: Vec<StoredSession>,
     dropped: Vec<Vec<u8>>,
     log: Vec<LogLine>,
@@ -54,6 +56,7 @@ impl Bench {
                 ListenerOutput::OpenHello { hello, job, .. } => self.jobs.push_back((hello, job)),
                 ListenerOutput::StoreSession(stored) => self.stored.push(stored),
                 ListenerOutput::DropSession(routing_id) => self.dropped.push(routing_id),
+                ListenerOutput::Pin { .. } => {}
                 ListenerOutput::Log(line) => self.log.push(line),
             }
         }
@@ -121,7 +124,8 @@ fn the_public_key_is_told_at_any_time() {
     let key = bench.open(1, 0);
     bench.feed(1, b"[GETPUBKEY]", 0);
     bench.feed(1, &key.seal(b"[PING] [] [] {}"), 0);
-    assert_eq!(bench.sent[0].1, encode_public_key(&server_key().public().to_pem()));
+    let offered = [encode_public_key(&server_key().public().to_pem()), b" [LINK] [auto]".to_vec()].concat();
+    assert_eq!(bench.sent[0].1, offered);
     assert_eq!(bench.sent[0], bench.sent[2]);
     assert_eq!(bench.messages.len(), 1, "the session goes on");
 }
@@ -468,7 +472,7 @@ fn garbage_never_panics_and_never_ends_another_session() {
         while let Some((hello, _)) = bench.jobs.pop_front() {
             let reason = crate::wire::gorgone::key_exchange::RefusalReason::Proof;
             let outcome = HelloOutcome::Refused { thumbprint: None, reason };
-            bench.listener.handle_hello(hello, outcome, now_at(turn));
+            bench.listener.handle_hello(hello, HelloResult::Classic(outcome), now_at(turn));
         }
     }
     bench.drain();

@@ -183,8 +183,11 @@ fn text_of_reply(reply: &Reply) -> Text<'_> {
     for part in ["[", kind, "] [", token, "]", target, " {\"code\":"] {
         head.push_str(part);
     }
-    // Writing to a string cannot fail.
-    let _ = write!(head, "{}", reply.code.0);
+    match u8::try_from(reply.code.0) {
+        Ok(digit @ 0..=9) => head.push(char::from(b'0' + digit)),
+        // Writing to a string cannot fail.
+        _ => drop(write!(head, "{}", reply.code.0)),
+    }
     head.push_str(",\"data\":");
     Text { head, data: Cow::Borrowed(data), tail: "}" }
 }

@@ -107,6 +107,26 @@ impl PublicKey {
         self.0.to_public_key_pem(LineEnding::LF).unwrap_or_default()
     }
 
+    /// Reads an SPKI structure.
+    ///
+    /// # Errors
+    /// [`KeyError`] if it is not a public RSA key of an allowed size.
+    pub fn from_der(der: &[u8]) -> Result<Self, KeyError> {
+        if der.len() > MAX_PUBLIC_DER_LEN {
+            return Err(KeyError::Damaged);
+        }
+        let key = rsa::PublicKey::from_public_key_der(der)
+            .map_err(|_| foreign_algorithm(der).unwrap_or(KeyError::Damaged))?;
+        check_size(key.n().bit_width())?;
+        Ok(Self(key))
+    }
+
+    /// The key as an SPKI structure; `None` if it cannot be encoded, which does not happen to a valid key.
+    #[must_use]
+    pub fn to_der(&self) -> Option<Vec<u8>> {
+        self.0.to_public_key_der().ok().map(rsa::pkcs8::Document::into_vec)
+    }
+
     /// RFC 7638 thumbprint: SHA-256 over the JWK, base64url without padding, 43 characters.
     #[must_use]
     pub fn thumbprint(&self) -> String {
@@ -176,6 +196,12 @@ impl PrivateKey {
     pub fn to_pkcs1_pem(&self) -> Result<String, KeyError> {
         let pem = self.0.to_pkcs1_pem(LineEnding::LF).map_err(|_| KeyError::Damaged)?;
         Ok(pem.as_str().to_owned())
+    }
+
+    /// The key as a PKCS#1 structure; `None` if it cannot be encoded, which does not happen to a valid key.
+    #[must_use]
+    pub fn to_pkcs1_der(&self) -> Option<Vec<u8>> {
+        self.0.to_pkcs1_der().ok().map(|document| document.as_bytes().to_vec())
     }
 
     /// The public half.

@@ -174,7 +174,9 @@ where
         let mut rest = *part;
         while let Some(room) = stride.get_mut(filled..).filter(|_| !rest.is_empty()) {
             let (now, later) = rest.split_at(rest.len().min(room.len()));
-            room.iter_mut().zip(now).for_each(|(to, from)| *to = *from);
+            if let Some(room) = room.get_mut(..now.len()) {
+                room.copy_from_slice(now);
+            }
             filled += now.len();
             rest = later;
             if filled == STRIDE {

@@ -198,6 +198,10 @@ fn read_number<'a>(text: &'a str, radix: u32, numbers: Numbers, decoded: &mut St
 fn read_name<'a>(text: &'a str, decoded: &mut String) -> Option<&'a str> {
     let letters = text.bytes().take(MAX_NAME_BYTES).take_while(u8::is_ascii_alphanumeric).count();
     let name = text.get(..letters)?;
+    if let Some(letter) = usual(name).filter(|_| text.as_bytes().get(letters) == Some(&b';')) {
+        decoded.push(letter);
+        return text.get(letters.saturating_add(1)..);
+    }
     if text.as_bytes().get(letters) == Some(&b';')
         && let Some(entry) = find(name)
     {
@@ -214,6 +218,17 @@ fn read_name<'a>(text: &'a str, decoded: &mut String) -> Option<&'a str> {
         }
     }
     None
+}
+
+/// The meaning of the names of which JSON is full, which are not looked up.
+fn usual(name: &str) -> Option<char> {
+    Some(match name {
+        "quot" => '"',
+        "amp" => '&',
+        "lt" => '<',
+        "gt" => '>',
+        _ => return None,
+    })
 }
 
 /// The meaning of a name.

@@ -7,7 +7,8 @@ use crate::model::code::Code;
 use crate::model::history::{HistoryRow, LogFilter, PageLimit, StoreChange};
 use crate::model::time::WallTime;
 
-const OPTIONS: StoreOptions = StoreOptions { create_schema: true, synchronous_full: false, cache_kib: 512 };
+const OPTIONS: StoreOptions =
+    StoreOptions { create_schema: true, synchronous_full: false, cache_kib: 512, max_bytes: None };
 const DAY: i64 = 86_400;
 
 fn put(store: &mut HistoryStore, seconds: i64) {

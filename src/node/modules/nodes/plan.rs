@@ -71,7 +71,15 @@ pub fn plan(tables: &PollerTables, fixed_id: Option<NodeId>, ssh_username: Optio
             Ok(kind) => {
                 let subnodes = subnodes.of(id);
                 let uid = uid(row);
-                plan.registrations.push(Registration { id, uid, kind, identity: None, prevail: false, subnodes });
+                plan.registrations.push(Registration {
+                    id,
+                    uid,
+                    kind,
+                    identity: None,
+                    link: None,
+                    prevail: false,
+                    subnodes,
+                });
             }
             Err(reason) => {
                 plan.refused.insert(id);

@@ -1,0 +1,76 @@
+//! Frames inside a TLS link: a kind, a length and a body. The records of a message hold whole frames, so that who cuts
+//! a message between two records is noticed.
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameKind {
+    /// The first frame of each direction: who speaks.
+    Greeting,
+    /// An envelope (docs/protocol.md section 1).
+    Envelope,
+}
+
+/// One frame.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// What it holds.
+    pub kind: FrameKind,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Length of the header in bytes: kind, and length of the body as a big-endian number.
+pub(super) const HEADER_BYTES: usize = 5;
+
+impl FrameKind {
+    const fn octet(self) -> u8 {
+        match self {
+            Self::Greeting => 0,
+            Self::Envelope => 1,
+        }
+    }
+
+    const fn from_octet(octet: u8) -> Option<Self> {
+        match octet {
+            0 => Some(Self::Greeting),
+            1 => Some(Self::Envelope),
+            _ => None,
+        }
+    }
+}
+
+/// Joins the parts of a body behind their header.
+///
+/// # Errors
+/// The body has 4 GiB or more.
+pub(super) fn encode(kind: FrameKind, parts: &[&[u8]]) -> Result<Vec<u8>, String> {
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    let number = u32::try_from(len).map_err(|_| format!("a message of {len} bytes is too long for a link"))?;
+    let mut bytes = Vec::with_capacity(HEADER_BYTES.saturating_add(len));
+    bytes.push(kind.octet());
+    bytes.extend_from_slice(&number.to_be_bytes());
+    parts.iter().for_each(|part| bytes.extend_from_slice(part));
+    Ok(bytes)
+}
+
+/// Reads all frames of a message.
+///
+/// # Errors
+/// A sentence about the peer: the frames are not whole, or of an unknown kind.
+pub(super) fn decode(mut bytes: Vec<u8>) -> Result<Vec<Frame>, String> {
+    let mut frames = Vec::new();
+    while !bytes.is_empty() {
+        let Some(([octet, length @ ..], body)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+            return Err("a message was cut".to_owned());
+        };
+        let kind = FrameKind::from_octet(*octet).ok_or_else(|| format!("a frame of the unknown kind {octet}"))?;
+        let len = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        if len > body.len() {
+            return Err("a message was cut".to_owned());
+        }
+        let rest = bytes.split_off(HEADER_BYTES + len);
+        bytes.drain(..HEADER_BYTES);
+        frames.push(Frame { kind, body: std::mem::replace(&mut bytes, rest) });
+    }
+    Ok(frames)
+}
