@@ -9,13 +9,15 @@ use std::path::PathBuf;
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
 use super::completions::Shell;
-use super::defaults::{Defaults, named_severity};
+use super::defaults::Defaults;
 use super::help::Topic;
 use super::keys_arguments::{TokenOptions, parse_keys, parse_token};
 use super::node_arguments::{JoinOptions, NodeOptions, parse_join, parse_node};
 use super::remote_arguments::{
     CopyOptions, DoctorOptions, ExecOptions, StatusOptions, parse_copy, parse_doctor, parse_exec, parse_status,
 };
+use super::view_arguments::{CancelOptions, RunningOptions, parse_cancel, parse_running};
+use super::words::{named_severity, path, text, unexpected};
 use crate::daemon::run_options::RunOptions;
 use crate::model::log::Level;
 
@@ -63,6 +65,10 @@ pub(super) enum Command {
     Copy(CopyOptions),
     /// `exec NODES -- COMMAND`: run a command on nodes.
     Exec(ExecOptions),
+    /// `running NODE`: list the commands that run on a node.
+    Running(RunningOptions),
+    /// `cancel TOKEN`: end a command before its time.
+    Cancel(CancelOptions),
     /// `doctor [NODE]`: look for the cause of a trouble.
     Doctor(DoctorOptions),
     /// `node add`, `remove` and `list`: change the nodes of the running daemon.
@@ -118,6 +124,8 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("keys") => parse_keys(rest()),
         Some("copy") => parse_copy(rest()),
         Some("exec") => parse_exec(rest()),
+        Some("running") => parse_running(rest()),
+        Some("cancel") => parse_cancel(rest()),
         Some("status") => parse_status(rest(), defaults),
         Some("doctor") => parse_doctor(rest(), defaults),
         Some("node") => parse_node(rest(), defaults),
@@ -258,22 +266,4 @@ fn parse_completions(mut parser: lexopt::Parser) -> Result<Command, String> {
 fn read_severity(parser: &mut lexopt::Parser) -> Result<Level, String> {
     let word = parser.value().map_err(text)?;
     named_severity(&word.to_string_lossy(), "--severity")
-}
-
-pub(super) fn path(parser: &mut lexopt::Parser, option: &str) -> Result<PathBuf, String> {
-    let value = parser.value().map_err(text)?;
-    if value.is_empty() { Err(format!("{option} needs a file name")) } else { Ok(PathBuf::from(value)) }
-}
-
-pub(super) fn unexpected(argument: &lexopt::Arg<'_>, topic: Topic) -> String {
-    let shown = match argument {
-        Short(letter) => format!("option '-{letter}'"),
-        Long(name) => format!("option '--{name}'"),
-        Value(word) => format!("argument '{}'", word.to_string_lossy()),
-    };
-    format!("unknown {shown}; '{}' lists what there is", topic.command())
-}
-
-pub(super) fn text(error: lexopt::Error) -> String {
-    error.to_string()
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::words::named_severity;
 use crate::model::log::Level;
 
 /// The values of the variables; empty ones count as not set.
@@ -35,21 +36,6 @@ impl Defaults {
     /// The value is not a severity.
     pub(super) fn severity(&self) -> Result<Level, String> {
         self.severity.as_deref().map_or(Ok(Level::Info), |word| named_severity(word, "GORGONE_INIT_SEVERITY"))
-    }
-}
-
-pub(super) fn named_severity(word: &str, option: &str) -> Result<Level, String> {
-    level(word).ok_or_else(|| format!("{option} is '{word}'; allowed: debug, info, warning or error"))
-}
-
-/// Parses the names and numbers of levels in the original's logger.
-fn level(word: &str) -> Option<Level> {
-    match word.to_ascii_lowercase().as_str() {
-        "debug" | "7" => Some(Level::Debug),
-        "info" | "notice" | "6" | "5" => Some(Level::Info),
-        "warning" | "4" => Some(Level::Warning),
-        "error" | "fatal" | "none" | "3" | "2" | "0" => Some(Level::Error),
-        _ => None,
     }
 }
 

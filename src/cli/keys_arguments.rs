@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
-use super::arguments::{Command, path, text, unexpected};
+use super::arguments::Command;
 use super::defaults::Defaults;
 use super::help::Topic;
-use super::remote_arguments::{node_id, packaged_config};
+use super::remote_arguments::packaged_config;
+use super::words::{node_id, path, text, unexpected};
 use crate::daemon::key_files::DEFAULT_BITS;
 use crate::model::node_id::NodeId;
 use crate::model::session::is_thumbprint;

@@ -32,7 +32,6 @@ impl Config {
         let core = &self.core;
         let mut files = self.sources.files.clone();
         files.extend([&core.private_key, &core.public_key].map(Clone::clone));
-        files.push(super::joined::path_of(&core.database));
         files.extend(core.audit_log.clone());
         let modules = &self.modules;
         let servers = [

@@ -438,6 +438,7 @@ pub fn describe(output: &Output) -> String {
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },
         Output::Host(HostWork::KillCommand(command)) => format!("kill {}", command.0),
+        Output::Host(HostWork::EndCommand(command)) => format!("end {}", command.0),
         Output::Host(HostWork::ReadSource { source, step }) => format!("source {}: {step:?}", source.0),
         Output::Host(HostWork::WriteSink { sink, steps }) => format!("sink {}: {steps:?}", sink.0),
         Output::AwaitRoom { node, .. } => format!("room for {node}?"),

@@ -33,7 +33,7 @@ use crate::wire::http::request::{RequestEvent, RequestParser};
 use crate::wire::http::response::{Persistence, Response};
 use crate::wire::receive_buffer::ReceiveBuffer;
 use crate::wire::send_queue::SendQueue;
-use crate::wire::websocket::connection::{Connection, Event, Settings, close_code};
+use crate::wire::websocket::connection::{Event, Settings, WebSocketConnection, close_code};
 use crate::wire::websocket::upgrade;
 
 const MODULE: &str = "proxy";
@@ -82,9 +82,9 @@ enum Phase {
     /// The HTTP request is awaited.
     AwaitingUpgrade { parser: Box<RequestParser>, queue: SendQueue },
     /// The WebSocket is open. `node`: the id of the node once it has registered.
-    Open { socket: Box<Connection>, node: Option<NodeId> },
+    Open { socket: Box<WebSocketConnection>, node: Option<NodeId> },
     /// Our close is queued, and the peer's is awaited.
-    Closing { socket: Box<Connection> },
+    Closing { socket: Box<WebSocketConnection> },
     /// The last bytes are being sent; received bytes are ignored. `is_agreed`: whether the peer knows that the
     /// connection ends.
     Ending { queue: SendQueue, is_agreed: bool, is_shut_down: bool },
@@ -398,7 +398,7 @@ impl WebSocketServer {
         self.wants_bytes = head.upgrade.as_ref().is_some_and(|upgrade| upgrade.is_from(PERL_NODE));
         let settings = self.access.settings();
         let limits = Settings { max_message_bytes: settings.max_message_bytes };
-        let mut socket = Box::new(Connection::server(limits, remaining));
+        let mut socket = Box::new(WebSocketConnection::server(limits, remaining));
         socket.send_queue().push(response);
         self.deadline = now.monotonic + settings.registration_timeout;
         self.phase = Phase::Open { socket, node: None };

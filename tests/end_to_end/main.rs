@@ -31,6 +31,7 @@ mod reload;
 mod restarts;
 mod resumed_copies;
 mod routes;
+mod running;
 mod sealed_links;
 mod service;
 mod shared_limits;

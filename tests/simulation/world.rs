@@ -264,7 +264,9 @@ impl World {
             | Effect::Log(_)
             | Effect::Admit(_)
             | Effect::StartTls { .. }
-            | Effect::Host(HostWork::ReadPollers | HostWork::Work { .. } | HostWork::KillCommand(_))
+            | Effect::Host(
+                HostWork::ReadPollers | HostWork::Work { .. } | HostWork::KillCommand(_) | HostWork::EndCommand(_),
+            )
             | Effect::Ssh { .. }
             | Effect::AskWebApi { .. }
             | Effect::SetLogLevel(_) => {}

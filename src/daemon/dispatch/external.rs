@@ -15,7 +15,7 @@ use crate::node::input::Input;
 use crate::session::zmq_listener::{Delivery, ListenerOutput, ListenerSettings};
 use crate::wire::gorgone::envelope::Text;
 use crate::wire::zmtp::ZmtpError;
-use crate::wire::zmtp::connection::{Connection as ZmtpConnection, Event, Settings, SocketType};
+use crate::wire::zmtp::connection::{Event, Settings, SocketType, ZmtpConnection};
 
 use super::connections::{Connection, Kind};
 use super::{CryptoJob, Dispatch, Effect, MAX_QUERIES_PER_CONNECTION, MAX_UNSENT_BYTES, OwnKey, Owner};

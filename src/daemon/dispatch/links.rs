@@ -18,7 +18,7 @@ use crate::model::token::Token;
 use crate::node::input::Input;
 use crate::session::zmq_dialer::{self, DialOutcome, DialerOutput, DialerSettings, ZmqDialer};
 use crate::wire::gorgone::envelope;
-use crate::wire::zmtp::connection::{Connection as ZmtpConnection, Event, Settings, SocketType};
+use crate::wire::zmtp::connection::{Event, Settings, SocketType, ZmtpConnection};
 
 use super::connections::{Connection, Kind};
 use super::dialled::{Dialled, PeerKey};

@@ -16,7 +16,7 @@ use crate::model::connection::Endpoint;
 use crate::model::diagnosis::{Cause, Report};
 use crate::model::time::Monotonic;
 use crate::wire::receive_buffer::ReceiveBuffer;
-use crate::wire::websocket::connection::{Connection, Event, Settings};
+use crate::wire::websocket::connection::{Event, Settings, WebSocketConnection};
 use crate::wire::websocket::upgrade::{ResponseProblem, UpgradeCall, connect_request, read_connect_response};
 
 /// How long to wait for each answer.
@@ -253,7 +253,7 @@ fn upgrade(
     let expected = format!("a WebSocket at '{}'", settings.uri);
     let Err(seen) = answered else {
         report.good(STEP, expected, "the central opens it");
-        let socket = Connection::client(Settings::default(), received, &mut random);
+        let socket = WebSocketConnection::client(Settings::default(), received, &mut random);
         return token(report, Talk { socket, stream }, if call.is_perl() { None } else { Some(id) });
     };
     let is_token = matches!(problem, Some(ResponseProblem::Status { status: 401 | 403, .. }));
@@ -276,7 +276,7 @@ const TOKEN_ADVICE: &str = "set 'token' of the module pullwss here to the 'token
 
 /// An open WebSocket.
 struct Talk {
-    socket: Connection,
+    socket: WebSocketConnection,
     stream: Box<dyn Stream>,
 }
 

@@ -43,7 +43,7 @@ use crate::config::Config;
 use crate::edge::child_process::Environment;
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
-use crate::edge::notify::State as ServiceState;
+use crate::edge::notify::ServiceState;
 use crate::edge::random::{BlockRandom, SystemRandom};
 use crate::edge::signals::{Signal, Signals};
 use crate::edge::{self, child_process, clock, process_memory};

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use crate::config;
-use crate::config::{Config, Problem};
+use crate::config::{Config, Problem, joined};
 use crate::model::log::LogLine;
 use crate::model::time::Now;
 
@@ -19,6 +19,7 @@ pub(super) type Reading = Result<Box<Config>, Vec<Problem>>;
 pub(super) fn protect_own_files(config: &Config, logfile: Option<&PathBuf>) {
     let mut files = config.own_files();
     files.extend(logfile.cloned());
+    files.push(joined::path_of(&config.core.database));
     crate::edge::copy::set_own_files(files, &config.core.database, &config.sources);
 }
 

@@ -144,6 +144,11 @@ impl Copies {
         self.held.take(context, free)
     }
 
+    /// Ends the waiting commands of a token. Returns whether there were any.
+    pub fn cancel_held(&mut self, context: &mut Context, token: &str, reason: &str) -> bool {
+        self.held.cancel(context, token, reason)
+    }
+
     /// Releases all commands, whatever copies are in progress.
     pub fn free_all(&mut self) {
         self.held.free_all();

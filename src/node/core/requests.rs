@@ -16,6 +16,7 @@ use super::Core;
 use crate::node::api::{self, Plan, Started};
 use crate::node::copies::held::Held;
 use crate::node::counters::Way;
+use crate::node::modules::action::cancelling::{self, CancelRequest};
 use crate::node::output::Output;
 use crate::node::phase::STOPPING_TEXT;
 use crate::node::queue::options;
@@ -158,6 +159,7 @@ impl Core {
             Some(Module::Action) if *action == Action::ProcessCopy => {
                 self.copies.receiving.take(&mut self.context, peer, token, data.to_owned(), None)
             }
+            Some(Module::Action) if *action == Action::Cancel => self.cancel(token, data),
             Some(Module::Action) => self.commands.command_request(&mut self.context, peer, action, token, data),
             Some(module) => {
                 let (context, questions) = (&mut self.context, &mut self.questions);
@@ -166,6 +168,15 @@ impl Core {
                 handled
             }
         }
+    }
+
+    /// Handles a CANCEL of a command on this daemon.
+    fn cancel(&mut self, token: &Token, data: &str) -> Handled {
+        let Some(request) = CancelRequest::read(data) else { return cancelling::refuse(&mut self.context, token) };
+        let CancelRequest { token: of, reason } = &request;
+        let is_held = self.copies.cancel_held(&mut self.context, of, reason);
+        let found = self.commands.cancel(&mut self.context, of, reason) || is_held;
+        cancelling::answer_cancel(&mut self.context, token, &request, found)
     }
 
     fn core_request(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {

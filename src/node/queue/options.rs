@@ -60,12 +60,14 @@ pub(in crate::node) const fn may_wait(action: &Action) -> bool {
     !matches!(
         action,
         Action::Ack
+            | Action::Cancel
             | Action::GetLog
             | Action::Ping
             | Action::Pong
             | Action::ProcessCopy
             | Action::PutLog
             | Action::RegisterNodes
+            | Action::Running
             | Action::SetLogs
             | Action::SyncLogs
             | Action::UnregisterNodes
