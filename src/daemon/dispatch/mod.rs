@@ -34,6 +34,7 @@ use std::rc::Rc;
 
 use crate::config::Config;
 use crate::config::joined::JoinedKind;
+use crate::config::settings::Commits;
 use crate::model::broken::{self, Fault};
 use crate::model::code::Code;
 use crate::model::connection::{ConnectionId, PeerAddress};
@@ -195,6 +196,8 @@ impl Dispatch {
             queue: restored.queue,
             newest_ctime: restored.newest_ctime,
         };
+        // What a daemon says to its nodes relies on what it has stored of them, so only one without nodes gathers changes.
+        let commits = if config.modules.proxy.is_none() { config.core.commits } else { Commits::Full };
         let core = Core::new(options, remembered, surroundings.core_random, now);
         let pinned = keys::pinned_clients(&restored.fingerprints);
         let settings = external::listener_settings(&config, &own_key, pinned);
@@ -219,7 +222,7 @@ impl Dispatch {
             timers: Timers::default(),
             armed: (None, None),
             effects: VecDeque::new(),
-            storing: Storing::new(config.core.commits),
+            storing: Storing::new(commits),
             complaints: Complaints::default(),
             unready: UnreadyPeers::default(),
             keys: KnownKeys { own: own_key, fingerprints: restored.fingerprints, hosts: restored.host_keys },
