@@ -80,7 +80,7 @@ impl ZmqListener {
         for Frame { kind, body } in frames {
             match kind {
                 FrameKind::Envelope => self.take_envelope(client, body),
-                FrameKind::Greeting => {}
+                FrameKind::Greeting | FrameKind::Chunk => {}
             }
         }
     }
