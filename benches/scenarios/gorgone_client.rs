@@ -11,7 +11,7 @@ use stheno::wire::gorgone::key_exchange::{DialJob, DialResult, GET_PUBLIC_KEY};
 use stheno::wire::gorgone::keys::PrivateKey;
 use stheno::wire::gorgone::sealing::SessionKey;
 use stheno::wire::tls_link::{ClientTls, FrameKind, Greeting, Proof, Step, StepResult, TlsIdentity, TlsLink};
-use stheno::wire::zmtp::connection::{Connection, Event, Settings, SocketType};
+use stheno::wire::zmtp::connection::{Event, Settings, SocketType, ZmtpConnection};
 
 use crate::Outcome;
 use crate::platform::SystemRandomness;
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// One sealed session.
 pub struct GorgoneClient {
     stream: TcpStream,
-    connection: Connection,
+    connection: ZmtpConnection,
     protection: Protection,
 }
 
@@ -59,7 +59,7 @@ impl Protection {
 /// The state before the key exchange.
 struct Opening {
     stream: TcpStream,
-    connection: Connection,
+    connection: ZmtpConnection,
 }
 
 impl GorgoneClient {
@@ -188,7 +188,7 @@ impl Opening {
         let identity = format!("{NAME}-{}", to_hex(&suffix)).into_bytes();
         let settings =
             Settings { socket_type: SocketType::Dealer, identity: identity.clone(), max_message_bytes: 64 << 20 };
-        Ok((Self { stream, connection: Connection::new(settings) }, identity))
+        Ok((Self { stream, connection: ZmtpConnection::new(settings) }, identity))
     }
 
     fn send(&mut self, payload: &[u8]) -> Outcome<()> {
@@ -201,7 +201,7 @@ impl Opening {
     }
 }
 
-fn drain(connection: &mut Connection, mut write: impl FnMut(&[u8]) -> std::io::Result<usize>) -> Outcome<()> {
+fn drain(connection: &mut ZmtpConnection, mut write: impl FnMut(&[u8]) -> std::io::Result<usize>) -> Outcome<()> {
     while !connection.send_queue().is_empty() {
         let count = write(connection.send_queue().front())?;
         connection.send_queue().consume(count);
@@ -209,7 +209,7 @@ fn drain(connection: &mut Connection, mut write: impl FnMut(&[u8]) -> std::io::R
     Ok(())
 }
 
-fn next_message(stream: &mut TcpStream, connection: &mut Connection) -> Outcome<Vec<u8>> {
+fn next_message(stream: &mut TcpStream, connection: &mut ZmtpConnection) -> Outcome<Vec<u8>> {
     loop {
         match connection.poll_event().map_err(|error| error.to_string())? {
             Some(Event::Message(payload)) => return Ok(payload),

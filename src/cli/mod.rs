@@ -10,20 +10,27 @@ mod demo;
 mod doctor;
 mod exec;
 mod help;
+mod join;
 mod keys;
 mod keys_arguments;
 mod manual;
 mod many;
+mod node;
+mod node_arguments;
 mod pages;
 mod remote;
 mod remote_arguments;
 mod run;
+mod running;
 #[cfg_attr(not(feature = "status"), path = "status_absent.rs")]
 mod status;
 mod summary;
 mod table;
 mod targets;
+mod view_arguments;
 mod waiting;
+mod watch;
+mod words;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -56,8 +63,13 @@ pub fn main() -> ExitCode {
         Ok(Command::NodeKey { config, node, thumbprint }) => keys::set_node_key(&config, node, thumbprint.as_deref()),
         Ok(Command::Copy(options)) => copy::run(&options),
         Ok(Command::Exec(options)) => exec::run(&options),
+        Ok(Command::Running(options)) => running::run(&options),
+        Ok(Command::Cancel(options)) => running::cancel(&options),
         Ok(Command::Status(options)) => status::run(&options),
         Ok(Command::Doctor(options)) => doctor::run(&options),
+        Ok(Command::Node(options)) => node::run(&options),
+        Ok(Command::Token(options)) => node::token(&options),
+        Ok(Command::Join(options)) => join::run(&options),
         Ok(Command::Demo(arguments)) => demo::run(arguments),
         Ok(Command::Help(topic)) => say(topic.text()),
         Ok(Command::Manual) => say(&manual::manual()),

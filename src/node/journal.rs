@@ -126,6 +126,8 @@ pub(super) struct Journal {
     tracked: BTreeSet<Token>,
     confirmed: VecDeque<Token>,
     lost: VecDeque<Token>,
+    /// Tokens of work that a restart does not end: copies that are being put in place.
+    working: BTreeSet<Token>,
     /// Texts that are masked in the rows of a token.
     masks: BTreeMap<Token, String>,
     /// Whether tokens of rows that nodes wrote are wanted.
@@ -150,6 +152,7 @@ impl Journal {
             self.watch_row(token, &row);
             if row.is_last {
                 self.masks.remove(token.as_str());
+                self.working.remove(token.as_str());
                 let open = self.open.remove_entry(token.as_str());
                 let owed_by = open.as_ref().and_then(|(_, node)| *node);
                 closed = open.map(|(token, _)| StoreChange::CloseToken(token));
@@ -303,6 +306,21 @@ impl Journal {
     /// Returns whether a token is open.
     pub fn is_open(&self, token: &Token) -> bool {
         self.open.contains_key(token)
+    }
+
+    /// Notes work that will end a token here, although the token does not count as open.
+    pub fn work_on(&mut self, token: &Token) {
+        self.working.insert(token.clone());
+    }
+
+    /// Notes that such work is over.
+    pub fn work_is_over(&mut self, token: &Token) {
+        self.working.remove(token);
+    }
+
+    /// Returns whether a token will still end here.
+    pub fn is_under_way(&self, token: &Token) -> bool {
+        self.open.contains_key(token) || self.working.contains(token)
     }
 
     /// Returns whether the database has answered for everything that it was given.

@@ -352,6 +352,7 @@ fn stored(change: &StoreChange) -> String {
             format!("row {token} {}{instant} {}", row.code.0, row.data)
         }
         StoreChange::PutSyncMark(node, SyncMark { ctime, last_id, .. }) => format!("mark {node} {ctime} {last_id}"),
+        StoreChange::DeleteSyncMark(node) => format!("mark {node} forgotten"),
         StoreChange::Purge { used_before, rows_before, instant_before } => {
             format!("purge {used_before} {rows_before} {instant_before}")
         }
@@ -437,6 +438,7 @@ pub fn describe(output: &Output) -> String {
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },
         Output::Host(HostWork::KillCommand(command)) => format!("kill {}", command.0),
+        Output::Host(HostWork::EndCommand(command)) => format!("end {}", command.0),
         Output::Host(HostWork::ReadSource { source, step }) => format!("source {}: {step:?}", source.0),
         Output::Host(HostWork::WriteSink { sink, steps }) => format!("sink {}: {steps:?}", sink.0),
         Output::AwaitRoom { node, .. } => format!("room for {node}?"),
@@ -460,11 +462,11 @@ pub fn describe(output: &Output) -> String {
 
 /// Returns whether an output is omitted because most tests do not need it.
 fn is_silent(output: &Output) -> bool {
-    use StoreChange::{CloseToken, OpenToken, PutOriginMark};
+    use StoreChange::{CloseToken, OpenToken, PutLate, PutOriginMark};
     matches!(
         output,
         Output::Log(_)
             | Output::StoreMayWait { .. }
-            | Output::Store { change: OpenToken { .. } | CloseToken(_) | PutOriginMark(_), .. }
+            | Output::Store { change: OpenToken { .. } | CloseToken(_) | PutLate { .. } | PutOriginMark(_), .. }
     )
 }

@@ -56,7 +56,7 @@ pub struct Machine {
     pub pipes: BTreeMap<ConnectionId, usize>,
     /// Connections whose stream takes no more for now.
     pub blocked: BTreeSet<ConnectionId>,
-    /// It was told to stop and has not ended yet.
+    /// Whether it was told to stop and has not ended yet.
     pub stopping: bool,
     /// The greatest row id of each history in the one with this number so far.
     pub seen_origins: BTreeMap<(i64, HistoryName), i64>,
@@ -216,6 +216,7 @@ impl Machine {
             tpapi: Vec::new(),
             from_environment: Vec::new(),
             waiting: Default::default(),
+            added: Default::default(),
             sources: Default::default(),
             warnings: Vec::new(),
         };
@@ -223,6 +224,11 @@ impl Machine {
         let disk = Disk::new(i64::try_from(id / 2).unwrap() + 1_000_000);
         let (pipes, blocked, seen_origins) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
         Self { id, disk, key, dispatch: None, pipes, blocked, stopping: false, seen_origins, config }
+    }
+
+    /// Whether it connects there to the daemon above it.
+    pub fn dials(&self, endpoint: &Endpoint) -> bool {
+        self.config.modules.pull.as_ref().is_some_and(|pull| pull.endpoint == *endpoint)
     }
 
     pub fn start(&mut self, mut random: Seeded, now: Now) {

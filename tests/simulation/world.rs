@@ -11,6 +11,7 @@ use stheno::model::random::Random;
 use stheno::model::time::{Monotonic, Now, WallTime};
 
 use super::copies::Files;
+use super::duplicates::Repeater;
 use super::machine::{Kind, Machine, WEBSOCKET_PORT};
 use super::seeded::Seeded;
 
@@ -25,6 +26,8 @@ const PAGE_ROWS_MAX: usize = 60;
 pub struct Direction {
     pub bytes: VecDeque<u8>,
     pub stalled_until: u64,
+    /// What a node says to the daemon above it may come twice.
+    pub repeater: Option<Repeater>,
 }
 
 /// A stream between two machines, or between a machine and the test's own API client (`None`).
@@ -147,7 +150,7 @@ impl World {
         }
     }
 
-    /// Both ends learn it, but for the one that is dead already.
+    /// Tells both ends, unless one has ended already.
     pub fn break_pipe(&mut self, pipe: usize, except: Option<usize>) {
         if !std::mem::replace(&mut self.pipes[pipe].open, false) {
             return;
@@ -196,7 +199,7 @@ impl World {
             let effects: Vec<Effect> = std::iter::from_fn(|| dispatch.poll_effect()).collect();
             for effect in effects {
                 self.perform(machine, effect);
-                // The effect may have been its end.
+                // The effect may have ended the machine.
                 if self.machines[machine].dispatch.is_none() {
                     return;
                 }
@@ -259,12 +262,15 @@ impl World {
             // The modules that want such work are not configured here.
             Effect::Shutdown(_)
             | Effect::Log(_)
+            | Effect::Admit(_)
             | Effect::StartTls { .. }
-            | Effect::Host(HostWork::ReadPollers | HostWork::Work { .. } | HostWork::KillCommand(_))
+            | Effect::Host(
+                HostWork::ReadPollers | HostWork::Work { .. } | HostWork::KillCommand(_) | HostWork::EndCommand(_),
+            )
             | Effect::Ssh { .. }
             | Effect::AskWebApi { .. }
             | Effect::SetLogLevel(_) => {}
-            // Its last words still arrive.
+            // Its last bytes still arrive.
             Effect::Stopped => {
                 self.flush(machine);
                 let pipes: Vec<usize> = self.machines[machine].pipes.values().copied().collect();
@@ -306,7 +312,10 @@ impl World {
         let theirs = peer.next_connection_id();
         let address = PeerAddress::Ip([192, 0, 2, 1].into());
         let ends = [Some((machine, connection)), Some((other, theirs))];
-        self.pipes.push(Pipe { ends, directions: Default::default(), open: true });
+        let mut directions: [Direction; 2] = Default::default();
+        let is_upwards = listener == Listener::WebSocket || self.machines[machine].dials(endpoint);
+        directions[usize::from(!is_upwards)].repeater = Some(Repeater::default());
+        self.pipes.push(Pipe { ends, directions, open: true });
         let pipe = self.pipes.len() - 1;
         self.machines[machine].pipes.insert(connection, pipe);
         self.machines[other].pipes.insert(theirs, pipe);
@@ -326,11 +335,14 @@ impl World {
             let pipe = &mut self.pipes[*pipe];
             let side = usize::from(pipe.ends[0] != Some((machine, connection)));
             let Some(queue) = dispatch.send_queue(connection) else { continue };
-            let stream = &mut pipe.directions[side].bytes;
+            let Direction { bytes: stream, repeater, .. } = &mut pipe.directions[side];
             let mut moved = false;
             while !queue.is_empty() && stream.len() < SOCKET_BYTES {
                 let len = queue.front().len().min(SOCKET_BYTES - stream.len());
-                stream.extend(&queue.front()[..len]);
+                match repeater {
+                    Some(repeater) => repeater.pass(&queue.front()[..len], stream, &mut self.random),
+                    None => stream.extend(&queue.front()[..len]),
+                }
                 queue.consume(len);
                 moved = true;
             }
@@ -428,7 +440,7 @@ impl World {
         self.deliver_all();
         let machine = usize::try_from(self.random.below(self.machines.len() as u64)).unwrap();
         match self.random.below(200) {
-            // What waits for a full disk is lost in a crash, as it must be.
+            // A change that waits for a full disk is lost in a crash.
             0 if !self.is_full(machine) => self.crash(machine),
             1..=8 if self.machines[machine].dispatch.is_none() => self.start(machine),
             9..=10 => self.break_some_pipe(),
@@ -442,7 +454,7 @@ impl World {
             }
             44 if self.random.once_in(4) => self.step_clock(machine),
             45 if self.random.once_in(4) => {
-                // Somebody has mended the clock.
+                // The clock was corrected.
                 self.clocks.remove(&machine);
             }
             43 if !self.is_full(machine) => self.stop(machine),
@@ -480,12 +492,12 @@ impl World {
         self.cut_off.push(id);
         let machine = usize::try_from(id - 1).unwrap();
         for pipe in self.machines[machine].pipes.values() {
-            // Nothing arrives any more and nobody is told, as when a cable is pulled.
+            // Nothing arrives and no error is reported, as with an unplugged cable.
             self.pipes[*pipe].directions.iter_mut().for_each(|direction| direction.stalled_until = u64::MAX);
         }
     }
 
-    /// Everything works again, for long enough that every deadline has passed.
+    /// Repairs everything and lets time pass until every deadline is over.
     pub fn heal_and_settle(&mut self) {
         self.cut_off.clear();
         self.cut_cables.clear();

@@ -116,6 +116,7 @@ impl EventLoop {
                 self.workers.submit(Rank::Spawn, self.children.spawn_job(command, spec))
             }
             HostWork::KillCommand(command) => self.children.kill(command),
+            HostWork::EndCommand(command) => self.children.end(command, now.monotonic),
             HostWork::Work { id, work } => self.start_work(id, work, now),
             HostWork::ReadSource { source, step } => self.copies.read(source, step),
             HostWork::WriteSink { sink, steps } => self.copies.write(sink, steps),

@@ -3,6 +3,7 @@
 pub(super) mod endpoints;
 #[cfg(test)]
 mod poll_tests;
+mod running;
 #[cfg(test)]
 mod tests;
 pub(super) mod waits;
@@ -27,6 +28,7 @@ use super::peer::Handled;
 use super::queue::options::QueueOptions;
 use super::queue::{LISTED_MAX, QueueCall};
 use super::{audit, json};
+use running::Form;
 use waits::{Calls, Lookup, WAITING_MAX};
 
 /// Default of `sync_wait` in microseconds.
@@ -75,6 +77,7 @@ fn lookup(call: &ApiCall, token: &str, target: Option<&str>) -> Option<Lookup> {
         filter: LogFilter { token: Some(token.to_owned()), ..filter },
         target: target.map(str::to_owned),
         sync_wait,
+        form: Form::Rows,
     })
 }
 
@@ -175,6 +178,7 @@ impl ApiRoom<'_> {
                 self.admit_call(call, &Action::ConStatus, "").map_err(|()| forbidden())?;
                 Ok(Plan::Report(ReportForm::Json))
             }
+            ["running", rest @ ..] => self.running_call(id, call, (is_direct, target), rest),
             ["internal", ..] if is_direct => {
                 self.find_endpoint(call, depth, 2).map(|(action, data)| Plan::Reply(action, data))
             }
@@ -239,8 +243,7 @@ impl ApiRoom<'_> {
             }
             ([], _) => Err(unknown_path(Some("GET"))),
             ([token], Some(target)) if call.method == Method::Delete => {
-                let cancel = Action::Other("CANCEL".into());
-                self.admit_call(call, &cancel, token).map_err(|()| forbidden())?;
+                self.admit_call(call, &Action::Cancel, token).map_err(|()| forbidden())?;
                 let token = Token::parse(token).map_err(|error| refusal(400, "invalid_token", &error.to_string()))?;
                 Ok(Plan::Queue(QueueCall::Cancel { target, token }))
             }
@@ -292,6 +295,7 @@ impl ApiRoom<'_> {
     ) -> Result<Plan, ApiAnswer> {
         let data = queue_options(call, self.context.now.wall.as_seconds())?.add_to(data);
         let token = self.context.generate_token();
+        self.calls.starters.note(&call.caller, &action, &token);
         if !self.context.stores {
             // Writing this row tries the database again.
             self.context.fail(&token, "database issue");

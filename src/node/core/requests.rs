@@ -16,6 +16,7 @@ use super::Core;
 use crate::node::api::{self, Plan, Started};
 use crate::node::copies::held::Held;
 use crate::node::counters::Way;
+use crate::node::modules::action::cancelling::{self, CancelRequest};
 use crate::node::output::Output;
 use crate::node::phase::STOPPING_TEXT;
 use crate::node::queue::options;
@@ -82,7 +83,7 @@ impl Core {
             if !here {
                 return self.pass_on_queued(peer, action, token, target, data);
             }
-            if let Some(handled) = self.take_queued(peer, place, token) {
+            if let Some(handled) = self.take_queued(peer, &action, place, token) {
                 return handled;
             }
         }
@@ -104,11 +105,14 @@ impl Core {
         if !here {
             return self.request_of_node(peer, action, token, target, data);
         }
-        if self.taken_tokens.is_repeated(&mut self.context, token, &data) {
+        if self.taken_tokens.is_repeated(&mut self.context, &action, token, &data) {
             return Handled::accepted();
         }
         if self.held_back(peer, &action, token, None, &data) {
             return Handled::Later;
+        }
+        if action == Action::RemoteCopy && !target.is_empty() {
+            return self.copies.begin_local(&mut self.context, token, &data);
         }
         self.request_here(peer, &action, token, &data)
     }
@@ -135,6 +139,9 @@ impl Core {
             let Held { peer, action, token, data, node } = held;
             match node {
                 Some(node) => self.request_now(peer, action, &token, &node.to_string(), data),
+                None if self.context.is_stopping() && options::place_of(&data).is_some() => {
+                    self.context.give_back(&token);
+                }
                 None if self.context.is_stopping() => self.context.fail(&token, STOPPING_TEXT),
                 None => {
                     let handled = self.request_here(peer, &action, &token, &data);
@@ -155,6 +162,7 @@ impl Core {
             Some(Module::Action) if *action == Action::ProcessCopy => {
                 self.copies.receiving.take(&mut self.context, peer, token, data.to_owned(), None)
             }
+            Some(Module::Action) if *action == Action::Cancel => self.cancel(token, data),
             Some(Module::Action) => self.commands.command_request(&mut self.context, peer, action, token, data),
             Some(module) => {
                 let (context, questions) = (&mut self.context, &mut self.questions);
@@ -163,6 +171,15 @@ impl Core {
                 handled
             }
         }
+    }
+
+    /// Handles a CANCEL of a command on this daemon.
+    fn cancel(&mut self, token: &Token, data: &str) -> Handled {
+        let Some(request) = CancelRequest::read(data) else { return cancelling::refuse(&mut self.context, token) };
+        let CancelRequest { token: of, reason } = &request;
+        let is_held = self.copies.cancel_held(&mut self.context, of, reason);
+        let found = self.commands.cancel(&mut self.context, of, reason) || is_held;
+        cancelling::answer_cancel(&mut self.context, token, &request, found)
     }
 
     fn core_request(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {

@@ -2,7 +2,9 @@
 //! other. Up to `max_concurrent_commands` requests run at once; a limited number of others waits in order.
 
 mod action_engine;
+pub(in crate::node) mod cancelling;
 mod checking;
+mod in_order;
 pub(in crate::node) mod list;
 mod plugins;
 pub(in crate::node) mod request;
@@ -31,14 +33,16 @@ use crate::node::output::Output;
 use crate::node::output::ReceiptId;
 use crate::node::peer::{Handled, Peer};
 use crate::node::phase::STOPPING_TEXT;
+use crate::node::queue::options::place_of;
 use crate::node::status::Load;
 use action_engine::EngineRun;
 use checking::CheckLoad;
 use checking::Checking;
+use in_order::InOrder;
 use list::Command;
 use plugins::Validation;
 use plugins::{Owner, Source};
-use request::{Refusal, Request};
+use request::{CommandRequest, Refusal};
 use series::Series;
 use starting::Starting;
 
@@ -51,6 +55,8 @@ pub(in crate::node) const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 /// A request with a command in progress.
 pub(in crate::node) struct Running {
     series: Series,
+    /// When it began, in seconds since the epoch.
+    since: i64,
     /// Why it ends after the current command, if it was killed.
     killed: Option<String>,
     /// Whether the current command has its starting row.
@@ -66,6 +72,7 @@ pub(in crate::node) struct Running {
 pub(in crate::node) struct Commands {
     waiting: VecDeque<Series>,
     waiting_bytes: usize,
+    in_order: InOrder,
     checking: CheckLoad,
     starting: BTreeMap<ReceiptId, Starting>,
     running: BTreeMap<CommandId, Running>,
@@ -90,8 +97,8 @@ enum Awaiting {
 }
 
 impl Running {
-    const fn new(series: Series) -> Self {
-        Self { series, killed: None, announced: false, validated: false, printed: 0 }
+    const fn new(series: Series, since: i64) -> Self {
+        Self { series, since, killed: None, announced: false, validated: false, printed: 0 }
     }
 }
 
@@ -140,6 +147,7 @@ impl Commands {
         match action {
             Action::ActionEngine => self.action_engine(context, token, data),
             Action::Command => self.command(context, peer, token, data),
+            Action::Running => self.list_running(context, token),
             _ => context.refuse_unknown(action, token),
         }
     }
@@ -149,7 +157,10 @@ impl Commands {
         // A central that we dial gets no ACK.
         let asker = peer.client().filter(|client| client.parent().is_none());
         let of_central = peer.client().is_some_and(|client| client.parent().is_some());
-        let request = Request::read(data).map(|request| Request { of_central, ..request });
+        let place = place_of(data);
+        let (is_queued, in_order) = (place.is_some(), place.is_some_and(|place| place.waited));
+        let request =
+            CommandRequest::read(data).map(|request| CommandRequest { of_central, is_queued, in_order, ..request });
         if context.options.modules.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
             return self.check_request(context, asker, token, request, data.len());
         }
@@ -162,7 +173,7 @@ impl Commands {
         context: &mut Context,
         asker: Option<ClientId>,
         token: &Token,
-        request: Result<Request, Refusal>,
+        request: Result<CommandRequest, Refusal>,
     ) -> Handled {
         let request = match request {
             Ok(request) => request,
@@ -174,7 +185,8 @@ impl Commands {
             }
         };
         let max = context.options.modules.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
-        if self.busy() < max {
+        let is_held = request.in_order && (self.in_order.is_busy() || self.waiting.iter().any(Series::in_order));
+        if self.busy() < max && !is_held {
             return self.start_request(context, asker, Series::new(token.clone(), request));
         }
         if request.logging {
@@ -241,11 +253,15 @@ impl Commands {
     /// Ends the requests that wait for work on other threads.
     pub(in crate::node) fn drop_command_work(&mut self, context: &mut Context, reason: &str) {
         for awaiting in std::mem::take(&mut self.work).into_values() {
-            match awaiting {
-                Awaiting::Check(checking) => self.drop_check(context, checking, reason),
-                Awaiting::EngineCheck(run) => self.give_up_engine(context, &run, reason),
-                Awaiting::Plugins(owner, _) => self.give_up_plugins(context, owner, reason),
-            }
+            self.drop_awaiting(context, awaiting, reason);
+        }
+    }
+
+    fn drop_awaiting(&mut self, context: &mut Context, awaiting: Awaiting, reason: &str) {
+        match awaiting {
+            Awaiting::Check(checking) => self.drop_check(context, checking, reason),
+            Awaiting::EngineCheck(run) => self.give_up_engine(context, &run, reason),
+            Awaiting::Plugins(owner, _) => self.give_up_plugins(context, owner, reason),
         }
     }
 
@@ -329,14 +345,16 @@ impl Commands {
         if let Some(reason) = killed {
             running.series.end(context, &reason);
         } else if go_on && !running.series.is_cut_short(context) {
-            self.next_command(context, Running::new(running.series));
+            self.next_command(context, Running::new(running.series, running.since));
         }
     }
 
     fn start_waiting(&mut self, context: &mut Context) {
         let max = context.options.modules.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
         while self.busy() < max {
-            let Some(series) = self.waiting.pop_front() else { break };
+            let may_start = |series: &Series| !series.in_order() || !self.in_order.is_busy();
+            let next = self.waiting.iter().position(may_start).and_then(|next| self.waiting.remove(next));
+            let Some(series) = next else { break };
             self.waiting_bytes = self.waiting_bytes.saturating_sub(series.len_bytes());
             self.start_request(context, None, series);
         }
@@ -386,7 +404,11 @@ impl Commands {
     pub(in crate::node) fn drop_waiting_commands(&mut self, context: &mut Context, reason: &str) {
         self.waiting_bytes = 0;
         for series in std::mem::take(&mut self.waiting) {
-            series.end(context, reason);
+            if series.is_queued() && context.is_stopping() {
+                context.give_back(series.token());
+            } else {
+                series.end(context, reason);
+            }
         }
     }
 }

@@ -158,13 +158,14 @@ impl Nodes {
         }
     }
 
+    /// Returns whether a message to a node goes out, at once or later.
+    pub(super) fn has_link(&self, id: NodeId) -> bool {
+        self.get(id).is_some_and(Node::has_link)
+    }
+
     /// Returns the `data` of a PONG of a daemon with `running` requests.
     pub(super) fn pong_text(&mut self, context: &Context, running: usize) -> String {
-        let text = self.texts.pong(context, &self.registry);
-        let memory = (context.options.memory)().map(|bytes| format!(",\"memory\":{bytes}")).unwrap_or_default();
-        let start = text.strip_suffix('}').unwrap_or(text);
-        let version = env!("CARGO_PKG_VERSION");
-        format!("{start},\"about\":{{\"version\":\"{version}\",\"running\":{running}{memory}}}}}")
+        self.texts.pong(context, &self.registry, running).to_owned()
     }
 
     /// Returns the `data` of a CONSTATUS, and whether an answer to the API leaves a row.

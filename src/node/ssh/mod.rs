@@ -2,6 +2,7 @@
 //! their work by commands and files. Out of scope: connections and time-outs (`session::ssh_steps`), and the library
 //! (`edge::ssh`).
 
+mod cancelling;
 mod command;
 mod copy;
 mod engine_command;
@@ -25,7 +26,7 @@ use crate::model::token::Token;
 use super::context::Context;
 use super::journal::NewRow;
 use super::json;
-use super::modules::action::request::Request;
+use super::modules::action::request::CommandRequest;
 use super::nodes::pathway::Route;
 use super::output::Output;
 use super::phase::STOPPING_TEXT;
@@ -138,15 +139,23 @@ impl SshHosts {
         if *action == Action::GetLog {
             return Err("proxy - can't get log a ssh target or through a ssh node".to_owned());
         }
+        if *action == Action::Running {
+            self.list_running(context, route.through, token);
+            return Ok(());
+        }
+        if *action == Action::Cancel {
+            self.cancel(context, route.through, token, data);
+            return Ok(());
+        }
         self.has_room()?;
         if !action.is(Also::OverSsh) {
             return Err("unsupported action".to_owned());
         }
         match action {
             Action::RemoteCopy => self.copy(context, route, token, data),
-            Action::ActionEngine => self.commands(context, route, token, Request::read_single(data)),
+            Action::ActionEngine => self.commands(context, route, token, CommandRequest::read_single(data)),
             Action::EngineCommand => self.engine_commands(context, route, token, data),
-            _ => self.commands(context, route, token, Request::read(data)),
+            _ => self.commands(context, route, token, CommandRequest::read(data)),
         }
     }
 

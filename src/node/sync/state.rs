@@ -38,6 +38,10 @@ pub(in crate::node) struct NodeSync {
     pub(super) again: bool,
     /// The token of the request that asked for the sync in progress.
     pub(super) token: Option<Token>,
+    /// The tokens that the last query asked about.
+    pub(super) asked_about: Vec<Token>,
+    /// Those of them that the node will still end, from its answer.
+    pub(super) open: Option<BTreeSet<String>>,
     /// The parts of an incomplete answer.
     pub(super) gathering: Option<Gathering>,
     /// Ids of rows that are stored although the mark has not passed them.
@@ -61,6 +65,8 @@ impl NodeSync {
             lag: None,
             again: false,
             token: None,
+            asked_about: Vec::new(),
+            open: None,
             gathering: None,
             early: BTreeSet::new(),
         }
@@ -97,7 +103,15 @@ impl NodeSync {
         if last_id == 0 && ctime > 0.0 {
             format!("{{\"ctime\":{ctime}}}")
         } else if history != 0 {
-            format!("{{\"ctime\":{ctime},\"last_id\":{last_id},\"history\":{history}}}")
+            let mut question =
+                format!("{{\"ctime\":{ctime},\"last_id\":{last_id},\"history\":{history},\"sync\":{}", self.serial);
+            if !self.asked_about.is_empty() {
+                let owed: Vec<&str> = self.asked_about.iter().map(Token::as_str).collect();
+                // Tokens have no characters that JSON escapes.
+                question.push_str(&format!(",\"owed\":[\"{}\"]", owed.join("\",\"")));
+            }
+            question.push('}');
+            question
         } else {
             format!("{{\"ctime\":{ctime},\"last_id\":{last_id}}}")
         }

@@ -231,11 +231,30 @@ fn a_history_with_another_number_is_taken_from_its_start_whatever_its_ids_and_ti
     let rows = |token: &str| [row(1, 7.5, token, 0), row(2, 7.5, token, 2)];
     assert_eq!(bench.give(page(2, 50, &rows("a"), 2)), ["row a 0 {}", "row a 2 {}", "mark 2 7.5 2"]);
     let asked = bench.pass_seconds(60);
-    let question = r#"node 2: [GETLOG] [] [] {"ctime":7.5,"last_id":2,"history":50}"#;
+    let question = r#"node 2: [GETLOG] [] [] {"ctime":7.5,"last_id":2,"history":50,"sync":2}"#;
     assert!(asked.contains(&question.to_owned()), "{asked:?}");
     // Its clock was set back as well.
     let earlier: Vec<String> = rows("b").iter().map(|row| row.replace("7.5", "3.5")).collect();
     assert_eq!(bench.give(page(2, 51, &earlier, 2)), ["row b 0 {}", "row b 2 {}", "mark 2 3.5 2"]);
+}
+
+#[test]
+fn an_answer_to_an_earlier_query_does_not_complete_the_sync() {
+    let mut bench = Bench::linked(&[2]);
+    bench.give(page(2, 50, &[row(1, 7.5, "a", 0)], 1));
+    bench.pass_seconds(60);
+    bench.request("COMMAND", "mine", "2", r#"{"content":[{"command":"a"}]}"#);
+    bench.give(Input::LinkDown { node: id(2), reason: "gone".to_owned() });
+    let asked = bench.give(Input::LinkUp(id(2)));
+    let question = r#"node 2: [GETLOG] [] [] {"ctime":7.5,"last_id":1,"history":50,"sync":3,"owed":["mine"]}"#;
+    assert!(asked.contains(&question.to_owned()), "{asked:?}");
+    let late = answer("", r#","last_id":1,"history":50,"more":false,"sync":2"#);
+    assert_eq!(bench.give(late), Vec::<String>::new(), "it was written before the command was sent");
+    let open = answer("", r#","last_id":1,"history":50,"more":false,"sync":3,"open":["mine"]"#);
+    assert_eq!(bench.give(open), Vec::<String>::new(), "the node has it");
+    bench.pass_seconds(60);
+    let outputs = bench.give(answer("", r#","last_id":1,"history":50,"more":false,"sync":4,"open":[]"#));
+    assert!(outputs[0].starts_with("row mine 1 "), "{outputs:?}");
 }
 
 /// Returns the outputs of a central for rows of node 2, which does not page.
@@ -295,4 +314,20 @@ fn rows_of_a_node_end_only_tokens_that_were_sent_there() {
 
 fn getlog_of(node: u64, rows: &str) -> String {
     format!(r#"{{"code":0,"data":{{"action":"getlog","id":{node},"result":[{rows}]}}}}"#)
+}
+
+#[test]
+fn an_end_that_comes_after_the_token_was_given_up_is_a_row_that_ends_nothing() {
+    let mut bench = Bench::linked(&[2]);
+    bench.request("COMMAND", "late", "2", r#"{"content":[{"command":"true"}]}"#);
+    bench.give(Input::LinkDown { node: id(2), reason: "broken".to_owned() });
+    let given_up = bench.pass_seconds(301);
+    assert!(given_up.iter().any(|line| line.starts_with("row late 1 ")), "{given_up:?}");
+    bench.give(Input::LinkUp(id(2)));
+    let rows = r#"[{"id":1,"token":"late","code":2,"etime":1,"ctime":1,"instant":0,"data":"{\"message\":\"done\"}"}]"#;
+    let log =
+        format!("{{\"code\":0,\"data\":{{\"action\":\"getlog\",\"result\":{rows},\"last_id\":1,\"history\":7}}}}");
+    let outputs = bench.give(node_message(2, "ACK", "", &log));
+    let late = r#"row late 100 {"message":"node '2' reports the end after the token had ended here","code":2,"data":{"message":"done"}}"#;
+    assert!(outputs.iter().any(|line| line.starts_with(late)), "{outputs:?}");
 }

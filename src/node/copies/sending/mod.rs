@@ -29,7 +29,7 @@ use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
 use super::ending::failure_data;
-use super::request::{Dialect, Request, web_socket_chunk_bytes};
+use super::request::{CopyRequest, Dialect, web_socket_chunk_bytes};
 use crate::node::context::Context;
 use crate::node::nodes::Nodes;
 use crate::node::nodes::node::Link;
@@ -79,7 +79,7 @@ enum State {
 #[derive(Debug)]
 struct Copy {
     token: Token,
-    request: Request,
+    request: CopyRequest,
     route: Route,
     kind: CopyKind,
     total: u64,
@@ -162,7 +162,7 @@ impl Sender<'_> {
             let text = format!("REMOTECOPY with the token {token} of a copy in progress: ignored");
             return self.context.log(LogLine::warning("proxy", text));
         }
-        let request = match Request::read(data) {
+        let request = match CopyRequest::read(data) {
             Ok(request) => request,
             Err((message, detail)) => {
                 let failure = CopyFailure { message: message.to_owned(), detail: detail.to_owned() };
@@ -326,7 +326,7 @@ impl Sender<'_> {
                 copy.state = State::Finishing;
                 self.source_step(source, SourceStep::Finish);
             }
-            State::Confirming { md5 } if copy.in_flight.is_empty() => {
+            State::Confirming { md5 } if copy.in_flight.is_empty() && self.nodes.has_link(copy.route.through) => {
                 let data = copy.request.end(copy.kind, md5, copy.dialect());
                 self.send_end(source, data);
             }
@@ -342,7 +342,7 @@ impl Sender<'_> {
         if copy.state != State::Sending || copy.ready.is_empty() {
             return false;
         }
-        let Some(node) = self.nodes.get(copy.route.through) else { return false };
+        let Some(node) = self.nodes.get(copy.route.through).filter(|node| node.has_link()) else { return false };
         let is_confirmed = copy.is_ours || node.registration.kind.confirms();
         let has_room = copy.has_room || broken::is(Fault::BackPressureOff);
         let window = if broken::is(Fault::BackPressureOff) { usize::MAX } else { WINDOW };

@@ -10,7 +10,7 @@ use crate::node::context::Context;
 use crate::node::modules::action::Commands;
 
 use super::Awaiting;
-use super::request::{Refusal, Request, shown_line};
+use super::request::{CommandRequest, Refusal, shown_line};
 use crate::node::peer::Handled;
 
 /// Maximum number of refused commands of one request that the log names in audit mode.
@@ -23,8 +23,8 @@ const CHECKING_BYTES_MAX: usize = 32 << 20;
 pub(in crate::node) struct Checking {
     /// The client that is told whether the request is accepted; `None` if replies are not read.
     asker: Option<ClientId>,
-    token: Token,
-    request: Result<Request, Refusal>,
+    pub(super) token: Token,
+    request: Result<CommandRequest, Refusal>,
     /// The checked command lines.
     shown: Vec<String>,
     len_bytes: usize,
@@ -51,7 +51,7 @@ impl Commands {
         context: &mut Context,
         asker: Option<ClientId>,
         token: &Token,
-        request: Result<Request, Refusal>,
+        request: Result<CommandRequest, Refusal>,
         len_bytes: usize,
     ) -> Handled {
         let lines: Vec<String> = match &request {
@@ -128,6 +128,9 @@ impl Commands {
         let load = self.checking;
         let (requests, bytes) = (load.requests.saturating_sub(1), load.bytes.saturating_sub(len_bytes));
         self.checking = CheckLoad { requests, bytes };
+        if context.is_stopping() && request.as_ref().is_ok_and(|request| request.is_queued) {
+            return context.give_back(&token);
+        }
         let logging = request.as_ref().map_or_else(|refusal| refusal.logging, |request| request.logging);
         let refusal = Refusal { text: reason.to_owned(), logging, before: Vec::new() };
         if let (Handled::Reply(kind, code, data), Some(client)) =

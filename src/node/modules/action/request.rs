@@ -10,7 +10,7 @@ const SHOWN_MAX: usize = 128;
 
 /// A request. Holds command lines: no `Debug`.
 #[derive(Clone, Default, PartialEq)]
-pub(in crate::node) struct Request {
+pub(in crate::node) struct CommandRequest {
     /// The list as received JSON text.
     pub content: String,
     /// The remaining commands; the first is the current one.
@@ -21,6 +21,10 @@ pub(in crate::node) struct Request {
     pub instant: bool,
     /// Whether it comes from a central that we dial, which learns of it only by its rows.
     pub of_central: bool,
+    /// Whether it stays in the queue of the daemon that sent it, which sends it again if it is given back.
+    pub is_queued: bool,
+    /// Whether it waits for the one before it from such a queue.
+    pub in_order: bool,
     /// Number of characters of the whole request.
     pub len_bytes: usize,
 }
@@ -34,7 +38,7 @@ pub(in crate::node) struct Refusal {
     pub before: Vec<String>,
 }
 
-impl Request {
+impl CommandRequest {
     /// Reads the data of a COMMAND. One invalid command refuses all of them.
     pub fn read(data: &str) -> Result<Self, Refusal> {
         let refusal = |text: &str, logging| Refusal { text: text.to_owned(), logging, before: Vec::new() };
@@ -53,7 +57,7 @@ impl Request {
                 }
             }
         }
-        Ok(Self { content: content.to_owned(), commands, logging, instant, of_central: false, len_bytes: data.len() })
+        Ok(Self { content: content.to_owned(), commands, logging, instant, len_bytes: data.len(), ..Self::default() })
     }
 
     /// Reads the data of an ACTIONENGINE: one command that is not in a list.
@@ -67,7 +71,7 @@ impl Request {
         let command = Command::read(list.content).map_err(|text| refusal(text, list.logging))?;
         let CommandList { content, logging, instant } = list;
         let commands = VecDeque::from([command]);
-        Ok(Self { content: content.to_owned(), commands, logging, instant, of_central: false, len_bytes: data.len() })
+        Ok(Self { content: content.to_owned(), commands, logging, instant, len_bytes: data.len(), ..Self::default() })
     }
 }
 

@@ -5,7 +5,7 @@ use crate::model::code::Code;
 use crate::model::token::Token;
 
 use super::list::Command;
-use super::request::Request;
+use super::request::CommandRequest;
 use super::rows;
 use crate::node::command_rows;
 use crate::node::context::Context;
@@ -16,12 +16,12 @@ use crate::node::phase::STOPPING_TEXT;
 /// A request and its token. Holds command lines: no `Debug`.
 pub(in crate::node) struct Series {
     token: Token,
-    request: Request,
+    request: CommandRequest,
     errors: bool,
 }
 
 impl Series {
-    pub fn new(token: Token, request: Request) -> Self {
+    pub fn new(token: Token, request: CommandRequest) -> Self {
         Self { token, request, errors: false }
     }
 
@@ -37,6 +37,16 @@ impl Series {
     /// Returns whether it comes from a central that we dial.
     pub const fn of_central(&self) -> bool {
         self.request.of_central
+    }
+
+    /// Returns whether it stays in the queue of the daemon that sent it.
+    pub const fn is_queued(&self) -> bool {
+        self.request.is_queued
+    }
+
+    /// Returns whether it waits for the one before it from such a queue.
+    pub const fn in_order(&self) -> bool {
+        self.request.in_order
     }
 
     /// Returns the number of characters of the whole request.
