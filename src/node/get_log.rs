@@ -251,7 +251,7 @@ impl Questions {
     ) -> Option<ForCall> {
         let question = self.open.remove(&query)?;
         let mut result = result;
-        if let (Question::Rows { .. } | Question::Call(_), Ok(page)) = (&question, &mut result) {
+        if let (Question::Rows { .. }, Ok(page)) = (&question, &mut result) {
             // A peer that does not page cannot use it.
             page.rows.iter_mut().for_each(|row| row.origin = None);
         }

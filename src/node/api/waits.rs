@@ -261,7 +261,7 @@ impl ApiRoom<'_> {
     pub(in crate::node) fn history_answered(&mut self, call: CallId, result: Result<LogPage, String>) {
         let Some(Waiting::History { token, form }) = self.calls.remove(call) else { return };
         let answer = match result {
-            Ok(page) => match form.answer(&token, &page) {
+            Ok(page) => match form.answer(&token, page) {
                 Formed::Answer(answer) => answer,
                 Formed::LookUp(filter, form) => return self.ask_history_for(call, filter, form),
             },
@@ -284,12 +284,14 @@ pub(super) fn no_log(token: &str) -> ApiAnswer {
     answer(200, body)
 }
 
-pub(super) fn found(token: &str, page: &LogPage) -> ApiAnswer {
+pub(super) fn found(token: &str, mut page: LogPage) -> ApiAnswer {
     if page.rows.is_empty() {
         return no_log(token);
     }
     let mut quoted = String::with_capacity(token.len() + 2);
     json::push_string(&mut quoted, token);
+    // Callers of the original's path do not page by origin.
+    page.rows.iter_mut().for_each(|row| row.origin = None);
     let rows = rows_json(&page.rows);
     let more = if page.more { ",\"more\":true" } else { "" };
     answer(200, format!("{{\"message\":\"Logs found\",\"token\":{quoted},\"data\":{rows}{more}}}"))
