@@ -10,11 +10,14 @@ mod demo;
 mod doctor;
 mod exec;
 mod help;
+mod join;
 mod keys;
 mod keys_arguments;
 mod log;
 mod manual;
 mod many;
+mod node;
+mod node_arguments;
 mod nodes;
 mod pages;
 mod remote;
@@ -70,6 +73,9 @@ pub fn main() -> ExitCode {
         Ok(Command::Log(options)) => log::run(&options),
         Ok(Command::Status(options)) => status::run(&options),
         Ok(Command::Doctor(options)) => doctor::run(&options),
+        Ok(Command::Node(options)) => node::run(&options),
+        Ok(Command::Token(options)) => node::token(&options),
+        Ok(Command::Join(options)) => join::run(&options),
         Ok(Command::Demo(arguments)) => demo::run(arguments),
         Ok(Command::Help(topic)) => say(topic.text()),
         Ok(Command::Manual) => say(&manual::manual()),

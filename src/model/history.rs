@@ -215,6 +215,19 @@ impl SyncMark {
     }
 }
 
+/// A token that was taken for work here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakenToken {
+    /// A hash of the token.
+    pub hash: i64,
+    /// When, in seconds since the epoch.
+    pub taken: i64,
+    /// Until when it is remembered, in seconds since the epoch.
+    pub until: i64,
+    /// Whether its work is not begun before the history has a row of it.
+    pub begins_with_row: bool,
+}
+
 /// One change of the database. All changes of a loop turn are one transaction.
 #[derive(Clone, PartialEq)]
 pub enum StoreChange {
@@ -262,11 +275,15 @@ pub enum StoreChange {
     /// Change the queue of requests that wait for their nodes.
     Queue(QueueChange),
     /// Remember that a token was taken for work here, so that the same message again starts nothing.
-    TakeToken {
+    TakeToken(TakenToken),
+    /// Forget that a token was taken, because its work was not begun and its sender still has it.
+    GiveBackToken(i64),
+    /// Remember that a token was ended here although its node may end it later.
+    PutLate {
         /// A hash of the token.
         hash: i64,
         /// When, in seconds since the epoch.
-        taken: i64,
+        at: i64,
     },
     /// Delete sessions not used since `used_before` (seconds), rows stored before `rows_before`, and instant rows
     /// stored before `instant_before`, then release free pages of the file. Does as much as takes some milliseconds.

@@ -462,11 +462,11 @@ pub fn describe(output: &Output) -> String {
 
 /// Returns whether an output is omitted because most tests do not need it.
 fn is_silent(output: &Output) -> bool {
-    use StoreChange::{CloseToken, OpenToken, PutOriginMark};
+    use StoreChange::{CloseToken, OpenToken, PutLate, PutOriginMark};
     matches!(
         output,
         Output::Log(_)
             | Output::StoreMayWait { .. }
-            | Output::Store { change: OpenToken { .. } | CloseToken(_) | PutOriginMark(_), .. }
+            | Output::Store { change: OpenToken { .. } | CloseToken(_) | PutLate { .. } | PutOriginMark(_), .. }
     )
 }

@@ -64,6 +64,8 @@ pub(super) enum Timer {
     /// Orders are sent or checked again.
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
     Orders,
+    /// A command that was taken from a queue holds up the next no more.
+    InOrder,
     /// Queued requests for a node are tried again.
     Queue(NodeId),
     /// A queued request may have expired, or its time may have come.

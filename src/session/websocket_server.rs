@@ -20,6 +20,7 @@ pub use self::tokens::NamedToken;
 use self::verifying::Proof;
 use super::NotSent;
 use crate::model::connection::PeerAddress;
+use crate::model::joining::Admitted;
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
@@ -37,6 +38,7 @@ use crate::wire::websocket::upgrade;
 
 const MODULE: &str = "proxy";
 const WRONG_TOKEN: &str = "token authorization unallowed";
+const ADMITTED: &str = r#"{"code":200,"message":"joined: come again with the new token"}"#;
 const TAKEN_OUT: &str = "the token is not valid any more";
 const BRAKED: &str = "too many wrong tokens from this address, try again later";
 const NOT_REGISTERED: &str = "please registernodes";
@@ -56,6 +58,8 @@ const LINGER: Duration = Duration::from_secs(2);
 pub enum WebSocketServerOutput {
     /// The node sent a message of an allowed kind. The first one is the REGISTERNODES that identifies the node.
     Message(Message),
+    /// An invited node has proved its token, which must be accepted from now on.
+    Admitted(Admitted),
     /// The node sent an invalid message.
     Malformed {
         /// The token, if it could be read.
@@ -398,6 +402,10 @@ impl WebSocketServer {
         socket.send_queue().push(response);
         self.deadline = now.monotonic + settings.registration_timeout;
         self.phase = Phase::Open { socket, node: None };
+        if let Some(admitted) = self.access.invited(head.authorization.as_deref(), now) {
+            self.outputs.push_back(WebSocketServerOutput::Admitted(admitted));
+            return self.close(Some(ADMITTED), now);
+        }
         // The original refuses a wrong token only at the first message. Here it is refused at once, because nothing
         // else can follow.
         match self.access.admit(head.authorization.as_deref(), self.peer, now.monotonic) {

@@ -215,6 +215,7 @@ impl Machine {
             tpapi: Vec::new(),
             from_environment: Vec::new(),
             waiting: Default::default(),
+            added: Default::default(),
             sources: Default::default(),
             warnings: Vec::new(),
         };

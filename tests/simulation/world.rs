@@ -262,6 +262,7 @@ impl World {
             // The modules that want such work are not configured here.
             Effect::Shutdown(_)
             | Effect::Log(_)
+            | Effect::Admit(_)
             | Effect::StartTls { .. }
             | Effect::Host(
                 HostWork::ReadPollers | HostWork::Work { .. } | HostWork::KillCommand(_) | HostWork::EndCommand(_),

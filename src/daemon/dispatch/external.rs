@@ -167,6 +167,7 @@ impl Dispatch {
             ListenerOutput::Malformed { client, token, reason } => {
                 self.core.handle_input(Input::ClientMalformed { client, token, reason }, now);
             }
+            ListenerOutput::Admitted(admitted) => self.effects.push_back(Effect::Admit(admitted)),
             ListenerOutput::ClientGone(client) => self.core.handle_input(Input::ClientGone(client), now),
             ListenerOutput::OpenHello { hello, job, is_known } => {
                 self.effects.push_back(Effect::Crypto(CryptoJob::Hello { hello, job, is_known }));

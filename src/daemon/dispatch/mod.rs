@@ -33,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use crate::config::Config;
+use crate::config::joined::JoinedKind;
 use crate::model::broken::{self, Fault};
 use crate::model::code::Code;
 use crate::model::connection::{ConnectionId, PeerAddress};
@@ -101,6 +102,10 @@ pub struct Restored {
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
     /// Hashes of the tokens that were accepted for work here, the oldest first.
     pub taken_tokens: Vec<i64>,
+    /// Open tokens that were taken from the queue of another daemon and whose work was not begun.
+    pub not_begun: Vec<Token>,
+    /// Hashes of tokens that were ended here although their nodes may end them later, the oldest first.
+    pub late_tokens: Vec<i64>,
     /// Copies that ended here recently, and how.
     pub ended_copies: Vec<(Token, Code)>,
     /// Orders of Centreon Web that no node has confirmed.
@@ -183,6 +188,8 @@ impl Dispatch {
             origins: restored.origins,
             open_tokens: restored.open_tokens,
             taken_tokens: restored.taken_tokens,
+            not_begun: restored.not_begun,
+            late_tokens: restored.late_tokens,
             ended_copies: restored.ended_copies,
             legacy: restored.legacy,
             queue: restored.queue,
@@ -191,12 +198,13 @@ impl Dispatch {
         let core = Core::new(options, remembered, surroundings.core_random, now);
         let pinned = keys::pinned_clients(&restored.fingerprints);
         let settings = external::listener_settings(&config, &own_key, pinned);
-        let listener = ZmqListener::new(settings, restored.sessions, now);
+        let mut listener = ZmqListener::new(settings, restored.sessions, now);
+        listener.invite(config.added.invited_as(JoinedKind::Pull));
         let fault = own_key.fault(config.core.link);
         let own_names = [config.core.hostname.clone()];
         let api_access = config.modules.httpserver.as_ref().map(|http| Rc::new(api::access(http, own_names)));
         let listener_settings = config.modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
-        let websocket_access = listener_settings.map(websocket::access);
+        let websocket_access = listener_settings.map(|server| websocket::access(server, &config.added));
         let mut dispatch = Self {
             core,
             listener,

@@ -21,7 +21,7 @@ use crate::wire::websocket::upgrade::{ResponseProblem, UpgradeCall, connect_requ
 
 /// How long to wait for each answer.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How long a right token may stay without an answer: a wrong one is refused at once.
+/// How long an original central is given to refuse a token.
 const TOKEN: Duration = Duration::from_millis(1_500);
 /// Difference between two clocks from which on it is reported.
 const CLOCK_SECONDS: i64 = 60;
@@ -313,27 +313,31 @@ impl Talk {
     }
 }
 
-/// Waits whether the central refuses the token, and asks it whether it takes node `id`; adds the step.
+/// How a central says that it does not accept a token.
+const REFUSALS: [&str; 4] = ["token authorization unallowed", "try again later", "not valid any more", "come again"];
+
+/// Asks the central whether it takes node `id`, or waits whether it refuses the token; adds the step.
 fn token(report: &mut Report, mut talk: Talk, id: Option<u64>) -> Option<Result<(), String>> {
     let expected = "the token is accepted";
-    let Some(seen) = talk.next(TOKEN) else {
-        report.good("token", expected, "no objection");
-        let Some(id) = id else { return Some(Ok(())) };
+    // An original central would take the question for a registration, and says nothing while it waits for that.
+    let patience = if let Some(id) = id {
         let node = json!({ "id": id, "type": "wss", "identity": id, "probe": true });
-        let question = format!("[REGISTERNODES] [] [] {}", json!({ "nodes": [node] }));
-        let _closed_meanwhile = talk.say(&question);
-        return Some(match talk.next(ANSWER) {
-            Some(text) if text.is_empty() || text == TAKEN => Ok(()),
-            None => Ok(()),
-            Some(text) => Err(text),
-        });
+        let _closed_meanwhile = talk.say(&format!("[REGISTERNODES] [] [] {}", json!({ "nodes": [node] })));
+        ANSWER
+    } else {
+        TOKEN
     };
-    let (cause, advice) = if seen.contains("try again later") {
+    let said = talk.next(patience).unwrap_or_default();
+    if !REFUSALS.iter().any(|refusal| said.contains(refusal)) {
+        report.good("token", expected, "no objection");
+        return Some(if said.is_empty() || said == TAKEN { Ok(()) } else { Err(said) });
+    }
+    let (cause, advice) = if said.contains("try again later") {
         (Cause::NoAnswer, "wait some minutes: too many wrong tokens came from this address, or the web API is away")
     } else {
         (Cause::WrongToken, TOKEN_ADVICE)
     };
-    report.bad("token", expected, seen, cause, advice);
+    report.bad("token", expected, said, cause, advice);
     None
 }
 

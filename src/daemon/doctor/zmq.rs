@@ -167,7 +167,7 @@ fn answered(report: &mut Report, peer: &ZmqPeer<'_>, answer: Option<Answer>) -> 
 }
 
 /// How a conversation ended.
-enum End {
+pub(in crate::daemon) enum End {
     /// What answers is no Gorgone daemon.
     Foreign(String),
     /// Nothing came back in time.
@@ -181,7 +181,12 @@ enum End {
 }
 
 /// A conversation with the peer. Returns the thumbprint of its key, if it showed one, and how it ended.
-fn talk(peer: &ZmqPeer<'_>, keys: &KeyPair, mut socket: Socket, patience: Duration) -> (Option<String>, End) {
+pub(in crate::daemon) fn talk(
+    peer: &ZmqPeer<'_>,
+    keys: &KeyPair,
+    mut socket: Socket,
+    patience: Duration,
+) -> (Option<String>, End) {
     let mut random = SystemRandom::new();
     let mut dialer = ZmqDialer::new(DialerSettings {
         own_name: peer.own_name.clone(),

@@ -25,6 +25,7 @@ use crate::model::token::Token;
 
 use super::context::Context;
 use super::journal::NewRow;
+use super::late_tokens::late_row;
 use super::nodes::Nodes;
 use super::nodes::node::{Link, LinkChange};
 use super::nodes::owed::Told;
@@ -331,7 +332,12 @@ impl SyncRoom<'_> {
     ) -> bool {
         self.settle_owed(id, &row, origin);
         let (etime, instant) = (Some(row.etime), row.instant);
-        let row = NewRow { etime, instant, of_node: true, ..NewRow::foreign(row.token, row.code, row.data) };
+        let mut row = NewRow { etime, instant, of_node: true, ..NewRow::foreign(row.token, row.code, row.data) };
+        if row.is_last && row.token.as_deref().is_some_and(|token| self.context.late.has(token)) {
+            let node = origin.map_or(id, |origin| origin.history.node);
+            row.data = late_row(node, row.code, &row.data);
+            (row.code, row.is_last) = (Code::COMMAND_RESULT, false);
+        }
         if row.is_last && row.token.as_deref().is_some_and(|token| !self.nodes.may_end(self.context, id, token)) {
             self.context.store_unseen(row, origin, receipt);
             return false;
