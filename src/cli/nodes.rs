@@ -13,9 +13,9 @@ use super::watch;
 /// Lists the nodes.
 pub(super) fn run(options: &NodesOptions) -> ExitCode {
     show(options, |remote| {
-        let nodes = remote.nodes()?;
+        let all = nodes(remote)?;
         let is_meant = |node: &Value| options.node.is_none_or(|id| node.get("id").and_then(Value::as_u64) == Some(id));
-        let nodes: Vec<Value> = nodes.into_iter().filter(is_meant).collect();
+        let nodes: Vec<Value> = all.into_iter().filter(is_meant).collect();
         match options.node.filter(|_| nodes.is_empty()) {
             Some(id) => Err(format!("node {id} is not known; 'stheno nodes' lists those that are")),
             None if options.json => Ok(format!("{}\n", Value::Array(nodes))),
@@ -53,7 +53,7 @@ fn shown(value: Option<&Value>) -> String {
 /// Lists the ways to nodes.
 pub(super) fn routes(options: &NodesOptions) -> ExitCode {
     show(options, |remote| {
-        let routes = remote.routes(options.node)?;
+        let routes = ways(remote, options.node)?;
         if options.json {
             return Ok(format!("{}\n", Value::Object(routes)));
         }
@@ -81,41 +81,37 @@ fn route_rows(id: &str, ways: &Value) -> Vec<Vec<String>> {
     }
 }
 
-impl Remote {
-    /// Returns the nodes that the daemon knows, as `GET /api/status` tells them.
-    ///
-    /// # Errors
-    /// The API refuses, does not answer, or is that of a daemon without a status.
-    fn nodes(&self) -> Result<Vec<Value>, String> {
-        let answer = self.ask("GET", "/api/status")?;
-        if answer.status == 404 {
-            return Err(
-                "this daemon tells no status (GET /api/status): it is a build for pollers, or an older version; \
-                'stheno routes' lists the ways to its nodes"
-                    .to_owned(),
-            );
-        }
-        let mut answer = answer.ok()?;
-        let nodes = answer.get_mut("nodes").map(Value::take);
-        Ok(nodes.and_then(|nodes| nodes.as_array().cloned()).unwrap_or_default())
+/// Returns the nodes that the daemon knows, as `GET /api/status` tells them.
+///
+/// # Errors
+/// The API refuses, does not answer, or is that of a daemon without a status.
+fn nodes(remote: &Remote) -> Result<Vec<Value>, String> {
+    let answer = remote.ask("GET", "/api/status")?;
+    if answer.status == 404 {
+        return Err("this daemon tells no status (GET /api/status): it is a build for pollers, or an older version; \
+            'stheno routes' lists the ways to its nodes"
+            .to_owned());
     }
+    let mut answer = answer.ok()?;
+    let nodes = answer.get_mut("nodes").map(Value::take);
+    Ok(nodes.and_then(|nodes| nodes.as_array().cloned()).unwrap_or_default())
+}
 
-    /// Returns the ways to a node, or to all.
-    ///
-    /// # Errors
-    /// The API refuses or does not answer.
-    fn routes(&self, node: Option<u64>) -> Result<Map<String, Value>, String> {
-        let first = node.map_or_else(|| "?from=1".to_owned(), |id| format!("/{id}"));
-        let (mut routes, mut path) = (Map::new(), format!("/api/internal/routes{first}"));
-        loop {
-            let mut answer = self.call("GET", &path, "")?;
-            let page = answer.get_mut("data").map_or_else(|| json!({}), Value::take);
-            let count = routes.len();
-            routes.extend(page.as_object().cloned().unwrap_or_default());
-            match answer.get("next").filter(|next| !next.is_null() && routes.len() > count) {
-                Some(next) => path = format!("/api/internal/routes?from={}", shown(Some(next))),
-                None => return Ok(routes),
-            }
+/// Returns the ways to a node, or to all.
+///
+/// # Errors
+/// The API refuses or does not answer.
+fn ways(remote: &Remote, node: Option<u64>) -> Result<Map<String, Value>, String> {
+    let first = node.map_or_else(|| "?from=1".to_owned(), |id| format!("/{id}"));
+    let (mut routes, mut path) = (Map::new(), format!("/api/internal/routes{first}"));
+    loop {
+        let mut answer = remote.call("GET", &path, "")?;
+        let page = answer.get_mut("data").map_or_else(|| json!({}), Value::take);
+        let count = routes.len();
+        routes.extend(page.as_object().cloned().unwrap_or_default());
+        match answer.get("next").filter(|next| !next.is_null() && routes.len() > count) {
+            Some(next) => path = format!("/api/internal/routes?from={}", shown(Some(next))),
+            None => return Ok(routes),
         }
     }
 }
