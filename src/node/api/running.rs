@@ -49,11 +49,11 @@ pub(super) enum Formed {
 
 impl Form {
     /// Returns what becomes of the rows of a token.
-    pub(super) fn answer(self, token: &str, page: LogPage) -> Formed {
+    pub(super) fn answer(self, token: &str, page: &LogPage) -> Formed {
         let answer = match self {
             Self::Rows => found(token, page),
-            Self::History => history(&page),
-            Self::NotRunning => not_running(token, &page),
+            Self::History => history(page),
+            Self::NotRunning => not_running(token, page),
             Self::Running | Self::Cancelled { .. } => match (page.rows.iter().find(|row| is_last(row)), self) {
                 (None, _) => refusal(504, "no_answer", "the node has not answered in time; it may do so later"),
                 (Some(row), _) if row.code == Code::FINISHED_OK => answer(200, row.data.clone()),
