@@ -199,6 +199,8 @@ pub struct Overview {
     pub nodes: Vec<NodeFacts>,
     /// Nodes that were removed since the version that the caller knows.
     pub removed: Vec<NodeId>,
+    /// Whether failures and counts have changed since the version that the caller knows.
+    pub has_counts: bool,
     /// The last failures, the newest first.
     pub failures: Vec<Failure>,
     /// The counts.
@@ -249,7 +251,10 @@ pub enum ReportForm {
     /// `GET /readyz`.
     Ready,
     /// The page with the table of nodes.
-    Page,
+    Page {
+        /// Number of the first row.
+        from: usize,
+    },
 }
 
 /// The order to make a report.

@@ -15,6 +15,7 @@ use crate::model::action::Action;
 use crate::model::api::{ApiAnswer, ApiCall, CallId, Method};
 use crate::model::code::Code;
 use crate::model::history::LogFilter;
+use crate::model::node_id::NodeId;
 use crate::model::status::ReportForm;
 use crate::model::text;
 use crate::model::token::Token;
@@ -29,6 +30,9 @@ use waits::{Calls, Lookup, WAITING_MAX};
 
 /// Default of `sync_wait` in microseconds.
 const SYNC_WAIT_MICROS: u64 = 10_000;
+/// Number of rows of a search by default, and the maximum.
+const SEARCHED: u64 = 100;
+const SEARCHED_MAX: u64 = 1_000;
 /// Maximum duration of a wait.
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
 
@@ -152,6 +156,12 @@ impl ApiRoom<'_> {
         let named = target.and_then(|target| self.context.names.target(target)).map(|id| id.to_string());
         let target = named.as_deref().or(target);
         match path {
+            ["log"] if is_direct => {
+                if call.method != Method::Get {
+                    return Err(unknown_path(Some("GET")));
+                }
+                self.search_call(id, call)
+            }
             ["log", token @ ..] if !token.is_empty() => {
                 if call.method != Method::Get {
                     return Err(unknown_path(Some("GET")));
@@ -185,6 +195,10 @@ impl ApiRoom<'_> {
             ["readyz"] => return Ok(Plan::Report(ReportForm::Ready)),
             ["metrics"] if call.wishes.open_metrics => ReportForm::OpenMetrics,
             ["metrics"] => ReportForm::Metrics,
+            [] => {
+                let from = call.query.iter().find(|(key, _)| key == "from").and_then(|(_, from)| from.parse().ok());
+                ReportForm::Page { from: from.unwrap_or(0) }
+            }
             _ => return Err(unknown_path(None)),
         };
         self.admit_call(call, &Action::ConStatus, "").map_err(|()| forbidden())?;
@@ -202,6 +216,33 @@ impl ApiRoom<'_> {
             return Err(busy());
         }
         self.look_up(id, lookup);
+        Ok(Plan::Wait)
+    }
+
+    /// Handles `GET /api/log`, which searches the whole history.
+    fn search_call(&mut self, id: CallId, call: &ApiCall) -> Result<Plan, ApiAnswer> {
+        self.admit_call(call, &Action::GetLog, "").map_err(|()| forbidden())?;
+        let parameters = parameters(call);
+        let wrong =
+            |name: &str, allowed: &str| refusal(400, "invalid_parameter", &format!("'{name}' must be {allowed}"));
+        let given = |name: &str| parameters.get(name).and_then(Value::as_str).filter(|value| !value.is_empty());
+        let filter = read_filter(|key| parameters.get(key));
+        let filter = filter.ok_or_else(|| wrong("id, code, etime, ctime and limit", "numbers"))?;
+        let node = given("node").map(|word| word.parse::<NodeId>()).transpose();
+        let node = node.map_err(|_| wrong("node", "the id of a node"))?.map(|node| self.context.names.id_of(node));
+        let since = given("since").map(|word| word.parse::<f64>()).transpose();
+        let since = since.map_err(|_| wrong("since", "a time in seconds since 1970"))?;
+        let filter = LogFilter {
+            node: node.map(|node| (!self.context.is_own_id(node)).then_some(node)),
+            text: given("grep").map(Into::into),
+            after_etime: since.or(filter.after_etime),
+            newest: Some(filter.newest.unwrap_or(SEARCHED).min(SEARCHED_MAX)),
+            ..filter
+        };
+        if self.calls.len() >= WAITING_MAX {
+            return Err(busy());
+        }
+        self.look_up(id, Lookup { filter, target: None, sync_wait: Duration::ZERO });
         Ok(Plan::Wait)
     }
 

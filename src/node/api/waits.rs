@@ -27,7 +27,7 @@ pub(super) const WAITING_MAX: usize = 1_000;
 /// What is looked up when the wait is over.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Lookup {
-    /// The filter, which always has a token.
+    /// The filter.
     pub filter: LogFilter,
     /// The node that is asked for its log first.
     pub target: Option<String>,

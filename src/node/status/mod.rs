@@ -144,6 +144,7 @@ impl Status {
         since: Option<Revision>,
         call: &ApiCall,
     ) -> Overview {
+        let has_counts = since.is_none_or(|since| since.version != self.version);
         let facts = nodes.facts(context, since.map(|since| since.nodes_version));
         let dialled = [context.options.modules.pull.is_some(), context.options.modules.pullwss.is_some()];
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
@@ -168,7 +169,8 @@ impl Status {
             is_whole: facts.removed.is_none(),
             nodes: facts.nodes,
             removed: facts.removed.unwrap_or_default(),
-            failures: self.failures.iter().cloned().collect(),
+            has_counts,
+            failures: if has_counts { self.failures.iter().cloned().collect() } else { Vec::new() },
             counted: self.counted.clone(),
             allowed: super::audit::allowed(&call.caller),
         }
