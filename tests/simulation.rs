@@ -18,6 +18,8 @@ mod api_client;
 mod copies;
 #[path = "simulation/disk.rs"]
 mod disk;
+#[path = "simulation/duplicates.rs"]
+mod duplicates;
 #[path = "simulation/events.rs"]
 mod events;
 #[path = "simulation/invariants.rs"]

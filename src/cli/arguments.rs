@@ -15,6 +15,8 @@ use super::keys_arguments::parse_keys;
 use super::remote_arguments::{
     CopyOptions, DoctorOptions, ExecOptions, StatusOptions, parse_copy, parse_doctor, parse_exec, parse_status,
 };
+use super::view_arguments::{CancelOptions, RunningOptions, parse_cancel, parse_running};
+use super::words::{named_severity, path, text, unexpected};
 use crate::daemon::run_options::RunOptions;
 use crate::model::log::Level;
 
@@ -62,6 +64,10 @@ pub(super) enum Command {
     Copy(CopyOptions),
     /// `exec NODES -- COMMAND`: run a command on nodes.
     Exec(ExecOptions),
+    /// `running NODE`: list the commands that run on a node.
+    Running(RunningOptions),
+    /// `cancel TOKEN`: end a command before its time.
+    Cancel(CancelOptions),
     /// `doctor [NODE]`: look for the cause of a trouble.
     Doctor(DoctorOptions),
     /// `status`: show a running daemon and its nodes.
@@ -111,6 +117,8 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("keys") => parse_keys(rest()),
         Some("copy") => parse_copy(rest()),
         Some("exec") => parse_exec(rest()),
+        Some("running") => parse_running(rest()),
+        Some("cancel") => parse_cancel(rest()),
         Some("status") => parse_status(rest(), defaults),
         Some("doctor") => parse_doctor(rest(), defaults),
         Some("demo") => parse_demo(rest()),
@@ -248,37 +256,4 @@ fn parse_completions(mut parser: lexopt::Parser) -> Result<Command, String> {
 fn read_severity(parser: &mut lexopt::Parser) -> Result<Level, String> {
     let word = parser.value().map_err(text)?;
     named_severity(&word.to_string_lossy(), "--severity")
-}
-
-pub(super) fn named_severity(word: &str, option: &str) -> Result<Level, String> {
-    level(word).ok_or_else(|| format!("{option} is '{word}'; allowed: debug, info, warning or error"))
-}
-
-/// Parses the names and numbers of levels in the original's logger.
-fn level(word: &str) -> Option<Level> {
-    match word.to_ascii_lowercase().as_str() {
-        "debug" | "7" => Some(Level::Debug),
-        "info" | "notice" | "6" | "5" => Some(Level::Info),
-        "warning" | "4" => Some(Level::Warning),
-        "error" | "fatal" | "none" | "3" | "2" | "0" => Some(Level::Error),
-        _ => None,
-    }
-}
-
-pub(super) fn path(parser: &mut lexopt::Parser, option: &str) -> Result<PathBuf, String> {
-    let value = parser.value().map_err(text)?;
-    if value.is_empty() { Err(format!("{option} needs a file name")) } else { Ok(PathBuf::from(value)) }
-}
-
-pub(super) fn unexpected(argument: &lexopt::Arg<'_>, topic: Topic) -> String {
-    let shown = match argument {
-        Short(letter) => format!("option '-{letter}'"),
-        Long(name) => format!("option '--{name}'"),
-        Value(word) => format!("argument '{}'", word.to_string_lossy()),
-    };
-    format!("unknown {shown}; '{}' lists what there is", topic.command())
-}
-
-pub(super) fn text(error: lexopt::Error) -> String {
-    error.to_string()
 }

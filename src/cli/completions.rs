@@ -33,7 +33,7 @@ impl Shell {
 
     /// Returns the completion script.
     pub(super) fn completions(self) -> String {
-        let commands: Vec<CommandPage<'static>> = Topic::NAMES.into_iter().map(described).collect();
+        let commands: Vec<CommandPage<'static>> = Topic::NAMES.iter().copied().map(described).collect();
         match self {
             Self::Bash => bash(&commands),
             Self::Zsh => zsh(&commands),
@@ -194,7 +194,7 @@ mod tests {
     fn every_command_and_option_is_in_every_script() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let script = shell.completions();
-            for name in Topic::NAMES {
+            for name in Topic::NAMES.iter().copied() {
                 assert!(script.contains(name), "{shell:?}: {name}");
                 for option in command(name).options {
                     assert!(script.contains(option.name.trim_start_matches('-')), "{shell:?}: {name} {}", option.name);

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::arguments::named_severity;
+use super::words::named_severity;
 use crate::model::log::Level;
 
 /// The values of the variables; empty ones count as not set.

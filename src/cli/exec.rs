@@ -4,7 +4,7 @@
 mod order;
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -84,6 +84,8 @@ struct Printed {
     /// Without what the command printed.
     outcomes: BTreeMap<u64, Outcome>,
     is_reader_gone: bool,
+    /// Whether Ctrl-C ends the command without a question.
+    cancels: bool,
 }
 
 impl Screen<String, Outcome> for Printed {
@@ -96,6 +98,22 @@ impl Screen<String, Outcome> for Printed {
         }
         !self.is_reader_gone
     }
+
+    fn is_cancelled(&mut self) -> bool {
+        self.cancels || (self.style != Style::Json && asks_to_cancel())
+    }
+}
+
+/// Asks on a terminal whether what runs is to end. Without an answer it goes on.
+fn asks_to_cancel() -> bool {
+    let (input, mut out) = (std::io::stdin(), std::io::stderr());
+    if !input.is_terminal() || !out.is_terminal() {
+        return false;
+    }
+    let _closed = write!(out, "\nstheno: end what has been started, too? [y/N] ").and_then(|()| out.flush());
+    let mut answer = String::new();
+    let is_read = input.read_line(&mut answer).is_ok();
+    is_read && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
 impl Printed {
@@ -106,7 +124,13 @@ impl Printed {
             (false, None) if options.by_node => Style::ByNode,
             (false, None) => Style::Lines,
         };
-        Self { style, begun: BTreeMap::new(), outcomes: BTreeMap::new(), is_reader_gone: false }
+        Self {
+            style,
+            begun: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            is_reader_gone: false,
+            cancels: options.cancels,
+        }
     }
 
     fn print(&mut self, text: &str) {

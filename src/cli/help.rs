@@ -1,87 +1,59 @@
 //! The pages of `help` and `--help`.
 
-/// A help page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Topic {
-    /// The overview page.
-    All,
-    /// `run`
-    Run,
-    /// `check`
-    Check,
-    /// `keys`
-    Keys,
-    /// `copy`
-    Copy,
-    /// `exec`
-    Exec,
-    /// `status`
-    Status,
-    /// `doctor`
-    Doctor,
-    /// `demo`
-    Demo,
-    /// `help`
-    Help,
-    /// `completions`
-    Completions,
+macro_rules! topics {
+    ($($topic:ident: $name:literal, $page:ident;)*) => {
+        /// A help page.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Topic {
+            /// The overview page.
+            All,
+            $(#[doc = concat!("`", $name, "`")] $topic,)*
+        }
+
+        impl Topic {
+            /// The names of all commands.
+            pub(super) const NAMES: &'static [&'static str] = &[$($name),*];
+
+            /// Returns the page of the command `name`.
+            pub(super) fn named(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$topic),)*
+                    _ => None,
+                }
+            }
+
+            /// Returns the command that prints this page.
+            pub(super) const fn command(self) -> &'static str {
+                match self {
+                    Self::All => "stheno help",
+                    $(Self::$topic => concat!("stheno help ", $name),)*
+                }
+            }
+
+            /// Returns the text of the page.
+            pub(super) const fn text(self) -> &'static str {
+                match self {
+                    Self::All => ALL,
+                    $(Self::$topic => $page,)*
+                }
+            }
+        }
+    };
 }
 
-impl Topic {
-    /// The names of all commands.
-    pub(super) const NAMES: [&'static str; 10] =
-        ["run", "check", "keys", "copy", "exec", "status", "doctor", "demo", "help", "completions"];
-
-    /// Returns the page of the command `name`.
-    pub(super) fn named(name: &str) -> Option<Self> {
-        match name {
-            "run" => Some(Self::Run),
-            "check" => Some(Self::Check),
-            "keys" => Some(Self::Keys),
-            "copy" => Some(Self::Copy),
-            "exec" => Some(Self::Exec),
-            "status" => Some(Self::Status),
-            "doctor" => Some(Self::Doctor),
-            "demo" => Some(Self::Demo),
-            "help" => Some(Self::Help),
-            "completions" => Some(Self::Completions),
-            _ => None,
-        }
-    }
-
-    /// Returns the command that prints this page.
-    pub(super) const fn command(self) -> &'static str {
-        match self {
-            Self::All => "stheno help",
-            Self::Run => "stheno help run",
-            Self::Check => "stheno help check",
-            Self::Keys => "stheno help keys",
-            Self::Copy => "stheno help copy",
-            Self::Exec => "stheno help exec",
-            Self::Status => "stheno help status",
-            Self::Doctor => "stheno help doctor",
-            Self::Demo => "stheno help demo",
-            Self::Help => "stheno help help",
-            Self::Completions => "stheno help completions",
-        }
-    }
-
-    /// Returns the text of the page.
-    pub(super) const fn text(self) -> &'static str {
-        match self {
-            Self::All => ALL,
-            Self::Run => RUN,
-            Self::Check => CHECK,
-            Self::Keys => KEYS,
-            Self::Copy => COPY,
-            Self::Exec => EXEC,
-            Self::Status => STATUS,
-            Self::Doctor => DOCTOR,
-            Self::Demo => DEMO,
-            Self::Help => HELP,
-            Self::Completions => COMPLETIONS,
-        }
-    }
+topics! {
+    Run: "run", RUN;
+    Check: "check", CHECK;
+    Keys: "keys", KEYS;
+    Copy: "copy", COPY;
+    Exec: "exec", EXEC;
+    Running: "running", RUNNING;
+    Cancel: "cancel", CANCEL;
+    Status: "status", STATUS;
+    Doctor: "doctor", DOCTOR;
+    Demo: "demo", DEMO;
+    Help: "help", HELP;
+    Completions: "completions", COMPLETIONS;
 }
 
 const ALL: &str = "\
@@ -99,6 +71,8 @@ Usage:
   stheno keys trust --config FILE NODE THUMBPRINT                take another key of a node for the right one
   stheno copy --config FILE SOURCE NODES:DESTINATION             copy a file or directory to nodes
   stheno exec --config FILE NODES -- COMMAND                     run a command on nodes
+  stheno running --config FILE NODE                              list the commands that run on a node
+  stheno cancel --config FILE TOKEN                              end a command before its time
   stheno status [--watch] [--check]                              show a running daemon and its nodes
   stheno doctor [--config FILE] [--json] [NODE]                  find the cause of a trouble
   stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
@@ -239,8 +213,9 @@ Usage: stheno exec --config FILE [OPTIONS] NODES -- COMMAND
 Asks the running daemon of FILE, through its REST API, to run COMMAND in a shell on NODES, and prints what it says:
 while it runs where the node is one of ours, else when it has ended. NODES is the id of a node (the daemon's own id for
 itself), several with commas between them (2,3,5), or 'all': every node that the daemon knows, also behind relays, but
-not the daemon itself. The words behind '--' are joined with blanks, as ssh does. Ctrl-C ends the waiting, not the
-command. After 2 s without a sign of a node it says what it waits for; after 16 s it ends.
+not the daemon itself. The words behind '--' are joined with blanks, as ssh does. Ctrl-C ends the waiting; on a terminal
+it asks whether the command is to end, too. After 2 s without a sign of a node it says what it waits for; after 16 s it
+ends.
 
 With several nodes, the command runs on ten at once, the id of the node stands before each line, and a table ends it. An
 id that is given twice counts once, and one that is not known fails while the others go on.
@@ -249,6 +224,8 @@ id that is given twice counts once, and one that is not known fails while the ot
   --timeout SECONDS    end the command after this time; the node has a time of its own (command_timeout). Waiting ends
                        15 s later at the latest
   --at-once N          number of nodes at once, 1 to 100 (default 10)
+  --cancel-on-interrupt
+                       end the command at Ctrl-C, without a question
   --by-node            of several nodes: print the output of each in one piece when its command has ended
   --json               print a line of JSON for each node when its command has ended: {\"node\", \"token\",
                        \"exit_code\", \"stdout\"}, \"stderr\" where it comes apart (by SSH), and \"message\" where
@@ -262,6 +239,42 @@ Examples:
   stheno exec --config /etc/centreon-gorgone/config.yaml 2 -- uptime
   stheno exec --config central.yaml --timeout 300 2,3 -- 'systemctl is-active centengine'
   stheno exec --config central.yaml --json all -- df -P / | jq -r 'select(.exit_code != 0).node'
+";
+
+const RUNNING: &str = "\
+Usage: stheno running --config FILE [--watch] [--json] NODE
+
+Asks the running daemon of FILE, through its REST API, which commands run or wait for their turn on the node with the id
+NODE (its own id for itself). The node must be a Stheno daemon, or a host by SSH.
+
+  --config FILE   the top file of the daemon that is asked
+  --watch         show it again every 2 s until Ctrl-C
+  --json          print a list of {\"token\", \"action\", \"state\", \"command\", \"since\"}; state is running, starting
+                  or waiting, since is in seconds since 1970
+
+Exit status: 0 it is known what runs, 1 it is not; standard error says why.
+
+Examples:
+  stheno running --config /etc/centreon-gorgone/config.yaml 2
+  stheno running --config central.yaml --json 2 | jq -r '.[].token'
+";
+
+const CANCEL: &str = "\
+Usage: stheno cancel --config FILE [--node NODE] [--json] TOKEN
+
+Asks the running daemon of FILE, through its REST API, to end the command with the token TOKEN before its time. The
+whole process group gets SIGTERM, and SIGKILL after 5 s if something of it is left; one that waits for its turn does not
+begin. The token ends with code 1 and a message that begins with 'cancelled'.
+
+  --config FILE   the top file of the daemon that is asked
+  --node NODE     the node that it runs on; without it, the daemon looks where it has sent the token
+  --json          print one line of JSON: {\"ok\", \"token\", \"message\"}
+
+Exit status: 0 it was asked to end, 1 it was not: it has ended already, is not known, or the node cannot do it.
+
+Examples:
+  stheno cancel --config /etc/centreon-gorgone/config.yaml 3f0c9b…
+  stheno running --config central.yaml --json 2 | jq -r '.[].token' | xargs -n 1 stheno cancel --config central.yaml
 ";
 
 const DOCTOR: &str = "\

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
-use super::arguments::{Command, path, text, unexpected};
+use super::arguments::Command;
 use super::help::Topic;
+use super::words::{path, text, unexpected};
 use crate::daemon::key_files::DEFAULT_BITS;
 use crate::model::session::is_thumbprint;
 

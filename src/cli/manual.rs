@@ -17,7 +17,7 @@ pub(super) fn manual() -> String {
         }
     }
     roff.push_str(".SH COMMANDS\n");
-    for name in Topic::NAMES {
+    for name in Topic::NAMES.iter().copied() {
         let Some(topic) = Topic::named(name).filter(|topic| *topic != Topic::All) else { continue };
         roff.push_str(&format!(".SS {name}\n"));
         blocks(topic.text()).iter().for_each(|block| push(&mut roff, block));
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn the_manual_has_every_command_with_all_its_options() {
         let manual = manual();
-        for name in Topic::NAMES.into_iter().filter(|name| *name != "help") {
+        for name in Topic::NAMES.iter().copied().filter(|name| *name != "help") {
             assert!(manual.contains(&format!("\n.SS {name}\n")), "{name}");
             for option in super::super::pages::command(name).options {
                 assert!(manual.contains(&format!("\\fB{}\\fR", escaped(option.name))), "{name} {}", option.name);

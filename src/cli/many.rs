@@ -46,13 +46,36 @@ pub(super) enum End {
 pub(super) trait Screen<S, D> {
     /// Prints an event; returns whether the reader is still there.
     fn show(&mut self, node: u64, event: Event<S, D>) -> bool;
+
+    /// After Ctrl-C: returns whether what runs is to be cancelled.
+    fn is_cancelled(&mut self) -> bool {
+        false
+    }
+}
+
+/// Why workers stop, if they do.
+#[derive(Debug, Default)]
+struct Stop {
+    is_wanted: AtomicBool,
+    cancels: AtomicBool,
+}
+
+impl Stop {
+    fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Acquire)
+    }
+
+    fn set(&self, cancels: bool) {
+        self.cancels.store(cancels, Ordering::Relaxed);
+        self.is_wanted.store(true, Ordering::Release);
+    }
 }
 
 /// The end of a worker that it says things to.
 pub(super) struct Worker<'a, S, D> {
     node: u64,
     events: &'a SyncSender<(u64, Event<S, D>)>,
-    stop: &'a AtomicBool,
+    stop: &'a Stop,
     /// Factor of all waits: many workers ask the daemon less often each.
     slowness: u32,
 }
@@ -73,6 +96,11 @@ impl<S, D> Worker<'_, S, D> {
         self.send(Event::Said(text));
     }
 
+    /// Whether what runs is to be cancelled, now that the work ends.
+    pub(super) fn cancels(&self) -> bool {
+        self.stop.cancels.load(Ordering::Relaxed)
+    }
+
     fn send(&self, event: Event<S, D>) {
         // The receiver lives until all workers have ended.
         let _nobody_prints = self.events.send((self.node, event));
@@ -81,12 +109,12 @@ impl<S, D> Worker<'_, S, D> {
     /// Waits for `time`, longer if there are many workers; returns whether the work is to end.
     pub(super) fn wait(&self, time: Duration) -> bool {
         let mut left = time.saturating_mul(self.slowness);
-        while !left.is_zero() && !self.stop.load(Ordering::Relaxed) {
+        while !left.is_zero() && !self.stop.is_wanted() {
             let step = left.min(LOOK_EVERY);
             thread::sleep(step);
             left = left.saturating_sub(step);
         }
-        self.stop.load(Ordering::Relaxed)
+        self.stop.is_wanted()
     }
 }
 
@@ -102,12 +130,12 @@ pub(super) fn run<S: Send, D: Send>(
     screen: &mut impl Screen<S, D>,
 ) -> Result<End, String> {
     let queue = Mutex::new(nodes.iter().copied().collect::<VecDeque<u64>>());
-    let stop = AtomicBool::new(false);
+    let stop = Stop::default();
     let slowness = u32::try_from(at_once.min(nodes.len()).div_ceil(AT_ONCE)).unwrap_or(1).max(1);
     let work_off = |events: &SyncSender<(u64, Event<S, D>)>| {
         // In a closure, so that the lock is not held while the work is done.
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        while !stop.load(Ordering::Relaxed)
+        while !stop.is_wanted()
             && let Some(node) = next()
         {
             let worker = Worker { node, events, stop: &stop, slowness };
@@ -134,7 +162,7 @@ pub(super) fn run<S: Send, D: Send>(
 /// Shows all events until the last worker has ended.
 fn print<S, D>(
     events: &Receiver<(u64, Event<S, D>)>,
-    stop: &AtomicBool,
+    stop: &Stop,
     pause: &mut Pause,
     screen: &mut impl Screen<S, D>,
 ) -> End {
@@ -151,7 +179,7 @@ fn print<S, D>(
                 (true, true) => End::Interrupted,
                 (true, false) => continue,
             };
-            stop.store(true, Ordering::Relaxed);
+            stop.set(end == End::Interrupted && screen.is_cancelled());
         }
     }
 }

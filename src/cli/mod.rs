@@ -18,12 +18,16 @@ mod pages;
 mod remote;
 mod remote_arguments;
 mod run;
+mod running;
 #[cfg_attr(not(feature = "status"), path = "status_absent.rs")]
 mod status;
 mod summary;
 mod table;
 mod targets;
+mod view_arguments;
 mod waiting;
+mod watch;
+mod words;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -56,6 +60,8 @@ pub fn main() -> ExitCode {
         Ok(Command::NodeKey { config, node, thumbprint }) => keys::set_node_key(&config, node, thumbprint.as_deref()),
         Ok(Command::Copy(options)) => copy::run(&options),
         Ok(Command::Exec(options)) => exec::run(&options),
+        Ok(Command::Running(options)) => running::run(&options),
+        Ok(Command::Cancel(options)) => running::cancel(&options),
         Ok(Command::Status(options)) => status::run(&options),
         Ok(Command::Doctor(options)) => doctor::run(&options),
         Ok(Command::Demo(arguments)) => demo::run(arguments),

@@ -20,6 +20,9 @@ use crate::model::node_id::NodeId;
 /// Maximum time without an answer of the daemon's API.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// Maximum delay until Ctrl-C is noticed.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// The message of a daemon that cannot write its history.
 const DATABASE_ISSUE: &str = "database issue";
 
@@ -35,12 +38,27 @@ pub(super) struct Pause {
 }
 
 impl Pause {
-    /// Starts to handle both signals, which from now on only [`Self::is_over`] reports.
+    /// Starts to handle both signals, which from now on are only reported here.
     ///
     /// # Errors
     /// The system has no descriptors left.
     pub(super) fn new() -> Result<Self, String> {
         Ok(Self { signals: Signals::open().map_err(|error| format!("signals cannot be caught: {error}"))? })
+    }
+
+    /// Waits for `time`; returns whether the user wants to stop.
+    pub(super) fn wait(&mut self, time: Duration) -> bool {
+        let end = clock::read().monotonic + time;
+        loop {
+            if self.is_over() {
+                return true;
+            }
+            let now = clock::read().monotonic;
+            if now >= end {
+                return false;
+            }
+            thread::sleep(end.since(now).min(LOOK_EVERY));
+        }
     }
 
     /// Returns whether the user has wanted to stop since the last call.
@@ -214,26 +232,75 @@ impl Remote {
         }
     }
 
+    /// Ends a token before its time: takes it out of the queue of its node, or ends its command. Without a node, the
+    /// daemon looks for it where it has sent it. Returns the daemon's sentence.
+    ///
+    /// # Errors
+    /// A sentence about the refusal, for instance because the token has ended already.
+    pub(super) fn cancel(&self, token: &str, node: Option<u64>) -> Result<String, String> {
+        let path = match node {
+            Some(node) => format!("/api/nodes/{node}/running/{token}"),
+            None => format!("/api/running/{token}"),
+        };
+        let answer = self.ask("DELETE", &path)?;
+        if matches!(answer.status, 404 | 409 | 501 | 502 | 504) && answer.body.get("message").is_some() {
+            return Err(answer.message().to_owned());
+        }
+        Ok(answer.ok()?.get("message").and_then(Value::as_str).unwrap_or("cancelled").to_owned())
+    }
+
+    /// Makes a call whose status matters.
+    ///
+    /// # Errors
+    /// The API does not answer.
+    pub(super) fn ask(&self, method: &str, path: &str) -> Result<Answer, String> {
+        self.send(method, path, "")
+    }
+
+    fn send(&self, method: &str, path: &str, body: &str) -> Result<Answer, String> {
+        let reply = self.api.call(method, path, body)?;
+        Ok(Answer { status: reply.status, body: serde_json::from_slice(&reply.body).unwrap_or_default() })
+    }
+
     /// Makes one call.
     ///
     /// # Errors
     /// The API refuses or does not answer.
     pub(super) fn call(&self, method: &str, path: &str, body: &str) -> Result<Value, String> {
-        let reply = self.api.call(method, path, body)?;
-        let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-        if reply.status == 200 {
-            return Ok(answer);
-        }
-        let said = answer.get("message").and_then(Value::as_str).unwrap_or_default();
-        let remedy = match reply.status {
+        self.send(method, path, body)?.ok()
+    }
+}
+
+/// An answer of the API.
+pub(super) struct Answer {
+    /// The HTTP status.
+    pub(super) status: u16,
+    /// The JSON in it; `null` if there is none.
+    pub(super) body: Value,
+}
+
+impl Answer {
+    /// The sentence in it.
+    pub(super) fn message(&self) -> &str {
+        self.body.get("message").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Returns what was asked for.
+    ///
+    /// # Errors
+    /// A sentence about a status other than 200, with what to do.
+    pub(super) fn ok(self) -> Result<Value, String> {
+        let remedy = match self.status {
+            200 => return Ok(self.body),
             401 => {
                 ": either user and password of the running daemon are not those of the configuration, or \
                  allowed_hosts of the module httpserver needs this machine's address, for instance 127.0.0.1/32"
             }
+            403 => ": 'may' of the user in the configuration does not allow it",
             404 => ": is the module loaded, and is that the daemon of the configuration?",
             _ => "",
         };
-        Err(format!("the REST API answers {} {said}{remedy}", reply.status))
+        Err(format!("the REST API answers {} {}{remedy}", self.status, self.message()))
     }
 }
 

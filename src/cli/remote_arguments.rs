@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
-use super::arguments::{Command, path, text, unexpected};
+use super::arguments::Command;
 use super::defaults::Defaults;
 use super::help::Topic;
 use super::many;
 use super::targets::Targets;
-use crate::model::node_id::NodeId;
+use super::words::{node_id, path, text, unexpected, word};
 
 /// Options of `copy`.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub(super) struct ExecOptions {
     pub timeout_seconds: Option<u64>,
     /// `--at-once`: number of nodes at once.
     pub at_once: usize,
+    /// `--cancel-on-interrupt`: whether Ctrl-C ends the command without a question.
+    pub cancels: bool,
     /// `--by-node`: whether the output of each node is printed in one piece.
     pub by_node: bool,
     /// `--json`: whether to print JSON.
@@ -133,7 +135,7 @@ pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> 
 pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> {
     const NEEDED: &str = "'exec' needs --config FILE NODE -- COMMAND, for instance 2 -- uptime";
     let (mut config, mut targets, mut timeout_seconds, mut json) = (None, None, None, false);
-    let (mut at_once, mut by_node) = (many::AT_ONCE, false);
+    let (mut at_once, mut by_node, mut cancels) = (many::AT_ONCE, false, false);
     let mut words: Vec<String> = Vec::new();
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
@@ -145,6 +147,7 @@ pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> 
             }
             Long("at-once") => at_once = nodes_at_once(&mut parser)?,
             Long("by-node") => by_node = true,
+            Long("cancel-on-interrupt") => cancels = true,
             Long("json") => json = true,
             Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Exec)),
             Value(word) if targets.is_none() => targets = Some(Targets::parse(&word.string().map_err(text)?)?),
@@ -158,7 +161,7 @@ pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> 
         return Err(NEEDED.to_owned());
     }
     let command = words.join(" ");
-    Ok(Command::Exec(ExecOptions { config, targets, command, timeout_seconds, at_once, by_node, json }))
+    Ok(Command::Exec(ExecOptions { config, targets, command, timeout_seconds, at_once, cancels, by_node, json }))
 }
 
 pub(super) fn parse_doctor(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
@@ -213,24 +216,10 @@ fn count(parser: &mut lexopt::Parser, option: &str) -> Result<u64, String> {
     word.parse().map_err(|_| format!("{option} is '{word}'; allowed: a number of nodes, for instance 2"))
 }
 
-/// Parses the id of a node.
-pub(super) fn node_id(word: &str) -> Result<u64, String> {
-    let id = word.parse::<NodeId>().map_err(|_| {
-        format!(
-            "'{word}' is no node: give its id, a whole number from 1 on ('id' of gorgonecore there), for instance 2"
-        )
-    })?;
-    Ok(id.get())
-}
-
 fn nodes_at_once(parser: &mut lexopt::Parser) -> Result<usize, String> {
     let word = word(parser)?;
     let number = word.parse().ok().filter(|number| (1..=many::AT_ONCE_MAX).contains(number));
     number.ok_or_else(|| format!("--at-once is '{word}'; allowed: 1 to {} nodes", many::AT_ONCE_MAX))
-}
-
-fn word(parser: &mut lexopt::Parser) -> Result<String, String> {
-    parser.value().map_err(text)?.string().map_err(text)
 }
 
 fn octal(mode: String) -> Result<String, String> {

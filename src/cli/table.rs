@@ -1,5 +1,7 @@
 //! Tables for people: columns as wide as their widest cell.
 
+use crate::edge::system::{self, LocalTime};
+
 /// Formats rows below a head. Control characters in cells, which may come from a node, become blanks.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let head = head.iter().map(|cell| (*cell).to_owned()).collect();
@@ -17,6 +19,16 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         out.push('\n');
     }
     out
+}
+
+/// Formats a time in seconds since the epoch in the local time zone; `-` for never.
+pub(super) fn local_time(seconds: i64) -> String {
+    match system::local_time(seconds).filter(|_| seconds > 0) {
+        Some(LocalTime { year, month, day, hour, minute, second }) => {
+            format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+        }
+        None => "-".to_owned(),
+    }
 }
 
 #[expect(clippy::ptr_arg, reason = "it maps cells")]

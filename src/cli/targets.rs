@@ -1,7 +1,7 @@
 //! The nodes that `exec` and `copy` are for: ids with commas between them, or `all`.
 
 use super::remote::Remote;
-use super::remote_arguments::node_id;
+use super::words::node_id;
 
 /// The nodes as given.
 #[derive(Clone, Debug, PartialEq, Eq)]

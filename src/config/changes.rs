@@ -147,6 +147,7 @@ fn proxy(old: &mut ProxySettings, new: &ProxySettings, changes: &mut Changes) {
         "modules[proxy].buffer_size": buffer_size,
         "modules[proxy].copy_rate_limit": copy_rate_limit,
         "modules[proxy].only_listed": only_listed,
+        "modules[proxy].queue": queue,
     });
     after_restart!(changes, old, new, { "modules[proxy].pool": pool });
     match (&mut old.httpserver, &new.httpserver) {

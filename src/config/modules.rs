@@ -9,6 +9,7 @@ pub mod httpserver;
 pub mod legacycmd;
 pub mod nodes;
 pub mod proxy;
+pub mod queue;
 pub mod register;
 pub mod statistics;
 

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::child_output::{ChildEnds, ChildOutput};
-use super::system;
+use super::process_group;
 use crate::model::command::{CommandEnd, CommandOutcome, CommandSpec, Program};
 use crate::model::time::{Monotonic, Now, WallTime};
 pub use environment::Environment;
@@ -29,6 +29,10 @@ const PIPE_GRACE: Duration = Duration::from_millis(200);
 const NEWS_EVERY: Duration = Duration::from_millis(250);
 /// Time after which a killed process that does not end (it hangs in the kernel) is abandoned.
 const KILL_GRACE: Duration = Duration::from_secs(5);
+/// Time that a command has to end by itself when it is asked to.
+const END_GRACE: Duration = Duration::from_secs(5);
+/// Interval between two looks at the group of such a command.
+const END_LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Maximum number of bytes read after the exit. A full pipe holds 64 KiB, or 1 MiB if a program has enlarged it.
 const DRAIN_BUDGET: usize = 1 << 20;
 
@@ -50,6 +54,9 @@ pub struct ChildProcess {
 enum Phase {
     /// It is running, until its time-out.
     Running { deadline: Monotonic },
+    /// Its group was asked to end. The group is looked at, and killed at the deadline. The leader is reaped with the
+    /// last member, because until then its number belongs to the group.
+    Ending { look_at: Monotonic, kill_at: Monotonic },
     /// It was killed after its time-out.
     Killed { give_up: Monotonic },
     /// It is reaped. The rest of its output is awaited until this time.
@@ -148,9 +155,19 @@ impl ChildProcess {
         // The number belongs to the process until it is reaped.
         if let Some(child) = &mut self.child {
             // It can only fail for a program of another user.
-            if system::kill_group(self.id).is_err() {
+            if process_group::kill(self.id).is_err() {
                 let _ = child.kill();
             }
+        }
+    }
+
+    /// Asks the whole process group to end (`SIGTERM`), and kills what is left of it after [`END_GRACE`]. The end is
+    /// still reported. Does nothing once the process is reaped or killed.
+    pub fn end_group(&mut self, now: Monotonic) {
+        if matches!(self.phase, Phase::Running { .. }) {
+            // It can only fail for programs of another user, which cannot be killed either.
+            let _not_allowed = process_group::terminate(self.id);
+            self.phase = Phase::Ending { look_at: now + END_LOOK_EVERY, kill_at: now + END_GRACE };
         }
     }
 
@@ -162,6 +179,17 @@ impl ChildProcess {
                 if !self.reap(now, CommandEnd::Exited) && expired {
                     self.kill_group();
                     self.phase = Phase::Killed { give_up: now.monotonic + KILL_GRACE };
+                }
+            }
+            Phase::Ending { kill_at, .. } => {
+                let (kill_at, look_at) = (*kill_at, now.monotonic + END_LOOK_EVERY);
+                if process_group::is_over(self.id) {
+                    self.reap(now, CommandEnd::Exited);
+                } else if now.monotonic >= kill_at {
+                    self.kill_group();
+                    self.phase = Phase::Killed { give_up: now.monotonic + KILL_GRACE };
+                } else {
+                    self.phase = Phase::Ending { look_at, kill_at };
                 }
             }
             Phase::Killed { give_up } => {
@@ -186,6 +214,7 @@ impl ChildProcess {
                 let news_at = self.news_at.filter(|_| self.output.has_news());
                 Some(news_at.map_or(deadline, |at| at.min(deadline)))
             }
+            Phase::Ending { look_at, kill_at } => Some(look_at.min(kill_at)),
             Phase::Killed { give_up } => Some(give_up),
             Phase::Exited { until, .. } => Some(until),
             Phase::Reported => None,

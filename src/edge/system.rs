@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs;
 use rustix::fs::inotify::{self, WatchFlags};
 use rustix::io::Errno;
-use rustix::process::{self, Pid};
+use rustix::process;
 
 /// A time of day in the machine's time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,20 +145,6 @@ pub fn has_writer(file: &std::fs::File) -> Option<bool> {
         Ok(_) => Some(false),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(true),
         Err(_) => None,
-    }
-}
-
-/// Sends `SIGKILL` to the process group `leader`, which must be an unreaped child, because the number could otherwise
-/// belong to another process. A group that has ended is not an error.
-///
-/// # Errors
-/// The group may not be signalled.
-pub fn kill_group(leader: u32) -> io::Result<()> {
-    let group = i32::try_from(leader).ok().filter(|group| *group > 1).and_then(Pid::from_raw);
-    let group = group.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    match process::kill_process_group(group, process::Signal::KILL) {
-        Err(error) if error != Errno::SRCH => Err(error.into()),
-        _ => Ok(()),
     }
 }
 
@@ -371,11 +357,5 @@ mod tests {
         assert_eq!(user_id("root"), Some(0));
         assert_eq!(group_id("root"), Some(0));
         assert_eq!((user_id("no such user"), group_id("no such group")), (None, None));
-    }
-
-    #[test]
-    fn groups_0_and_1_are_never_killed() {
-        assert!(kill_group(0).is_err());
-        assert!(kill_group(1).is_err());
     }
 }

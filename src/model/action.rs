@@ -192,6 +192,8 @@ actions! {
     Command = "COMMAND": ACTION, Row, Central, [(Post, "core/action/command")], [AfterCopies, OverSsh];
     ActionEngine = "ACTIONENGINE": ACTION, Row, Central, [(Post, "core/action/engine")], [AfterCopies, OverSsh];
     ProcessCopy = "PROCESSCOPY": ACTION, Row, Central, [], [];
+    Running = "RUNNING": ACTION, Row, Read, [], [];
+    Cancel = "CANCEL": ACTION, Row, Central, [], [];
     EngineCommand = "ENGINECOMMAND": ENGINE, Row, Central, [(Post, "centreon/engine/command")], [AfterCopies, OverSsh];
     GetCron = "GETCRON": CRON, Row, Read, [(Get, CRON_PATH)], [];
     AddCron = "ADDCRON": CRON, Row, Central, [(Post, CRON_PATH)], [];

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::code::Code;
 use super::legacy::LegacyChange;
 use super::node_id::NodeId;
+use super::queue::QueueChange;
 use super::session::StoredSession;
 use super::time::WallTime;
 use super::token::Token;
@@ -272,6 +273,8 @@ pub enum StoreChange {
     CloseToken(Token),
     /// Remember what Centreon Web has ordered.
     Legacy(LegacyChange),
+    /// Change the queue of requests that wait for their nodes.
+    Queue(QueueChange),
     /// Remember that a token was taken for work here, so that the same message again starts nothing.
     TakeToken {
         /// A hash of the token.

@@ -33,6 +33,9 @@ pub enum HostWork {
     },
     /// Kill the process group of a running command. Its end is still reported.
     KillCommand(CommandId),
+    /// Ask the process group of a running command to end, and kill it if it does not within some seconds. Its end is
+    /// still reported.
+    EndCommand(CommandId),
     /// Do blocking work. Answered by [`HostDone::WorkDone`].
     Work {
         /// The number of the work.

@@ -20,6 +20,7 @@ pub mod message;
 pub mod node_id;
 pub mod number_map;
 pub mod poller;
+pub mod queue;
 pub mod random;
 pub mod refusal_log;
 pub mod registration;

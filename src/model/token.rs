@@ -4,6 +4,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use ring::digest::{SHA256, digest};
+
 use super::random::{Random, to_hex};
 
 /// A valid token: 1 to 255 characters of `[A-Za-z0-9:_.-]` (docs/protocol.md section 1). Cheap to clone.
@@ -43,11 +45,24 @@ impl Token {
         Self(to_hex(&bytes).into())
     }
 
+    /// A number that tells tokens apart: the first bytes of their SHA-256.
+    #[must_use]
+    pub fn digest(&self) -> i64 {
+        digest_of(&self.0)
+    }
+
     /// The token's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Returns [`Token::digest`] of a text that may be a token.
+#[must_use]
+pub fn digest_of(token: &str) -> i64 {
+    let digest = digest(&SHA256, token.as_bytes());
+    digest.as_ref().first_chunk::<8>().map_or(0, |bytes| i64::from_be_bytes(*bytes))
 }
 
 impl Borrow<str> for Token {

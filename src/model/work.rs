@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::api::ApiAnswer;
 use super::legacy::{LegacyDone, LegacyWork};
+use super::queue::{QueueAnswer, QueueQuery};
 use super::statistics::{StatisticsDone, StatisticsWork};
 use super::status::ReportOrder;
 
@@ -42,6 +43,8 @@ pub enum Work {
     Legacy(LegacyWork),
     /// Work for statistics of engines and brokers.
     Statistics(StatisticsWork),
+    /// Ask the queue of requests in the database.
+    Queue(QueueQuery),
     /// Make a report about this daemon.
     Report(Box<ReportOrder>),
 }
@@ -59,6 +62,8 @@ pub enum WorkOutcome {
     Legacy(LegacyDone),
     /// Of [`Work::Statistics`].
     Statistics(StatisticsDone),
+    /// Of [`Work::Queue`].
+    Queue(QueueAnswer),
     /// Of [`Work::Report`].
     Reported(ApiAnswer),
 }

@@ -10,6 +10,7 @@ mod host;
 mod node_messages;
 mod parents;
 mod passing_on;
+mod queueing;
 mod requests;
 mod stopping;
 
@@ -40,6 +41,7 @@ use super::nodes::Nodes;
 use super::output::{Output, ReceiptId};
 use super::peer::{Handled, OwnRequest, Peer};
 use super::put_logs::PutLogs;
+use super::queue::Queue;
 use super::ssh::SshHosts;
 use super::status::Status;
 use super::subscribers::Subscribers;
@@ -67,6 +69,7 @@ pub struct Core {
     taken_tokens: TakenTokens,
     malformed: MalformedLog,
     put_logs: PutLogs,
+    queue: Queue,
     status: Status,
 }
 
@@ -90,19 +93,22 @@ impl Core {
             calls: Calls::default(),
             commands: Commands::default(),
             ssh: SshHosts::default(),
-            copies: Copies::default(),
+            copies: Copies::new(restored.ended_copies),
             modules: Modules::default(),
             taken_tokens: TakenTokens::restored(restored.taken_tokens),
             malformed: MalformedLog::default(),
             put_logs: PutLogs::default(),
+            queue: Queue::default(),
             status,
         };
         core.context.write(NewRow::without_token(Code::STARTED, json::message("gorgoned is starting...")));
         let nodes = std::mem::take(&mut core.context.options.nodes);
         core.nodes.apply_registrations(&mut core.context, RegistrationSource::File, nodes);
         core.modules.legacycmd.start(&mut core.context, restored.legacy, &restored.open_tokens);
-        core.nodes
-            .restore_open_tokens(&mut core.context, restored.open_tokens, |token| core.modules.legacycmd.keeps(token));
+        core.queue.start(&mut core.context, restored.queue);
+        core.nodes.restore_open_tokens(&mut core.context, restored.open_tokens, |token| {
+            core.modules.legacycmd.keeps(token) || core.queue.keeps(token)
+        });
         asking::start(&mut core.context);
         cleaner::start(&mut core.context);
         core.modules.cron.start(&mut core.context);
@@ -237,13 +243,20 @@ impl Core {
             Timer::CommandFiles => self.modules.legacycmd.look_for_files(&mut self.context),
             Timer::CommandTables => self.modules.legacycmd.read_tables(&mut self.context),
             Timer::Orders => self.run_orders(),
-            Timer::Purge => cleaner::purge(&mut self.context),
+            Timer::Queue(target) => self.queue_due(target),
+            Timer::QueueDue => self.queue.look_for_due(&mut self.context),
+            Timer::Purge => {
+                if cleaner::purge(&mut self.context) {
+                    self.nodes.forget_old_marks(&mut self.context);
+                }
+            }
             Timer::Stop => self.stop_due(),
         }
     }
 
     fn after_event(&mut self) {
         self.modules.cron.notice_clock(&mut self.context);
+        self.queue.look_at_clock(&mut self.context);
         self.tell_ended();
         self.run_held();
         self.run_listener_events();
@@ -318,9 +331,13 @@ impl Core {
             self.modules.legacycmd.token_ended(&mut self.context, &ended);
             self.copies.token_ended(&mut self.context, &mut self.nodes, &ended.token);
             self.api().token_ended(&ended.token);
+            self.queued_has_ended(&ended.token);
             if !ended.of_node {
                 self.subscribers.tell_subscribers(&mut self.context, false);
             }
+        }
+        while let Some(token) = self.context.journal.next_token_of_node() {
+            self.queued_is_taken(&token);
         }
         while let Some(token) = self.context.journal.next_lost() {
             self.modules.legacycmd.send_again(&mut self.context, &token);
@@ -352,6 +369,7 @@ impl Core {
                     self.api().token_not_stored(token.as_str());
                 }
             }
+            Some(Awaited::Queue) => self.queue_stored(receipt, stored),
             Some(Awaited::Orders) => self.modules.legacycmd.stored(&mut self.context, receipt, stored),
             None => {}
         }

@@ -4,9 +4,11 @@ use crate::config::Config;
 use crate::config::delegate::DelegateSettings;
 use crate::config::modules::Modules;
 use crate::config::settings::FingerprintMode;
+use crate::model::code::Code;
 use crate::model::history::{Origins, SyncMark};
 use crate::model::legacy::LegacyStored;
 use crate::model::node_id::NodeId;
+use crate::model::queue::QueueStored;
 use crate::model::registration::Registration;
 use crate::model::time_zone::TimeZone;
 use crate::model::token::Token;
@@ -71,8 +73,12 @@ pub struct Restored {
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
     /// Hashes of the tokens that were accepted for work here, the oldest first.
     pub taken_tokens: Vec<i64>,
+    /// Copies that ended here recently, and how.
+    pub ended_copies: Vec<(Token, Code)>,
     /// Orders of Centreon Web that no node has confirmed.
     pub legacy: LegacyStored,
+    /// Requests that wait for their nodes.
+    pub queue: QueueStored,
     /// The `ctime` of the newest row of the history in seconds, 0 for an empty one.
     pub newest_ctime: f64,
 }

@@ -20,6 +20,7 @@ use crate::model::message::Reply;
 use crate::model::token::Token;
 
 use super::dial_out::Position;
+use super::nodes::owed::ASKED_MAX;
 use super::output::Output;
 use super::peer::{Handled, Peer};
 use super::{json, trace};
@@ -44,9 +45,9 @@ enum Question {
     /// A GETLOG of a client that does not page.
     Rows { client: ClientId, token: Token, behind: Option<Position> },
     /// A GETLOG of a client that pages.
-    Page { client: ClientId, token: Token, mark: SyncMark, from: From },
+    Page { client: ClientId, token: Token, mark: SyncMark, from: From, echo: String },
     /// A page was empty, and the row of the mark is missing: asks whether there is any row.
-    NewestId { client: ClientId, token: Token, after_id: i64 },
+    NewestId { client: ClientId, token: Token, after_id: i64, echo: String },
     /// A call of the API.
     Call(CallId),
     /// A GETCRON that asks for the last run of a job.
@@ -63,6 +64,33 @@ enum From {
     Mark,
     /// After it.
     AfterMark,
+}
+
+/// What a peer that pages is told beside the rows.
+#[derive(Debug)]
+pub(super) struct Paged {
+    /// Greatest id that was looked at.
+    pub last_id: i64,
+    /// Members of the answer that repeat parts of the query; see [`echo_of`].
+    pub echo: String,
+}
+
+/// Returns the members of an answer that belong to the query itself: its number (`sync`), and which of its tokens
+/// (`owed`) are still open here. They are determined before the rows are read, so a token that is not open any more has
+/// its last row among them.
+fn echo_of(context: &Context, data: &Value) -> String {
+    let mut echo = String::new();
+    if let Some(sync) = data.get("sync").and_then(json::integer) {
+        // Writing to a string cannot fail.
+        let _ = write!(echo, ",\"sync\":{sync}");
+    }
+    if let Some(owed) = data.get("owed").and_then(Value::as_array) {
+        let tokens = owed.iter().take(ASKED_MAX).filter_map(|token| Token::parse(token.as_str()?).ok());
+        let open: Vec<String> =
+            tokens.filter(|token| context.journal.is_under_way(token)).map(|token| format!("\"{token}\"")).collect();
+        let _ = write!(echo, ",\"open\":[{}]", open.join(","));
+    }
+    echo
 }
 
 /// The queries without an answer.
@@ -154,7 +182,8 @@ impl Questions {
             // The client's mark refers to an earlier database of ours, so it gets this one from the start.
             let is_other = history != 0 && history != context.own_history;
             let mark = if is_other { SyncMark::default() } else { mark };
-            self.ask_for_page(context, client, token.clone(), mark, From::Mark)
+            let echo = echo_of(context, &data);
+            self.ask_for_page(context, client, token.clone(), (mark, From::Mark), echo)
         } else if filter.has_condition() {
             let mut filter = filter;
             let (limit, behind) = self.limit_for(context, dialled_out, client, &mut filter);
@@ -184,12 +213,12 @@ impl Questions {
         context: &mut Context,
         client: ClientId,
         token: Token,
-        mark: SyncMark,
-        from: From,
+        (mark, from): (SyncMark, From),
+        echo: String,
     ) -> bool {
         let after_id = if from == From::Mark { mark.last_id.saturating_sub(1) } else { mark.last_id };
         let filter = LogFilter { after_id: Some(after_id.max(0)), ..LogFilter::default() };
-        self.ask(context, Question::Page { client, token, mark, from }, filter, PAGE)
+        self.ask(context, Question::Page { client, token, mark, from, echo }, filter, PAGE)
     }
 
     fn ask(&mut self, context: &mut Context, question: Question, filter: LogFilter, limit: PageLimit) -> bool {
@@ -256,12 +285,13 @@ impl Questions {
             (Question::Rows { client, token, .. }, Ok(page)) => {
                 self.get_log_page(context, dialled_out, client, token, page, None)
             }
-            (Question::Page { client, token, mark, from }, Ok(page)) => {
-                self.page_answered(context, dialled_out, client, token, (mark, from), page);
+            (Question::Page { client, token, mark, from, echo }, Ok(page)) => {
+                self.page_answered(context, dialled_out, (client, token, echo), (mark, from), page);
             }
-            (Question::NewestId { client, token, after_id }, Ok(page)) => {
-                let newest = page.rows.last().map_or(0, |row| row.id);
-                self.get_log_page(context, dialled_out, client, token, LogPage::default(), Some(newest.min(after_id)));
+            (Question::NewestId { client, token, after_id, echo }, Ok(page)) => {
+                let last_id = page.rows.last().map_or(0, |row| row.id).min(after_id);
+                let paged = Paged { last_id, echo };
+                self.get_log_page(context, dialled_out, client, token, LogPage::default(), Some(paged));
             }
         }
         None
@@ -279,8 +309,7 @@ impl Questions {
         &mut self,
         context: &mut Context,
         dialled_out: &mut DialledOut,
-        client: ClientId,
-        token: Token,
+        (client, token, echo): (ClientId, Token, String),
         (mark, from): (SyncMark, From),
         mut page: LogPage,
     ) {
@@ -288,21 +317,22 @@ impl Questions {
         if let Some(row) = marked {
             if row.ctime > mark.ctime + CTIME_TOLERANCE_SECONDS {
                 // The client's mark was set before this row was stored, so it refers to another database.
-                self.get_log_page(context, dialled_out, client, token, LogPage::default(), Some(0));
+                let paged = Paged { last_id: 0, echo };
+                self.get_log_page(context, dialled_out, client, token, LogPage::default(), Some(paged));
                 return;
             }
             page.rows.remove(0);
             if page.rows.is_empty() && page.more {
-                self.ask_for_page(context, client, token, mark, From::AfterMark);
+                self.ask_for_page(context, client, token, (mark, From::AfterMark), echo);
                 return;
             }
         } else if page.rows.is_empty() && mark.last_id > 0 {
             let filter = LogFilter { after_id: Some(0), newest: Some(1), ..LogFilter::default() };
-            self.ask(context, Question::NewestId { client, token, after_id: mark.last_id }, filter, PAGE);
+            self.ask(context, Question::NewestId { client, token, after_id: mark.last_id, echo }, filter, PAGE);
             return;
         }
         let last_id = page.rows.last().map_or(mark.last_id, |row| row.id);
-        self.get_log_page(context, dialled_out, client, token, page, Some(last_id));
+        self.get_log_page(context, dialled_out, client, token, page, Some(Paged { last_id, echo }));
     }
 
     fn get_log_page(
@@ -312,19 +342,19 @@ impl Questions {
         client: ClientId,
         token: Token,
         page: LogPage,
-        last_id: Option<i64>,
+        paged: Option<Paged>,
     ) {
         if let Some(kind) = client.parent() {
-            dialled_out.set_logs(context, kind, &token, page, last_id);
+            dialled_out.set_logs(context, kind, &token, page, paged.as_ref());
             return;
         }
         let rows = rows_json(&page.rows);
         let mut data = format!("{{\"action\":\"getlog\",\"result\":{rows},\"id\":{}", context.id_json());
-        if let Some(last_id) = last_id {
-            let _ = write!(data, ",\"last_id\":{last_id}");
+        if let Some(Paged { last_id, echo }) = &paged {
+            let _ = write!(data, ",\"last_id\":{last_id}{echo}");
             context.write_history(&mut data);
         }
-        if last_id.is_some() || page.more {
+        if paged.is_some() || page.more {
             let _ = write!(data, ",\"more\":{}", page.more);
         }
         data.push('}');

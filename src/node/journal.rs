@@ -31,6 +31,8 @@ pub(super) enum Awaited {
     Page,
     /// The start of a COMMAND.
     Begin,
+    /// A request for the queue.
+    Queue,
     /// Orders of Centreon Web.
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
     Orders,
@@ -124,8 +126,13 @@ pub(super) struct Journal {
     tracked: BTreeSet<Token>,
     confirmed: VecDeque<Token>,
     lost: VecDeque<Token>,
+    /// Tokens of work that a restart does not end: copies that are being put in place.
+    working: BTreeSet<Token>,
     /// Texts that are masked in the rows of a token.
     masks: BTreeMap<Token, String>,
+    /// Whether tokens of rows that nodes wrote are wanted.
+    pub wants_tokens_of_nodes: bool,
+    tokens_of_nodes: VecDeque<Token>,
 }
 
 impl Journal {
@@ -145,6 +152,7 @@ impl Journal {
             self.watch_row(token, &row);
             if row.is_last {
                 self.masks.remove(token.as_str());
+                self.working.remove(token.as_str());
                 let open = self.open.remove_entry(token.as_str());
                 let owed_by = open.as_ref().and_then(|(_, node)| *node);
                 closed = open.map(|(token, _)| StoreChange::CloseToken(token));
@@ -224,6 +232,18 @@ impl Journal {
         }
     }
 
+    /// Notes that a node has written a row of a token.
+    pub fn note_row_of_node(&mut self, token: &str) {
+        if self.wants_tokens_of_nodes && self.tokens_of_nodes.back().is_none_or(|last| last.as_str() != token) {
+            self.tokens_of_nodes.extend(Token::parse(token));
+        }
+    }
+
+    /// Returns the next token of which a node has written a row.
+    pub fn next_token_of_node(&mut self) -> Option<Token> {
+        self.tokens_of_nodes.pop_front()
+    }
+
     /// Returns the next row of a watched token.
     pub fn next_seen(&mut self) -> Option<Seen> {
         self.seen.pop_front()
@@ -286,6 +306,21 @@ impl Journal {
     /// Returns whether a token is open.
     pub fn is_open(&self, token: &Token) -> bool {
         self.open.contains_key(token)
+    }
+
+    /// Notes work that will end a token here, although the token does not count as open.
+    pub fn work_on(&mut self, token: &Token) {
+        self.working.insert(token.clone());
+    }
+
+    /// Notes that such work is over.
+    pub fn work_is_over(&mut self, token: &Token) {
+        self.working.remove(token);
+    }
+
+    /// Returns whether a token will still end here.
+    pub fn is_under_way(&self, token: &Token) -> bool {
+        self.open.contains_key(token) || self.working.contains(token)
     }
 
     /// Returns whether the database has answered for everything that it was given.

@@ -34,6 +34,7 @@ mod nodes;
 mod peer;
 mod phase;
 mod put_logs;
+mod queue;
 mod ssh;
 #[cfg_attr(not(feature = "status"), path = "status_absent.rs")]
 mod status;

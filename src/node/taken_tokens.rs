@@ -2,24 +2,29 @@
 //! crash or a broken connection, and the repetition starts nothing. Hashes of the tokens are stored together with the
 //! first rows of the work. Bounded: the oldest are forgotten.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 
 use crate::model::history::StoreChange;
 use crate::model::token::Token;
 
 use super::context::Context;
+use super::queue::options::Place;
 
 /// Maximum number of tokens in memory.
 const TAKEN_MAX: usize = 20_000;
+
+/// Maximum number of daemons whose places are remembered. A forgotten one costs a repetition.
+const PLACES_MAX: usize = 1_000;
 
 /// The tokens that were handled.
 #[derive(Debug, Default)]
 pub(super) struct TakenTokens {
     hashes: BTreeSet<i64>,
     order: VecDeque<i64>,
+    /// For the queue of each other daemon, the last request that was taken from it.
+    places: BTreeMap<i64, i64>,
 }
 
 #[derive(Deserialize)]
@@ -29,13 +34,8 @@ struct Options {
 }
 
 /// Returns whether the sender of a message may send it again.
-fn is_for_once(data: &str) -> bool {
+pub(super) fn is_for_once(data: &str) -> bool {
     data.contains("\"once\"") && serde_json::from_str::<Options>(data).is_ok_and(|options| options.once == Some(true))
-}
-
-fn hash_of(token: &str) -> i64 {
-    let digest = digest(&SHA256, token.as_bytes());
-    digest.as_ref().first_chunk::<8>().map_or(0, |bytes| i64::from_be_bytes(*bytes))
 }
 
 impl TakenTokens {
@@ -59,10 +59,24 @@ impl TakenTokens {
         true
     }
 
+    /// Returns whether a request is the next one from the queue of another daemon. If so, it is the last one from now
+    /// on.
+    pub(super) fn is_next(&mut self, place: Place) -> bool {
+        let last = self.places.get(&place.of).copied();
+        if place.after > last.unwrap_or(0) {
+            return false;
+        }
+        if last.is_none() && self.places.len() >= PLACES_MAX {
+            self.places.clear();
+        }
+        self.places.insert(place.of, place.n);
+        true
+    }
+
     /// Returns whether a token was handled before.
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
     pub(super) fn has(&self, token: &Token) -> bool {
-        self.hashes.contains(&hash_of(token.as_str()))
+        self.hashes.contains(&token.digest())
     }
 
     /// Returns whether a message for us is a repetition. If not, it is remembered if it must be handled once.
@@ -70,7 +84,7 @@ impl TakenTokens {
         if !is_for_once(data) {
             return false;
         }
-        let hash = hash_of(token.as_str());
+        let hash = token.digest();
         if !self.insert(hash) {
             return true;
         }

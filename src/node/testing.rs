@@ -352,6 +352,7 @@ fn stored(change: &StoreChange) -> String {
             format!("row {token} {}{instant} {}", row.code.0, row.data)
         }
         StoreChange::PutSyncMark(node, SyncMark { ctime, last_id, .. }) => format!("mark {node} {ctime} {last_id}"),
+        StoreChange::DeleteSyncMark(node) => format!("mark {node} forgotten"),
         StoreChange::Purge { used_before, rows_before, instant_before } => {
             format!("purge {used_before} {rows_before} {instant_before}")
         }
@@ -427,6 +428,7 @@ pub fn describe(output: &Output) -> String {
                 format!("work {} write {lines:?} to {file} within {patience:?}", id.0)
             }
             Work::Legacy(work) => format!("work {} {work:?}", id.0),
+            Work::Queue(query) => format!("work {} {query:?}", id.0),
             Work::Statistics(work) => format!("work {} {work:?}", id.0),
             Work::Report(order) => {
                 let node = |node: &NodeFacts| format!(" {}={}", node.id, node.state.as_str());
@@ -436,6 +438,7 @@ pub fn describe(output: &Output) -> String {
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },
         Output::Host(HostWork::KillCommand(command)) => format!("kill {}", command.0),
+        Output::Host(HostWork::EndCommand(command)) => format!("end {}", command.0),
         Output::Host(HostWork::ReadSource { source, step }) => format!("source {}: {step:?}", source.0),
         Output::Host(HostWork::WriteSink { sink, steps }) => format!("sink {}: {steps:?}", sink.0),
         Output::AwaitRoom { node, .. } => format!("room for {node}?"),

@@ -64,6 +64,10 @@ pub(super) enum Timer {
     /// Orders are sent or checked again.
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
     Orders,
+    /// Queued requests for a node are tried again.
+    Queue(NodeId),
+    /// A queued request may have expired, or its time may have come.
+    QueueDue,
     /// The database is cleaned.
     Purge,
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test crate uses its own part of this")]
 
 pub mod api;
+pub mod between;
 pub mod client;
 pub mod daemon;
 pub mod keys;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use stheno::daemon::dispatch::Restored;
+use stheno::model::code::Code;
 use stheno::model::history::{
     HistoryName, HistoryRow, LogFilter, LogPage, Origins, PageLimit, RowOrigin, StoreChange, SyncMark,
 };
@@ -84,7 +85,7 @@ impl Disk {
                     self.open_tokens.remove(&token);
                 }
                 // No machine of the simulation has the module 'legacycmd'.
-                StoreChange::Legacy(_) | StoreChange::TakeToken { .. } => {}
+                StoreChange::Legacy(_) | StoreChange::Queue(_) | StoreChange::TakeToken { .. } => {}
                 // A run of the simulation is shorter than any purge time.
                 StoreChange::PutHostKey { .. } | StoreChange::DeleteHostKey(_) | StoreChange::Purge { .. } => {}
             }
@@ -111,6 +112,14 @@ impl Disk {
         LogPage { rows, more }
     }
 
+    fn ended_copies(&self) -> Vec<(Token, Code)> {
+        let is_end = |row: &&HistoryRow| {
+            row.origin.is_none() && [1, 2].contains(&row.code.0) && row.data.contains("\"process copy f")
+        };
+        let ended = self.rows.iter().filter(is_end);
+        ended.filter_map(|row| Some((Token::parse(row.token.as_deref()?).ok()?, row.code))).collect()
+    }
+
     pub fn restored(&self) -> Restored {
         Restored {
             sessions: self.sessions.values().cloned().collect(),
@@ -123,7 +132,9 @@ impl Disk {
             host_keys: BTreeMap::new(),
             open_tokens: self.open_tokens.iter().map(|(token, node)| (token.clone(), *node)).collect(),
             taken_tokens: Vec::new(),
+            ended_copies: self.ended_copies(),
             legacy: stheno::model::legacy::LegacyStored::default(),
+            queue: stheno::model::queue::QueueStored::default(),
             newest_ctime: self.rows.last().map_or(0.0, |row| row.ctime),
         }
     }

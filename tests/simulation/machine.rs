@@ -224,6 +224,11 @@ impl Machine {
         Self { id, disk, key, dispatch: None, pipes, blocked, stopping: false, seen_origins, config }
     }
 
+    /// Whether it connects there to the daemon above it.
+    pub fn dials(&self, endpoint: &Endpoint) -> bool {
+        self.config.modules.pull.as_ref().is_some_and(|pull| pull.endpoint == *endpoint)
+    }
+
     pub fn start(&mut self, mut random: Seeded, now: Now) {
         let own_key = OwnKey::new(&self.key);
         self.stopping = false;

@@ -11,6 +11,7 @@ use stheno::model::random::Random;
 use stheno::model::time::{Monotonic, Now, WallTime};
 
 use super::copies::Files;
+use super::duplicates::Repeater;
 use super::machine::{Kind, Machine, WEBSOCKET_PORT};
 use super::seeded::Seeded;
 
@@ -25,6 +26,8 @@ const PAGE_ROWS_MAX: usize = 60;
 pub struct Direction {
     pub bytes: VecDeque<u8>,
     pub stalled_until: u64,
+    /// What a node says to the daemon above it may come twice.
+    pub repeater: Option<Repeater>,
 }
 
 /// A stream between two machines, or between a machine and the test's own API client (`None`).
@@ -260,7 +263,9 @@ impl World {
             Effect::Shutdown(_)
             | Effect::Log(_)
             | Effect::StartTls { .. }
-            | Effect::Host(HostWork::ReadPollers | HostWork::Work { .. } | HostWork::KillCommand(_))
+            | Effect::Host(
+                HostWork::ReadPollers | HostWork::Work { .. } | HostWork::KillCommand(_) | HostWork::EndCommand(_),
+            )
             | Effect::Ssh { .. }
             | Effect::AskWebApi { .. }
             | Effect::SetLogLevel(_) => {}
@@ -306,7 +311,10 @@ impl World {
         let theirs = peer.next_connection_id();
         let address = PeerAddress::Ip([192, 0, 2, 1].into());
         let ends = [Some((machine, connection)), Some((other, theirs))];
-        self.pipes.push(Pipe { ends, directions: Default::default(), open: true });
+        let mut directions: [Direction; 2] = Default::default();
+        let is_upwards = listener == Listener::WebSocket || self.machines[machine].dials(endpoint);
+        directions[usize::from(!is_upwards)].repeater = Some(Repeater::default());
+        self.pipes.push(Pipe { ends, directions, open: true });
         let pipe = self.pipes.len() - 1;
         self.machines[machine].pipes.insert(connection, pipe);
         self.machines[other].pipes.insert(theirs, pipe);
@@ -326,11 +334,14 @@ impl World {
             let pipe = &mut self.pipes[*pipe];
             let side = usize::from(pipe.ends[0] != Some((machine, connection)));
             let Some(queue) = dispatch.send_queue(connection) else { continue };
-            let stream = &mut pipe.directions[side].bytes;
+            let Direction { bytes: stream, repeater, .. } = &mut pipe.directions[side];
             let mut moved = false;
             while !queue.is_empty() && stream.len() < SOCKET_BYTES {
                 let len = queue.front().len().min(SOCKET_BYTES - stream.len());
-                stream.extend(&queue.front()[..len]);
+                match repeater {
+                    Some(repeater) => repeater.pass(&queue.front()[..len], stream, &mut self.random),
+                    None => stream.extend(&queue.front()[..len]),
+                }
                 queue.consume(len);
                 moved = true;
             }

@@ -75,6 +75,20 @@ impl Order<'_> {
         Outcome { token, exit_code, message, stdout, stderr, seconds }
     }
 
+    /// Ends the waiting after Ctrl-C; returns what becomes of the command.
+    fn leave(&self, worker: &Worker<'_, String, Outcome>, token: &str) -> String {
+        let node = worker.node();
+        if !worker.cancels() {
+            return format!("interrupted: the command goes on at node {node}; its token is {token}");
+        }
+        match self.remote.cancel(token, Some(node)) {
+            Ok(_) => format!("interrupted: the command on node {node} is cancelled; its token is {token}"),
+            Err(text) => {
+                format!("interrupted: the command on node {node} is not cancelled: {text}; its token is {token}")
+            }
+        }
+    }
+
     fn follow(
         &self,
         worker: &Worker<'_, String, Outcome>,
@@ -106,7 +120,7 @@ impl Order<'_> {
                 return output.exit_code.ok_or(failure);
             }
             if worker.wait(POLL) {
-                return Err(format!("interrupted: the command goes on at node {node}; its token is {token}"));
+                return Err(self.leave(worker, &token));
             }
             let unknown =
                 |text: String| format!("{text}; it is unknown whether the command runs, its token is {token}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::dial_in;
 use super::httpserver::subnets;
+use super::queue::{self, QueueSettings};
 use crate::config::core_section::DAY_SECONDS;
 use crate::config::findings::Findings;
 use crate::config::options::{Options, options};
@@ -21,6 +22,10 @@ options! {
     PROXY = "proxy" in "the module 'proxy'" {
         "httpserver", "pool", "synchistory_time", "synchistory_timeout", "ping", "pong_discard_timeout",
         "failover_after", "pong_max_timeout", "id_twice", "copy_rate_limit", "buffer_size", "only_listed",
+        "queue",
+    } unused {}
+    PROXY_QUEUE = "proxy queue" in "'queue' of the module 'proxy'" {
+        "ttl", "max_messages", "max_bytes", "by_action",
     } unused {}
     PROXY_HTTPSERVER = "proxy httpserver" in "'httpserver' of the module 'proxy'" {
         "enable", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "token", "tokens", "address", "port",
@@ -58,6 +63,8 @@ pub struct ProxySettings {
     /// `only_listed`: whether nodes that dial in must be listed. Without the option they must be if the register file
     /// or the Centreon database lists nodes that dial in.
     pub only_listed: Option<bool>,
+    /// `queue`: requests that wait for their nodes.
+    pub queue: QueueSettings,
     /// `httpserver`: the listener for pullwss nodes, if enabled.
     pub httpserver: Option<WebSocketSettings>,
 }
@@ -76,6 +83,7 @@ impl Default for ProxySettings {
             buffer_size: 150_000,
             copy_rate_limit: None,
             only_listed: None,
+            queue: QueueSettings::default(),
             httpserver: None,
         }
     }
@@ -150,6 +158,7 @@ pub(super) fn read(section: Section<'_>, tpapi: &[WebAccount], findings: &mut Fi
         only_listed: section
             .parsed("only_listed", None, section::BOOLEANS, findings, |text| section::boolean(text).map(Some)),
         copy_rate_limit: read_rate_limit(&section, findings),
+        queue: queue::read(&section.child("queue", &PROXY_QUEUE, findings), findings),
         buffer_size: section.number("buffer_size", default.buffer_size, 1..=8 << 20, "bytes", findings),
     }
 }

@@ -3,6 +3,7 @@
 use crate::model::history::StoreChange;
 use crate::model::host_work::HostWork;
 use crate::model::time::Now;
+use crate::model::work::Work;
 use crate::node::output::Output;
 
 use super::{Dispatch, Effect, PeerKey};
@@ -82,7 +83,7 @@ impl Dispatch {
 
     fn host_work(&mut self, work: HostWork) {
         self.tally.ordered(&work);
-        if matches!(work, HostWork::Query { .. }) {
+        if matches!(work, HostWork::Query { .. } | HostWork::Work { work: Work::Queue(_), .. }) {
             // The answer must include everything written before.
             self.storing.hurry();
         }

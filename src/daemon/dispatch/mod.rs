@@ -34,12 +34,14 @@ use std::rc::Rc;
 
 use crate::config::Config;
 use crate::model::broken::{self, Fault};
+use crate::model::code::Code;
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::history::{Origins, SyncMark};
 use crate::model::host_work::HostDone;
 use crate::model::legacy::LegacyStored;
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
+use crate::model::queue::QueueStored;
 use crate::model::random::Random;
 use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::session::StoredSession;
@@ -99,8 +101,12 @@ pub struct Restored {
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
     /// Hashes of the tokens that were accepted for work here, the oldest first.
     pub taken_tokens: Vec<i64>,
+    /// Copies that ended here recently, and how.
+    pub ended_copies: Vec<(Token, Code)>,
     /// Orders of Centreon Web that no node has confirmed.
     pub legacy: LegacyStored,
+    /// Requests that wait for their nodes.
+    pub queue: QueueStored,
     /// The `ctime` of the newest row in seconds, 0 for an empty history.
     pub newest_ctime: f64,
 }
@@ -177,7 +183,9 @@ impl Dispatch {
             origins: restored.origins,
             open_tokens: restored.open_tokens,
             taken_tokens: restored.taken_tokens,
+            ended_copies: restored.ended_copies,
             legacy: restored.legacy,
+            queue: restored.queue,
             newest_ctime: restored.newest_ctime,
         };
         let core = Core::new(options, remembered, surroundings.core_random, now);

@@ -99,11 +99,20 @@ impl Children {
     }
 
     pub(super) fn kill(&mut self, command: CommandId) {
+        self.stop(command, ChildProcess::kill_group);
+    }
+
+    /// Asks a command to end, which is killed if it does not.
+    pub(super) fn end(&mut self, command: CommandId, now: Monotonic) {
+        self.stop(command, |child| child.end_group(now));
+    }
+
+    fn stop(&mut self, command: CommandId, stop: impl FnOnce(&mut ChildProcess)) {
         let source = child_source(command);
         if let Some((_, child)) = self.running.get_mut(&source) {
-            child.kill_group();
+            stop(child);
             self.ready.insert(source);
-        } else {
+        } else if self.starting.contains_key(&source) {
             self.doomed.insert(command);
         }
     }

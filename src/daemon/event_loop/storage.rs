@@ -1,7 +1,7 @@
 //! The database of the loop: commits run on the loop, questions and checkpoints on workers.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mio::{Interest, Registry};
@@ -138,7 +138,9 @@ impl Storage {
             origins: stored.origins,
             open_tokens: stored.open_tokens,
             taken_tokens: stored.taken_tokens,
+            ended_copies: stored.ended_copies,
             legacy: stored.legacy,
+            queue: stored.queue,
             newest_ctime: store.newest_ctime(),
         };
         let path = core.database.clone();
@@ -162,6 +164,11 @@ impl Storage {
         ))
     }
 
+    /// The path of the database.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Monotonic> {
         self.waiting.as_ref().map(|waiting| waiting.look_at).into_iter().chain(self.retry_at).min()
     }
@@ -170,12 +177,6 @@ impl Storage {
     fn is_well(&self) -> bool {
         let is_free = !self.failing && self.waiting.is_none() && self.retry_at.is_none() && self.lost.is_none();
         is_free && history_store::has_room(&self.path)
-    }
-
-    /// Path of the database.
-    #[cfg(feature = "status")]
-    pub(super) fn path(&self) -> &std::path::Path {
-        &self.path
     }
 
     /// Tries whether the database takes rows now; returns the reason if not.

@@ -9,6 +9,7 @@ use crate::config::database::DatabaseSettings;
 use crate::daemon::dispatch::CryptoJob;
 use crate::edge::centreon_database;
 use crate::edge::command_pipe;
+use crate::edge::history_store;
 use crate::edge::jobs::Job;
 use crate::edge::packages;
 use crate::model::host_work::{HostDone, HostWork};
@@ -115,6 +116,7 @@ impl EventLoop {
                 self.workers.submit(Rank::Spawn, self.children.spawn_job(command, spec))
             }
             HostWork::KillCommand(command) => self.children.kill(command),
+            HostWork::EndCommand(command) => self.children.end(command, now.monotonic),
             HostWork::Work { id, work } => self.start_work(id, work, now),
             HostWork::ReadSource { source, step } => self.copies.read(source, step),
             HostWork::WriteSink { sink, steps } => self.copies.write(sink, steps),
@@ -133,6 +135,11 @@ impl EventLoop {
                 self.workers.submit(Rank::Match, Box::new(read));
             }
             Work::Legacy(work) => self.legacy_work(id, work, now),
+            Work::Queue(query) => {
+                let path = self.storage.path().to_owned();
+                let ask = move || done(id, WorkOutcome::Queue(history_store::query_queue(&path, &query)));
+                self.workers.submit(Rank::QuickQuestion, Box::new(ask));
+            }
             Work::Statistics(work) => self.statistics_work(id, work, now),
             Work::Report(order) => self.report(id, *order, now),
             Work::WritePipe { file, lines, raw, patience } => {

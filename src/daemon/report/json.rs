@@ -155,6 +155,7 @@ pub(super) fn status(overview: &Overview, machine: &Machine) -> String {
             "running": overview.running,
             "waiting": overview.waiting,
             "open_tokens": overview.open_tokens,
+            "queue": { "depth": overview.queue.depth, "oldest_seconds": overview.queue.oldest_seconds },
             "centrals": { "connected": connected, "configured": dialled },
             "nodes": { "up": up, "down": down, "never": never },
         }),

@@ -124,7 +124,7 @@ fn a_program_that_cannot_run_is_named_without_its_arguments() {
 
 #[test]
 fn a_child_has_no_mask_no_input_no_descriptors_of_ours_and_a_group_of_its_own() {
-    system::keep_inherited_descriptors();
+    crate::edge::system::keep_inherited_descriptors();
     let _open = std::fs::File::open("/proc/self/status").unwrap();
     let script = "grep SigBlk /proc/self/status; readlink /proc/self/fd/0; pwd; \
                   test $(cut -d' ' -f5 /proc/$$/stat) = $$ && echo leader; cat";
@@ -250,6 +250,59 @@ fn a_command_that_is_dropped_or_killed_leaves_no_process() {
     let mut process = start(&shell("exec sleep 600"));
     process.kill_group();
     assert_eq!(finish(&mut process).end, CommandEnd::Exited(137));
+}
+
+/// Polls a command until it has ended, at the real time plus `ahead`.
+fn finish_ahead(process: &mut ChildProcess, ahead: Duration) -> CommandOutcome {
+    loop {
+        let now = clock::read();
+        if let Some(outcome) = process.poll(Now { monotonic: now.monotonic + ahead, ..now }) {
+            return outcome;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_command_that_is_asked_to_end_has_time_for_it_with_its_children_and_is_killed_afterwards() {
+    // It ends by itself, with what it still has to say.
+    let mut process = start(&shell("trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.02; done"));
+    let text_of = |outcome: &CommandOutcome| String::from_utf8_lossy(&outcome.output).into_owned();
+    while process.kept_bytes() == 0 {
+        process.output_ready(0, false);
+        process.read_output(1_024);
+    }
+    process.end_group(clock::read().monotonic);
+    let outcome = finish(&mut process);
+    // A shell may say in between that its child was ended.
+    assert_eq!(outcome.end, CommandEnd::Exited(3));
+    assert!(text_of(&outcome).ends_with("bye\n"));
+    // The shell ends at once, its child after a moment: that is waited for.
+    let child = "(trap 'sleep 0.3; echo cleaned; exit' TERM; echo up; while :; do sleep 0.02; done) & wait";
+    let mut process = start(&shell(child));
+    while process.kept_bytes() == 0 {
+        process.output_ready(0, false);
+        process.read_output(1_024);
+    }
+    process.end_group(clock::read().monotonic);
+    assert!(text_of(&finish(&mut process)).ends_with("cleaned\n"));
+    // Neither the command nor its child listens.
+    let mut process = start(&shell("trap '' TERM; echo up; sleep 600 & sleep 600"));
+    let leader = process.id();
+    while process.kept_bytes() == 0 {
+        process.output_ready(0, false);
+        process.read_output(1_024);
+    }
+    process.end_group(clock::read().monotonic);
+    let asked = clock::read();
+    assert_eq!(process.poll(asked), None);
+    assert!(process.poll_timeout().is_some_and(|at| at <= asked.monotonic + END_LOOK_EVERY));
+    let outcome = finish_ahead(&mut process, END_GRACE);
+    assert_eq!(outcome.end, CommandEnd::TimedOut);
+    let start_time = clock::read().monotonic;
+    while !process_group::is_over(leader) {
+        assert!(clock::read().monotonic.since(start_time) < Duration::from_secs(10), "a child is left");
+    }
 }
 
 #[test]

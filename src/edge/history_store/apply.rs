@@ -7,7 +7,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
 use super::{
-    HistoryStore, LAST_PATIENCE, StoreError, StoreErrorKind, WRITE_PATIENCE, column, legacy, purge, time_order,
+    HistoryStore, LAST_PATIENCE, StoreError, StoreErrorKind, WRITE_PATIENCE, column, legacy, purge, queue, time_order,
 };
 use crate::model::history::{HistoryRow, RowOrigin, StoreChange, SyncMark};
 use crate::model::node_id::NodeId;
@@ -200,6 +200,7 @@ fn run(
                 transaction.prepare_cached(sql)?.execute([token.as_str()])?;
             }
             StoreChange::TakeToken { hash, taken } => legacy::take_token(&transaction, *hash, *taken)?,
+            StoreChange::Queue(change) => queue::apply(&transaction, change)?,
             StoreChange::Legacy(change) => legacy::apply(&transaction, change)?,
             StoreChange::Purge { used_before, rows_before, instant_before } => {
                 let before = purge::Before { used: *used_before, rows: *rows_before, instant: *instant_before };

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Result, Row};
 
-use super::{Stored, column, legacy};
+use super::{Stored, column, legacy, queue};
+use crate::model::code::Code;
 use crate::model::history::{HistoryName, Origins, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::random::from_hex;
@@ -15,6 +16,10 @@ use crate::model::token::Token;
 const MAX_SESSIONS: usize = 100_000;
 /// Maximum number of marks and of fingerprints that are read.
 const MAX_ROWS: usize = 100_000;
+/// Number of rows among which ended copies are looked for, the newest ones.
+const RECENT_ROWS: usize = 2_000;
+/// The data of the last row of a copy: "process copy finished successfully", "process copy failed".
+const COPY_END: &str = "%\"process copy f%";
 /// Maximum number of warnings as text; further ones are only counted.
 const MAX_WARNINGS: usize = 10;
 
@@ -41,7 +46,9 @@ pub(super) fn load(connection: &Connection, number: i64) -> Result<Stored> {
         origins: Origins { own: number, marks: origin_marks(connection)? },
         open_tokens: open_tokens(connection)?,
         taken_tokens: legacy::taken_tokens(connection)?,
+        ended_copies: ended_copies(connection)?,
         legacy: legacy::load(connection)?,
+        queue: queue::load(connection)?,
         warnings: Vec::new(),
     };
     stored.warnings = warnings.lines;
@@ -60,6 +67,23 @@ fn origin_marks(connection: &Connection) -> Result<Vec<(HistoryName, i64)>> {
         marks.extend(column::history_name(row, 0).zip(column::integer(row, 2)));
     }
     Ok(marks)
+}
+
+/// Reads which copies ended here, among the newest rows: their senders may ask for them again.
+fn ended_copies(connection: &Connection) -> Result<Vec<(Token, Code)>> {
+    let sql = format!(
+        "SELECT token, code FROM gorgone_history \
+         WHERE id > (SELECT coalesce(max(id), 0) FROM gorgone_history) - {RECENT_ROWS} AND code IN (1, 2) \
+         AND stheno_node IS NULL AND data LIKE '{COPY_END}' ORDER BY id"
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut ended = Vec::new();
+    while let Some(row) = rows.next()? {
+        let token = column::text(row, 0).and_then(|token| Token::parse(&token).ok());
+        ended.extend(token.zip(column::integer(row, 1).map(Code)));
+    }
+    Ok(ended)
 }
 
 fn open_tokens(connection: &Connection) -> Result<Vec<(Token, Option<NodeId>)>> {

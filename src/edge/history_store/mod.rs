@@ -15,9 +15,11 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::edge::random::SystemRandom;
+use crate::model::code::Code;
 use crate::model::history::{Origins, SyncMark};
 use crate::model::legacy::LegacyStored;
 use crate::model::node_id::NodeId;
+use crate::model::queue::QueueStored;
 use crate::model::session::StoredSession;
 use crate::model::token::Token;
 
@@ -32,6 +34,7 @@ mod looking;
 
 mod maintenance;
 mod purge;
+mod queue;
 mod reader;
 mod schema;
 #[cfg(test)]
@@ -43,6 +46,7 @@ pub use error::{StoreError, StoreErrorKind};
 pub use lock::holder;
 pub use looking::{Seen, known_key, look};
 pub use maintenance::{CheckpointReport, check_integrity, checkpoint, has_room, wal_size_bytes};
+pub use queue::query_queue;
 pub use reader::{HistoryReader, query_kept};
 
 /// How long a commit waits for a lock, which delays the loop. Our checkpoints hold it only briefly; `daemon` handles
@@ -98,8 +102,12 @@ pub struct Stored {
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
     /// Hashes of the tokens that were accepted for work here, the oldest first.
     pub taken_tokens: Vec<i64>,
+    /// Copies that ended here recently, and how.
+    pub ended_copies: Vec<(Token, Code)>,
     /// Orders of Centreon Web that no node has confirmed.
     pub legacy: LegacyStored,
+    /// Requests that wait for their nodes.
+    pub queue: QueueStored,
     /// Messages about skipped rows; only a few lines.
     pub warnings: Vec<String>,
 }

@@ -160,6 +160,18 @@ pub fn query_kept<Q>(
     answers
 }
 
+/// Runs `ask` on the connection that this thread keeps.
+pub(super) fn with_kept<T>(
+    path: &Path,
+    ask: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let kept = KEPT.take().filter(|reader| reader.path == path);
+    let reader = kept.map_or_else(|| HistoryReader::open(path), Ok)?;
+    let answer = ask(&reader.connection)?;
+    KEPT.set(Some(reader));
+    Ok(answer)
+}
+
 const COLUMNS: &str = "id, token, code, etime, ctime, instant, data, stheno_node, stheno_history, stheno_row";
 
 /// The order in which rows are visited.

@@ -69,11 +69,13 @@ const TAKEN_TOKENS: &str = "stheno_taken_tokens";
 const ORDERS: &str = "stheno_orders";
 /// Table of the position in the current command file.
 const ORDER_FILE: &str = "stheno_order_file";
+/// Table of the requests that wait for their nodes.
+const OUTBOX: &str = "stheno_outbox";
 /// Tables that the original can do without.
-const OPTIONAL_TABLES: [&str; 7] =
-    ["gorgone_centreon_judge_spare", OPEN_TOKENS, ORIGINS, HOST_KEYS, TAKEN_TOKENS, ORDERS, ORDER_FILE];
+const OPTIONAL_TABLES: [&str; 8] =
+    ["gorgone_centreon_judge_spare", OPEN_TOKENS, ORIGINS, HOST_KEYS, TAKEN_TOKENS, ORDERS, ORDER_FILE, OUTBOX];
 
-const TABLES: [Table; 12] = [
+const TABLES: [Table; 13] = [
     Table { name: "gorgone_information", columns: &[("key", TEXT), ("value", TEXT)], key: "", indexes: &[] },
     Table {
         name: "gorgone_identity",
@@ -174,6 +176,25 @@ const TABLES: [Table; 12] = [
         columns: &[("path", "TEXT DEFAULT NULL"), ("identity", TEXT), ("position", INT)],
         key: "",
         indexes: &[],
+    },
+    // The requests of a node stand together in their order, so that reading them takes few pages.
+    Table {
+        name: OUTBOX,
+        columns: &[
+            ("target", "TEXT NOT NULL"),
+            ("sequence", "INTEGER NOT NULL"),
+            ("hash", "INTEGER NOT NULL"),
+            ("token", "TEXT NOT NULL"),
+            ("action", "TEXT NOT NULL"),
+            ("created", INT),
+            ("expires", INT),
+            ("not_before", INT),
+            ("sent", INT),
+            ("len", INT),
+            ("data", "TEXT DEFAULT NULL"),
+        ],
+        key: "target, sequence",
+        indexes: &[("UNIQUE INDEX idx_stheno_outbox_hash", "(hash)")],
     },
     // Not in the original: how far each history has been taken over, whichever daemon sent its rows.
     Table {

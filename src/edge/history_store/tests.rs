@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::edge::temp_dir::TempDir;
 use crate::model::code::Code;
-use crate::model::history::{HistoryName, HistoryRow, LogFilter, LogPage, PageLimit, StoreChange};
+use crate::model::history::{HistoryName, HistoryRow, LogFilter, LogPage, PageLimit, RowOrigin, StoreChange};
 use crate::model::time::WallTime;
 
 pub(super) const WALL: WallTime = WallTime::from_micros(1_770_000_000_000_000);
@@ -89,7 +89,7 @@ fn a_new_database_has_the_schema_of_the_original() {
         names("table"),
         "gorgone_centreon_judge_spare gorgone_history gorgone_identity gorgone_information gorgone_synchistory \
          gorgone_target_fingerprint stheno_open_tokens stheno_order_file stheno_orders stheno_origin_marks \
-         stheno_ssh_host_keys stheno_taken_tokens"
+         stheno_outbox stheno_ssh_host_keys stheno_taken_tokens"
     );
     assert_eq!(
         names("index"),
@@ -438,6 +438,27 @@ fn a_node_with_an_id_of_64_bits_is_found_again_exactly() {
     assert_eq!(stored.open_tokens, [(token, Some(ids[3]))]);
     open(&path).apply(&[StoreChange::DeleteSyncMark(ids[2])], WALL).unwrap();
     assert_eq!(open(&path).load().unwrap().marks.len(), 3);
+}
+
+#[test]
+fn copies_that_ended_here_are_found_again() {
+    let dir = TempDir::new();
+    let path = dir.join("history.sdb");
+    let ended = |token: &str, code, data: &str| HistoryRow { data: data.to_owned(), ..row(token, code) };
+    let origin = RowOrigin { history: HistoryName { node: NodeId::new(3).unwrap(), number: 5 }, id: 9 };
+    let rows = [
+        ended("good", 2, r#"{"message":"process copy finished successfully"}"#),
+        ended("bad", 1, r#"{"detail":"a gap","message":"process copy failed"}"#),
+        ended("command", 2, "{}"),
+        HistoryRow {
+            origin: Some(origin),
+            ..ended("of a node", 2, r#"{"message":"process copy finished successfully"}"#)
+        },
+    ];
+    open(&path).apply(&rows.map(StoreChange::InsertRow), WALL).unwrap();
+    let token = |text: &str| Token::parse(text).unwrap();
+    let expected = [(token("good"), Code::FINISHED_OK), (token("bad"), Code::FINISHED_KO)];
+    assert_eq!(open(&path).load().unwrap().ended_copies, expected);
 }
 
 #[test]

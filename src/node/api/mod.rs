@@ -3,6 +3,8 @@
 pub(super) mod endpoints;
 #[cfg(test)]
 mod poll_tests;
+mod running;
+mod search;
 #[cfg(test)]
 mod tests;
 pub(super) mod waits;
@@ -15,7 +17,6 @@ use crate::model::action::Action;
 use crate::model::api::{ApiAnswer, ApiCall, CallId, Method};
 use crate::model::code::Code;
 use crate::model::history::LogFilter;
-use crate::model::node_id::NodeId;
 use crate::model::status::ReportForm;
 use crate::model::text;
 use crate::model::token::Token;
@@ -25,14 +26,14 @@ use super::delegate::Endpoint;
 use super::get_log::{Questions, read_filter};
 use super::nodes::Nodes;
 use super::peer::Handled;
+use super::queue::options::QueueOptions;
+use super::queue::{LISTED_MAX, QueueCall};
 use super::{audit, json};
+use running::Form;
 use waits::{Calls, Lookup, WAITING_MAX};
 
 /// Default of `sync_wait` in microseconds.
 const SYNC_WAIT_MICROS: u64 = 10_000;
-/// Number of rows of a search by default, and the maximum.
-const SEARCHED: u64 = 100;
-const SEARCHED_MAX: u64 = 1_000;
 /// Maximum duration of a wait.
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
 
@@ -43,6 +44,11 @@ fn answer(status: u16, body: impl Into<String>) -> ApiAnswer {
 /// Answer while the history takes no rows, because the result of an action could not be reported.
 pub(super) const CANNOT_STORE: &str =
     "the history of this daemon cannot be written; its log says why, for instance a full disk";
+
+/// Returns the answer to a call whose action cannot be stored.
+pub(super) fn cannot_store() -> ApiAnswer {
+    refusal(503, "database_error", CANNOT_STORE)
+}
 
 /// Answer to a path that the daemon named by 'delegate' has not announced yet.
 const NOT_TOLD: &str = "the node of 'delegate' has no such path, or is not connected";
@@ -72,6 +78,7 @@ fn lookup(call: &ApiCall, token: &str, target: Option<&str>) -> Option<Lookup> {
         filter: LogFilter { token: Some(token.to_owned()), ..filter },
         target: target.map(str::to_owned),
         sync_wait,
+        form: Form::Rows,
     })
 }
 
@@ -103,6 +110,8 @@ pub(super) enum Plan {
     Reply(Action, String),
     /// An action is run, and its rows report the end.
     Start(Started),
+    /// The queue answers it.
+    Queue(QueueCall),
     /// A report is made.
     Report(ReportForm),
 }
@@ -168,6 +177,7 @@ impl ApiRoom<'_> {
                 }
                 self.log_call(id, call, &token.join("/"), target)
             }
+            ["queue", rest @ ..] => self.queue_call(call, is_direct, target, rest),
             ["status"] if is_direct && cfg!(feature = "status") => {
                 if call.method != Method::Get {
                     return Err(unknown_path(Some("GET")));
@@ -175,6 +185,7 @@ impl ApiRoom<'_> {
                 self.admit_call(call, &Action::ConStatus, "").map_err(|()| forbidden())?;
                 Ok(Plan::Report(ReportForm::Json))
             }
+            ["running", rest @ ..] => self.running_call(id, call, (is_direct, target), rest),
             ["internal", ..] if is_direct => {
                 self.find_endpoint(call, depth, 2).map(|(action, data)| Plan::Reply(action, data))
             }
@@ -219,31 +230,37 @@ impl ApiRoom<'_> {
         Ok(Plan::Wait)
     }
 
-    /// Handles `GET /api/log`, which searches the whole history.
-    fn search_call(&mut self, id: CallId, call: &ApiCall) -> Result<Plan, ApiAnswer> {
-        self.admit_call(call, &Action::GetLog, "").map_err(|()| forbidden())?;
-        let parameters = parameters(call);
-        let wrong =
-            |name: &str, allowed: &str| refusal(400, "invalid_parameter", &format!("'{name}' must be {allowed}"));
-        let given = |name: &str| parameters.get(name).and_then(Value::as_str).filter(|value| !value.is_empty());
-        let filter = read_filter(|key| parameters.get(key));
-        let filter = filter.ok_or_else(|| wrong("id, code, etime, ctime and limit", "numbers"))?;
-        let node = given("node").map(|word| word.parse::<NodeId>()).transpose();
-        let node = node.map_err(|_| wrong("node", "the id of a node"))?.map(|node| self.context.names.id_of(node));
-        let since = given("since").map(|word| word.parse::<f64>()).transpose();
-        let since = since.map_err(|_| wrong("since", "a time in seconds since 1970"))?;
-        let filter = LogFilter {
-            node: node.map(|node| (!self.context.is_own_id(node)).then_some(node)),
-            text: given("grep").map(Into::into),
-            after_etime: since.or(filter.after_etime),
-            newest: Some(filter.newest.unwrap_or(SEARCHED).min(SEARCHED_MAX)),
-            ..filter
+    /// Handles `GET /api/queue`, and `/api/nodes/<id>/queue` with `DELETE …/<token>`.
+    fn queue_call(
+        &mut self,
+        call: &ApiCall,
+        is_direct: bool,
+        target: Option<&str>,
+        rest: &[&str],
+    ) -> Result<Plan, ApiAnswer> {
+        let own = self.context.own_id.filter(|_| !is_direct);
+        let target = match target {
+            Some(target) => Some(target.parse().map_err(|_| unknown_path(None))?),
+            None => own,
         };
-        if self.calls.len() >= WAITING_MAX {
-            return Err(busy());
+        match (rest, target) {
+            ([], _) if call.method == Method::Get => {
+                self.admit_call(call, &Action::GetLog, "").map_err(|()| forbidden())?;
+                let parameters = parameters(call);
+                let number = |name: &str| parameters.get(name).and_then(json::integer);
+                let limit = number("limit").and_then(|limit| usize::try_from(limit).ok()).unwrap_or(LISTED_MAX);
+                let (after, limit) = (number("from").unwrap_or(0), limit.clamp(1, LISTED_MAX));
+                Ok(Plan::Queue(QueueCall::List { target, after, limit }))
+            }
+            ([], _) => Err(unknown_path(Some("GET"))),
+            ([token], Some(target)) if call.method == Method::Delete => {
+                self.admit_call(call, &Action::Cancel, token).map_err(|()| forbidden())?;
+                let token = Token::parse(token).map_err(|error| refusal(400, "invalid_token", &error.to_string()))?;
+                Ok(Plan::Queue(QueueCall::Cancel { target, token }))
+            }
+            ([_], Some(_)) => Err(unknown_path(Some("DELETE"))),
+            _ => Err(unknown_path(None)),
         }
-        self.look_up(id, Lookup { filter, target: None, sync_wait: Duration::ZERO });
-        Ok(Plan::Wait)
     }
 
     /// Finds the action of an endpoint; the first `depth` segments name the node, the next `len` the endpoint.
@@ -287,11 +304,13 @@ impl ApiRoom<'_> {
         target: Option<&str>,
         data: String,
     ) -> Result<Plan, ApiAnswer> {
+        let data = queue_options(call, self.context.now.wall.as_seconds())?.add_to(data);
         let token = self.context.generate_token();
+        self.calls.starters.note(&call.caller, &action, &token);
         if !self.context.stores {
             // Writing this row tries the database again.
             self.context.fail(&token, "database issue");
-            return Err(refusal(503, "database_error", CANNOT_STORE));
+            return Err(cannot_store());
         }
         let answer = match wait_of(call, "log_wait") {
             None => Some(answer(200, format!("{{\"token\":\"{token}\"}}"))),
@@ -308,6 +327,16 @@ impl ApiRoom<'_> {
         };
         Ok(Plan::Start(Started { token, action, target: target.map(str::to_owned), data, answer }))
     }
+}
+
+/// Reads the query parameters that concern the queue.
+fn queue_options(call: &ApiCall, wall: i64) -> Result<QueueOptions, ApiAnswer> {
+    let parameter = |name: &str| {
+        let found = call.query.iter().rev().find(|(key, _)| key == name);
+        found.map_or(Value::Null, |(_, value)| Value::String(value.clone()))
+    };
+    QueueOptions::of(&parameter("ttl"), &parameter("not_before"), wall)
+        .map_err(|text| refusal(400, "invalid_option", &text))
 }
 
 fn forbidden() -> ApiAnswer {

@@ -8,6 +8,7 @@ use crate::model::api::{ApiAnswer, CallId};
 use crate::model::history::{LogFilter, LogPage};
 use crate::model::node_id::NodeId;
 
+use super::running::{Form, Formed, Starters};
 use super::{ApiRoom, answer, refusal};
 use crate::node::get_log::rows_json;
 use crate::node::json;
@@ -33,6 +34,8 @@ pub(super) struct Lookup {
     pub target: Option<String>,
     /// Maximum duration of that.
     pub sync_wait: Duration,
+    /// What the rows are made into.
+    pub form: Form,
 }
 
 #[derive(Debug)]
@@ -42,7 +45,7 @@ enum Waiting {
     /// It waits for the log of a node, with the number of the sync if the node is ours.
     Log { lookup: Lookup, sync: Option<(NodeId, u64)> },
     /// It waits for the history.
-    History { token: String },
+    History { token: String, form: Form },
 }
 
 /// The waiting calls.
@@ -52,6 +55,8 @@ pub(in crate::node) struct Calls {
     by_token: BTreeMap<String, BTreeSet<CallId>>,
     /// Targets whose tokens are awaited.
     polled: BTreeMap<NodeId, Polled>,
+    /// Who has started commands without a right to more.
+    pub(super) starters: Starters,
 }
 
 /// How the log of a target is polled.
@@ -225,9 +230,14 @@ impl ApiRoom<'_> {
             }
             None => return,
         };
-        let token = lookup.filter.token.clone().unwrap_or_default();
-        if self.questions.ask_for_call(self.context, call, lookup.filter) {
-            self.calls.waiting.insert(call, Waiting::History { token });
+        self.ask_history_for(call, lookup.filter, lookup.form);
+    }
+
+    /// Asks the history for a call that waits for nothing else.
+    fn ask_history_for(&mut self, call: CallId, filter: LogFilter, form: Form) {
+        let token = filter.token.clone().unwrap_or_default();
+        if self.questions.ask_for_call(self.context, call, filter) {
+            self.calls.waiting.insert(call, Waiting::History { token, form });
         } else {
             self.context.output(Output::Answer { call, answer: super::busy() });
         }
@@ -249,9 +259,12 @@ impl ApiRoom<'_> {
 
     /// Handles an answer of the history.
     pub(in crate::node) fn history_answered(&mut self, call: CallId, result: Result<LogPage, String>) {
-        let Some(Waiting::History { token }) = self.calls.remove(call) else { return };
+        let Some(Waiting::History { token, form }) = self.calls.remove(call) else { return };
         let answer = match result {
-            Ok(page) => found(&token, &page),
+            Ok(page) => match form.answer(&token, &page) {
+                Formed::Answer(answer) => answer,
+                Formed::LookUp(filter, form) => return self.ask_history_for(call, filter, form),
+            },
             Err(_) => refusal(500, "database_error", "the history cannot be read, see the log"),
         };
         self.context.output(Output::Answer { call, answer });
@@ -271,7 +284,7 @@ pub(super) fn no_log(token: &str) -> ApiAnswer {
     answer(200, body)
 }
 
-fn found(token: &str, page: &LogPage) -> ApiAnswer {
+pub(super) fn found(token: &str, page: &LogPage) -> ApiAnswer {
     if page.rows.is_empty() {
         return no_log(token);
     }

@@ -79,6 +79,18 @@ impl HeldCommands {
         Some(held)
     }
 
+    /// Takes out the commands of a token and ends it. Returns whether there were any.
+    pub fn cancel(&mut self, context: &mut Context, token: &str, reason: &str) -> bool {
+        let mut found = false;
+        while let Some(at) = self.held.iter().position(|(held, _)| held.token.as_str() == token) {
+            if let Some(held) = self.take(context, at) {
+                context.fail(&held.token, reason);
+                found = true;
+            }
+        }
+        found
+    }
+
     /// Handles [`Timer::AfterCopies`], or the end of the daemon: no command has to wait any more.
     pub fn free_all(&mut self) {
         self.free = self.held.len();

@@ -4,6 +4,7 @@
 
 mod ending;
 pub(super) mod held;
+mod local;
 pub(super) mod receiving;
 mod relaying;
 pub(super) mod request;
@@ -11,14 +12,17 @@ mod sending;
 
 use crate::model::action::{Action, Also};
 use crate::model::code::Code;
-use crate::model::copy::SourceId;
+use crate::model::copy::{SinkDone, SinkId, SourceDone, SourceId};
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::context::Context;
 use super::nodes::Nodes;
+use super::peer::Handled;
+use super::phase::STOPPING_TEXT;
 use super::ssh::SshHosts;
 use held::{Held, HeldCommands};
+use local::{Local, LocalCopies};
 use receiving::Receiving;
 use relaying::{Relay, Relaying};
 use sending::{Sender, Sending};
@@ -30,10 +34,16 @@ pub(super) struct Copies {
     /// Copies that we receive.
     pub receiving: Receiving,
     relaying: Relaying,
+    local: LocalCopies,
     held: HeldCommands,
 }
 
 impl Copies {
+    /// Returns the state of a daemon that starts; these copies have ended here recently.
+    pub fn new(ended: Vec<(Token, Code)>) -> Self {
+        Self { receiving: Receiving::new(ended), ..Self::default() }
+    }
+
     /// Returns the number of bytes of chunks and of requests that wait for copies.
     pub fn held_bytes(&self) -> usize {
         self.receiving.held_bytes() + self.relaying.held_bytes() + self.held.held_bytes()
@@ -47,6 +57,36 @@ impl Copies {
     /// Returns the copies that we pass on.
     pub fn relay<'a>(&'a mut self, context: &'a mut Context, nodes: &'a mut Nodes) -> Relay<'a> {
         Relay { context, nodes, relaying: &mut self.relaying }
+    }
+
+    fn local<'a>(&'a mut self, context: &'a mut Context) -> Local<'a> {
+        Local { context, receiving: &mut self.receiving, copies: &mut self.local }
+    }
+
+    /// Starts a REMOTECOPY whose target is this daemon.
+    pub fn begin_local(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
+        self.local(context).begin(token, data)
+    }
+
+    /// Handles the result of a step of a source.
+    pub fn source_done(&mut self, context: &mut Context, nodes: &mut Nodes, source: SourceId, done: SourceDone) {
+        if self.local.has(source) {
+            self.local(context).done(source, done);
+        } else {
+            self.sender(context, nodes).done(source, done);
+        }
+    }
+
+    /// Handles the results of steps of a received copy.
+    pub fn sink_done(&mut self, context: &mut Context, sink: SinkId, done: Vec<SinkDone>) {
+        self.receiving.done(context, sink, done);
+        self.local(context).go_on();
+    }
+
+    /// Ends the copies that are sent, because the daemon stops.
+    pub fn stop_sending(&mut self, context: &mut Context, nodes: &mut Nodes) {
+        self.sender(context, nodes).stop();
+        self.local(context).stop(STOPPING_TEXT);
     }
 
     /// Handles a node's reply to a token. Returns whether it concerned nothing but a copy.
@@ -66,6 +106,7 @@ impl Copies {
     pub fn token_ended(&mut self, context: &mut Context, nodes: &mut Nodes, token: &str) {
         self.sender(context, nodes).token_ended(token);
         self.relaying.token_ended(token);
+        self.local(context).token_ended(token);
     }
 
     /// Handles the loss of a link.
@@ -84,7 +125,7 @@ impl Copies {
     pub fn must_wait(&self, ssh: &SshHosts, action: &Action, node: Option<NodeId>) -> bool {
         let is_copying = || match node {
             Some(node) => self.is_copying_to(ssh, node, None),
-            None => self.receiving.is_ending(),
+            None => self.receiving.is_ending() || !self.local.is_empty(),
         };
         action.is(Also::AfterCopies) && is_copying()
     }
@@ -98,9 +139,14 @@ impl Copies {
     pub fn next_freed(&mut self, context: &mut Context, ssh: &SshHosts) -> Option<Held> {
         let free = self.held.find(|node, before| match node {
             Some(node) => !self.is_copying_to(ssh, node, Some(before)),
-            None => !self.receiving.is_ending(),
+            None => !self.receiving.is_ending() && self.local.is_empty(),
         })?;
         self.held.take(context, free)
+    }
+
+    /// Ends the waiting commands of a token. Returns whether there were any.
+    pub fn cancel_held(&mut self, context: &mut Context, token: &str, reason: &str) -> bool {
+        self.held.cancel(context, token, reason)
     }
 
     /// Releases all commands, whatever copies are in progress.

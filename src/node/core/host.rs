@@ -39,12 +39,13 @@ impl Core {
             HostDone::WorkDone { id, outcome: WorkOutcome::Legacy(done) } => {
                 self.modules.legacycmd.work_done(&mut self.context, id, done)
             }
+            HostDone::WorkDone { id, outcome: WorkOutcome::Queue(answer) } => self.queue_answered(id, answer),
             HostDone::WorkDone { id, outcome } => self.commands.command_work_done(&mut self.context, id, outcome),
             HostDone::SourceDone { source, done } => {
-                self.copies.sender(&mut self.context, &mut self.nodes).done(source, done)
+                self.copies.source_done(&mut self.context, &mut self.nodes, source, done)
             }
             HostDone::SinkDone { sink, done } => {
-                self.copies.receiving.done(&mut self.context, sink, done);
+                self.copies.sink_done(&mut self.context, sink, done);
                 for gathered in self.copies.receiving.take_gathered() {
                     self.ssh.send_gathered(&mut self.context, gathered);
                 }

@@ -11,7 +11,7 @@ use super::Core;
 use crate::node::counters::Way;
 use crate::node::json;
 use crate::node::nodes::dial_in::is_answer;
-use crate::node::nodes::node::LinkChange;
+use crate::node::nodes::node::{LinkChange, Node};
 use crate::node::timers::Timer;
 
 impl Core {
@@ -24,6 +24,9 @@ impl Core {
         }
         let Some((token, code, data)) = said.reply else { return };
         if self.copies.confirmed(&mut self.context, &mut self.nodes, (id, token), code, data) {
+            return;
+        }
+        if self.said_of_queued(id, token, code, data) {
             return;
         }
         self.nodes.replied(&mut self.context, id, (token, code), data);
@@ -93,10 +96,17 @@ impl Core {
         while let Some(change) = self.nodes.next_change() {
             let (context, nodes) = (&mut self.context, &mut self.nodes);
             match change {
-                LinkChange::Up(id) => self.copies.sender(context, nodes).link_up(id),
+                LinkChange::Up(id) => {
+                    self.copies.sender(context, nodes).link_up(id);
+                    if self.nodes.get(id).is_some_and(Node::is_ssh_host) {
+                        self.send_queued_through(id, false);
+                    }
+                }
                 LinkChange::Down(id) => self.copies.link_down(context, nodes, id),
                 LinkChange::Gone(id) => self.copies.sender(context, nodes).node_gone(id),
                 LinkChange::SshPing(id) => self.ssh.ping(context, id),
+                LinkChange::Current(id) => self.send_queued_through(id, true),
+                LinkChange::NewHistory(id) => self.queue.node_is_new(id),
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::model::token::Token;
 
 use super::Core;
 use crate::node::json;
+use crate::node::modules::action::cancelling::{self, CancelRequest};
 use crate::node::nodes::node::Node;
 use crate::node::nodes::pathway::Route;
 use crate::node::peer::{Handled, Peer};
@@ -93,6 +94,12 @@ impl Core {
         if !json::is_valid(&data) {
             return Err("proxy - cannot decode json".to_owned());
         }
+        if action == Action::Cancel
+            && let Some(request) = CancelRequest::read(&data)
+            && self.copies.cancel_held(&mut self.context, &request.token, &request.reason)
+        {
+            return Ok(cancelling::answer_cancel(&mut self.context, token, &request, true));
+        }
         let route = self.nodes.route_to(&self.context, target)?;
         let now = self.context.now.monotonic;
         // Only a daemon can send a request back; any other client repeats it.
@@ -114,7 +121,7 @@ impl Core {
     }
 
     /// Passes a request on to another daemon.
-    fn hand_on(
+    pub(super) fn hand_on(
         &mut self,
         peer: Peer,
         action: Action,
@@ -127,6 +134,12 @@ impl Core {
         };
         if node.is_ssh_host() {
             return self.ssh.request(&mut self.context, route, &action, token, &data).map(|()| Handled::accepted());
+        }
+        if matches!(action, Action::Running | Action::Cancel)
+            && route.through == route.target
+            && node.sync.peer_pages() == Some(false)
+        {
+            return Err(format!("{}: node '{}' is no Stheno daemon", cancelling::UNABLE, route.target));
         }
         if action == Action::RemoteCopy {
             node.reachable()?;

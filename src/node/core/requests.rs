@@ -16,8 +16,10 @@ use super::Core;
 use crate::node::api::{self, Plan, Started};
 use crate::node::copies::held::Held;
 use crate::node::counters::Way;
+use crate::node::modules::action::cancelling::{self, CancelRequest};
 use crate::node::output::Output;
 use crate::node::phase::STOPPING_TEXT;
+use crate::node::queue::options;
 use crate::node::sync::asking;
 use crate::node::{core_actions, core_settings, json, loading, masked};
 
@@ -77,6 +79,14 @@ impl Core {
             return self.context.refuse_unknown(&action, token);
         }
         self.counters.count(if peer == Peer::Ourselves { Way::Internal } else { Way::External }, &action);
+        if let Some(place) = options::place_of(&data).filter(|_| options::may_wait(&action)) {
+            if !here {
+                return self.pass_on_queued(peer, action, token, target, data);
+            }
+            if let Some(handled) = self.take_queued(peer, place, token) {
+                return handled;
+            }
+        }
         if action == Action::Command {
             self.status.command_begins(token, self.context.now);
         }
@@ -89,6 +99,9 @@ impl Core {
             self.context.fail(token, STOPPING_TEXT);
             return Handled::refused(json::message(STOPPING_TEXT));
         }
+        if let Some(handled) = self.queue_request(peer, &action, token, target, &data) {
+            return handled;
+        }
         if !here {
             return self.request_of_node(peer, action, token, target, data);
         }
@@ -97,6 +110,9 @@ impl Core {
         }
         if self.held_back(peer, &action, token, None, &data) {
             return Handled::Later;
+        }
+        if action == Action::RemoteCopy && !target.is_empty() {
+            return self.copies.begin_local(&mut self.context, token, &data);
         }
         self.request_here(peer, &action, token, &data)
     }
@@ -143,6 +159,7 @@ impl Core {
             Some(Module::Action) if *action == Action::ProcessCopy => {
                 self.copies.receiving.take(&mut self.context, peer, token, data.to_owned(), None)
             }
+            Some(Module::Action) if *action == Action::Cancel => self.cancel(token, data),
             Some(Module::Action) => self.commands.command_request(&mut self.context, peer, action, token, data),
             Some(module) => {
                 let (context, questions) = (&mut self.context, &mut self.questions);
@@ -151,6 +168,15 @@ impl Core {
                 handled
             }
         }
+    }
+
+    /// Handles a CANCEL of a command on this daemon.
+    fn cancel(&mut self, token: &Token, data: &str) -> Handled {
+        let Some(request) = CancelRequest::read(data) else { return cancelling::refuse(&mut self.context, token) };
+        let CancelRequest { token: of, reason } = &request;
+        let is_held = self.copies.cancel_held(&mut self.context, of, reason);
+        let found = self.commands.cancel(&mut self.context, of, reason) || is_held;
+        cancelling::answer_cancel(&mut self.context, token, &request, found)
     }
 
     fn core_request(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
@@ -212,10 +238,14 @@ impl Core {
                 let handled = self.request(Peer::Ourselves, action, &token, "", data);
                 Some(api::answer_of(handled, self.context.is_stopping()))
             }
-            Plan::Start(started) => self.start_for_call(started),
+            Plan::Start(started) => self.start_for_call(id, started),
+            Plan::Queue(call) => {
+                self.queue.call(&mut self.context, id, call);
+                None
+            }
             Plan::Report(form) => {
                 let load = self.commands.load();
-                self.status.report(&mut self.context, &self.nodes, load, (id, call, form))
+                self.status.report(&mut self.context, (&self.nodes, &self.queue), load, (id, call, form))
             }
         };
         if let Some(answer) = answer {
@@ -224,7 +254,7 @@ impl Core {
     }
 
     /// Runs an action whose end is found by its token, even if only the reply of the core has the result.
-    fn start_for_call(&mut self, started: Started) -> Option<ApiAnswer> {
+    fn start_for_call(&mut self, id: CallId, started: Started) -> Option<ApiAnswer> {
         let Started { token, action, target, data, answer } = started;
         let is_said_by_reply = matches!(action, Action::ConStatus | Action::Routes | Action::BroadcastLogger);
         let is_here = target.is_none() && !self.context.is_stopping();
@@ -241,6 +271,6 @@ impl Core {
             let code = if code == Code::FINISHED_KO { code } else { Code::FINISHED_OK };
             self.context.finish(&token, code, data);
         }
-        answer
+        answer.and_then(|answer| self.answer_when_stored(&token, id, answer))
     }
 }

@@ -23,7 +23,7 @@ impl Core {
         self.context.timers.set(Timer::Stop, self.context.now.monotonic + PATIENCE);
         self.commands.drop_command_work(&mut self.context, STOPPING_TEXT);
         self.commands.drop_waiting_commands(&mut self.context, STOPPING_TEXT);
-        self.copies.sender(&mut self.context, &mut self.nodes).stop();
+        self.copies.stop_sending(&mut self.context, &mut self.nodes);
         self.copies.free_all();
         self.modules.stop(&mut self.context);
         self.api().stop();

@@ -18,7 +18,7 @@ use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit};
 use crate::model::message::{Message, Outgoing};
 use crate::model::token::Token;
 
-use crate::node::get_log::{CTIME_TOLERANCE_SECONDS, rows_json};
+use crate::node::get_log::{CTIME_TOLERANCE_SECONDS, Paged, rows_json};
 use crate::node::json;
 use crate::node::output::Output;
 use crate::node::timers::Timer;
@@ -281,13 +281,13 @@ impl DialledOut {
         kind: ParentKind,
         token: &Token,
         page: LogPage,
-        last_id: Option<i64>,
+        paged: Option<&Paged>,
     ) {
         let parent = self.parent(kind);
         if parent.identity.is_none() {
             return;
         }
-        let by_ctime = last_id.is_none();
+        let by_ctime = paged.is_none();
         let (rows, mut more) = (page.rows, page.more);
         let mut parts = match (kind, &context.options.modules.pullwss) {
             (ParentKind::WebSocket, Some(settings)) => {
@@ -306,7 +306,7 @@ impl DialledOut {
         }
         parent.taken.large_is_open |= parts.iter().any(|part| part.size.least_bytes > ENCODED_BYTES_MAX);
         let total = parts.len();
-        for part in parts {
+        for (number, part) in parts.into_iter().enumerate() {
             let mut data = format!(
                 "{{\"code\":{},\"data\":{{\"action\":\"getlog\",\"id\":{},\"result\":{}",
                 Code::BEGIN.0,
@@ -317,11 +317,12 @@ impl DialledOut {
             if kind == ParentKind::WebSocket {
                 let _ = write!(data, ",\"nb_total_msg\":{total}");
             }
-            if let Some(last_id) = last_id {
-                let _ = write!(data, ",\"last_id\":{last_id}");
+            if let Some(Paged { last_id, echo }) = paged {
+                let echo = if number + 1 == total { echo } else { "" };
+                let _ = write!(data, ",\"last_id\":{last_id}{echo}");
                 context.write_history(&mut data);
             }
-            if last_id.is_some() || page.more {
+            if paged.is_some() || page.more {
                 let _ = write!(data, ",\"more\":{more}");
             }
             data.push_str("}}");

@@ -2,6 +2,7 @@
 //! other. Up to `max_concurrent_commands` requests run at once; a limited number of others waits in order.
 
 mod action_engine;
+pub(in crate::node) mod cancelling;
 mod checking;
 pub(in crate::node) mod list;
 mod plugins;
@@ -51,6 +52,8 @@ pub(in crate::node) const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 /// A request with a command in progress.
 pub(in crate::node) struct Running {
     series: Series,
+    /// When it began, in seconds since the epoch.
+    since: i64,
     /// Why it ends after the current command, if it was killed.
     killed: Option<String>,
     /// Whether the current command has its starting row.
@@ -90,8 +93,8 @@ enum Awaiting {
 }
 
 impl Running {
-    const fn new(series: Series) -> Self {
-        Self { series, killed: None, announced: false, validated: false, printed: 0 }
+    const fn new(series: Series, since: i64) -> Self {
+        Self { series, since, killed: None, announced: false, validated: false, printed: 0 }
     }
 }
 
@@ -140,6 +143,7 @@ impl Commands {
         match action {
             Action::ActionEngine => self.action_engine(context, token, data),
             Action::Command => self.command(context, peer, token, data),
+            Action::Running => self.list_running(context, token),
             _ => context.refuse_unknown(action, token),
         }
     }
@@ -241,11 +245,15 @@ impl Commands {
     /// Ends the requests that wait for work on other threads.
     pub(in crate::node) fn drop_command_work(&mut self, context: &mut Context, reason: &str) {
         for awaiting in std::mem::take(&mut self.work).into_values() {
-            match awaiting {
-                Awaiting::Check(checking) => self.drop_check(context, checking, reason),
-                Awaiting::EngineCheck(run) => self.give_up_engine(context, &run, reason),
-                Awaiting::Plugins(owner, _) => self.give_up_plugins(context, owner, reason),
-            }
+            self.drop_awaiting(context, awaiting, reason);
+        }
+    }
+
+    fn drop_awaiting(&mut self, context: &mut Context, awaiting: Awaiting, reason: &str) {
+        match awaiting {
+            Awaiting::Check(checking) => self.drop_check(context, checking, reason),
+            Awaiting::EngineCheck(run) => self.give_up_engine(context, &run, reason),
+            Awaiting::Plugins(owner, _) => self.give_up_plugins(context, owner, reason),
         }
     }
 
@@ -329,7 +337,7 @@ impl Commands {
         if let Some(reason) = killed {
             running.series.end(context, &reason);
         } else if go_on && !running.series.is_cut_short(context) {
-            self.next_command(context, Running::new(running.series));
+            self.next_command(context, Running::new(running.series, running.since));
         }
     }
 

@@ -28,11 +28,11 @@ fn set_timer(context: &mut Context) {
     context.timers.set(Timer::Purge, context.now.monotonic + PERIOD);
 }
 
-/// Handles [`Timer::Purge`]: one step.
-pub(in crate::node) fn purge(context: &mut Context) {
+/// Handles [`Timer::Purge`]: one step. Returns `false` if nothing may be deleted now.
+pub(in crate::node) fn purge(context: &mut Context) -> bool {
     set_timer(context);
     if context.is_stopping() || !context.is_loaded(Module::DbCleaner) || !context.is_clock_settled() {
-        return;
+        return false;
     }
     let settings = context.options.modules.dbcleaner.unwrap_or_default();
     let now = context.now.wall.as_seconds();
@@ -43,6 +43,7 @@ pub(in crate::node) fn purge(context: &mut Context) {
         instant_before: now.saturating_sub(INSTANT_SECONDS),
     };
     context.store(change);
+    true
 }
 
 /// Continues a round.

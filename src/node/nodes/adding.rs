@@ -1,6 +1,6 @@
 //! Adding and removing nodes: their links, their marks and the tokens that they owe.
 
-use crate::model::history::SyncMark;
+use crate::model::history::{StoreChange, SyncMark};
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
@@ -105,6 +105,24 @@ impl Nodes {
         Ok(())
     }
 
+    /// Forgets the marks of nodes that are not registered and whose rows are so old that our history has none of them
+    /// any more. Part of each round of cleaning.
+    pub(in crate::node) fn forget_old_marks(&mut self, context: &mut Context) {
+        let wall = context.now.wall.as_seconds_f64();
+        let oldest = wall - context.options.modules.dbcleaner.unwrap_or_default().history.as_secs_f64();
+        let (registry, storing) = (&self.registry, &self.storing);
+        let is_kept = |id: NodeId, mark: &SyncMark| {
+            registry.get(id).is_some() || storing.contains_key(&id) || mark.ctime.max(mark.newest) >= oldest
+        };
+        self.marks.retain(|id, mark| {
+            let is_kept = is_kept(*id, mark);
+            if !is_kept {
+                context.store(StoreChange::DeleteSyncMark(*id));
+            }
+            is_kept
+        });
+    }
+
     /// Handles the storing of a page of a node that is not registered now. If it failed, the earlier mark is restored.
     pub(in crate::node) fn page_of_absent_settled(&mut self, id: NodeId, before: Option<SyncMark>) {
         self.storing.remove(&id);
@@ -166,8 +184,12 @@ impl Nodes {
         self.unlisted.remove(id);
         // The mark is kept for a return of the node.
         let is_gone = self.registry.unregister(id) == Unregistered::Gone;
-        if is_gone && self.marks.len() < MARKS_MAX && mark != SyncMark::default() {
-            self.marks.insert(id, mark);
+        if is_gone && mark != SyncMark::default() {
+            if self.marks.len() < MARKS_MAX {
+                self.marks.insert(id, mark);
+            } else {
+                context.store(StoreChange::DeleteSyncMark(id));
+            }
         }
         if let Some(serial) = page.filter(|_| is_gone) {
             self.storing.insert(id, serial);

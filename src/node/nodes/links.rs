@@ -19,6 +19,11 @@ impl Nodes {
         self.changes.pop_front()
     }
 
+    /// Notes a change for other rooms.
+    pub(in crate::node) fn note_change(&mut self, change: LinkChange) {
+        self.changes.push_back(change);
+    }
+
     /// Returns the kinds of links, to note one.
     pub(in crate::node) const fn links(&mut self) -> &mut LinkKinds {
         self.registry.links()
@@ -32,6 +37,7 @@ impl Nodes {
         }
         node.link = Link::Up;
         node.down_since = None;
+        node.sync.is_current = false;
         let serial = node.sync.serial;
         node.owed.link_restored(serial);
         context.timers.cancel(&Timer::Unconfirmed(id));

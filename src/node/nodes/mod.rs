@@ -158,6 +158,11 @@ impl Nodes {
         }
     }
 
+    /// Returns whether a message to a node goes out, at once or later.
+    pub(super) fn has_link(&self, id: NodeId) -> bool {
+        self.get(id).is_some_and(Node::has_link)
+    }
+
     /// Returns the `data` of a PONG of a daemon with `running` requests.
     pub(super) fn pong_text(&mut self, context: &Context, running: usize) -> String {
         let text = self.texts.pong(context, &self.registry);

@@ -56,6 +56,10 @@ pub(in crate::node) enum LinkChange {
     Down(NodeId),
     /// The link is closed for good.
     Gone(NodeId),
+    /// The first sync over the link is complete.
+    Current(NodeId),
+    /// The node has a new database.
+    NewHistory(NodeId),
     /// The state of the host must be found out by SSH.
     SshPing(NodeId),
 }
@@ -133,6 +137,12 @@ impl Node {
         }
     }
 
+    /// Returns whether a message to the node goes out, at once or when its link is up. One to a node that dials in and
+    /// is not connected would be lost.
+    pub(in crate::node) fn has_link(&self) -> bool {
+        self.registration.kind.dialled_by_us() || self.client.is_some()
+    }
+
     /// Checks whether messages can be sent to the node.
     ///
     /// # Errors
@@ -143,7 +153,7 @@ impl Node {
             return Err(format!("proxy - what answers as node '{id}' calls itself node '{other}'"));
         }
         let kind = &self.registration.kind;
-        if kind.dialled_by_us() || self.client.is_some() {
+        if self.has_link() {
             Ok(())
         } else if kind.is_web_socket() {
             Err(format!("cannot get connection from target node '{id}'"))

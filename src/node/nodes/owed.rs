@@ -1,7 +1,7 @@
 //! Tokens that were sent to a node and that it has not confirmed yet. They are kept in memory only; their number is
 //! limited.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::model::action::{Action, Ends};
@@ -16,6 +16,9 @@ use crate::node::json;
 
 /// Maximum number of tokens owed by a node.
 pub(in crate::node) const OWED_MAX: usize = 10_000;
+
+/// Maximum number of tokens that a query of a node's history asks about.
+pub(in crate::node) const ASKED_MAX: usize = 100;
 
 /// Maximum number of bytes of a kept answer; a larger one belongs to a row that the node writes itself.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
@@ -84,6 +87,15 @@ impl Ending {
     }
 }
 
+/// What a node of our own kind says about tokens that it owes.
+#[derive(Debug)]
+pub(in crate::node) struct Told {
+    /// The tokens that it was asked about.
+    pub asked: Vec<Token>,
+    /// Those that it will still end.
+    pub open: BTreeSet<String>,
+}
+
 /// The tokens owed by one node.
 #[derive(Debug, Default)]
 pub(in crate::node) struct OwedTokens {
@@ -96,8 +108,12 @@ impl OwedTokens {
         self.owed.len() >= OWED_MAX
     }
 
+    /// Adds a token whose message is known to have been answered with an end.
+    pub(in crate::node) fn refused(&mut self, token: Token, current_sync: u64) {
+        self.owed.insert(token, Owed { after_sync: current_sync, ..Owed::default() });
+    }
+
     /// Returns the number of owed tokens.
-    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for reports"))]
     pub(in crate::node) fn count(&self) -> u64 {
         u64::try_from(self.owed.len()).unwrap_or(u64::MAX)
     }
@@ -113,17 +129,33 @@ impl OwedTokens {
     }
 
     /// Returns whether a token stays open after a reply whose code is not terminal: it was answered and waits only for
-    /// its row, or an earlier run sent it and the reply is about a part of a copy.
+    /// its row, or the reply is about a part of a copy whose end was sent, by this run or an earlier one.
     pub(in crate::node) fn outlasts(&self, token: &Token, data: &str) -> bool {
         self.owed.get(token).is_some_and(|owed| match owed.progress {
             Progress::Answered { .. } => true,
-            Progress::Sent | Progress::Unconfirmed => owed.is_restored && is_about_part(data),
+            Progress::Sent | Progress::Unconfirmed => (owed.is_copy || owed.is_restored) && is_about_part(data),
         })
     }
 
     /// Returns whether any token waits for a sync to settle it.
     pub(in crate::node) fn has_unsettled(&self) -> bool {
         self.owed.values().any(|owed| owed.progress != Progress::Sent)
+    }
+
+    /// Returns tokens that the sync with this number may settle, those that wait longest first.
+    pub(in crate::node) fn unsettled(&self, serial: u64) -> Vec<Token> {
+        let waits = |owed: &Owed| owed.progress != Progress::Sent && owed.after_sync < serial;
+        let mut waiting: Vec<(u64, &Token)> =
+            self.owed.iter().filter(|(_, owed)| waits(owed)).map(|(token, owed)| (owed.after_sync, token)).collect();
+        waiting.sort_unstable();
+        waiting.into_iter().take(ASKED_MAX).map(|(_, token)| token.clone()).collect()
+    }
+
+    /// Returns whether tokens are left that the sync with this number could not ask about.
+    pub(in crate::node) fn has_unasked(&self, serial: u64) -> bool {
+        self.owed
+            .values()
+            .any(|owed| owed.progress != Progress::Sent && owed.after_sync < serial && owed.missed_at.is_none())
     }
 
     /// Adds a message that is handed to the link. Returns whether a row is owed for it, so that it must survive a
@@ -199,17 +231,32 @@ impl OwedTokens {
         }
     }
 
-    /// Handles the end of a sync: returns the endings of tokens whose rows it should have brought and did not.
-    pub(in crate::node) fn synced(&mut self, serial: u64, is_relay: bool, now: Monotonic) -> Vec<(Token, Ending)> {
-        let may_be_late = |owed: &Owed| owed.is_copy || owed.is_restored && is_relay;
-        for owed in self.owed.values_mut().filter(|owed| may_be_late(owed) && owed.progress != Progress::Sent) {
-            if owed.after_sync < serial {
+    /// Handles the end of a sync: returns the endings of tokens whose rows it should have brought and did not. A node
+    /// of our own kind has `told` which of them it will still end.
+    pub(in crate::node) fn synced(
+        &mut self,
+        serial: u64,
+        is_relay: bool,
+        told: Option<&Told>,
+        now: Monotonic,
+    ) -> Vec<(Token, Ending)> {
+        let is_asked = |token: &Token| told.is_none_or(|told| told.asked.contains(token));
+        // What is not open at the node itself has its row, or never will. A relay may wait for the row of a copy, too.
+        let may_be_late = |owed: &Owed| (owed.is_copy || owed.is_restored && is_relay) && (told.is_none() || is_relay);
+        for (token, owed) in &mut self.owed {
+            if owed.progress == Progress::Sent || owed.after_sync >= serial || !is_asked(token) {
+                continue;
+            }
+            if told.is_some_and(|told| told.open.contains(token.as_str())) {
+                owed.after_sync = serial;
+                owed.missed_at = None;
+            } else if may_be_late(owed) {
                 owed.missed_at.get_or_insert(now);
             }
         }
         let is_over = |owed: &Owed| owed.missed_at.is_some_and(|missed| now.since(missed) >= COPY_WAIT);
         let serial = if broken::is(Fault::GivenUpEarly) { u64::MAX } else { serial };
-        self.take(|owed| owed.after_sync < serial && (!may_be_late(owed) || is_over(owed)))
+        self.take(|token, owed| owed.after_sync < serial && is_asked(token) && (!may_be_late(owed) || is_over(owed)))
     }
 
     /// Handles the end of a sync over an unbroken connection: everything sent before its question has arrived. Returns
@@ -227,7 +274,7 @@ impl OwedTokens {
 
     /// Ends every token that waits for a sync, because the node did not come back.
     pub(in crate::node) fn give_up(&mut self) -> Vec<(Token, Ending)> {
-        self.take(|_| true)
+        self.take(|_, _| true)
     }
 
     /// Removes every token, because the node is unregistered, or the daemon stops with the link down.
@@ -249,10 +296,10 @@ impl OwedTokens {
         tokens
     }
 
-    fn take(&mut self, is_due: impl Fn(&Owed) -> bool) -> Vec<(Token, Ending)> {
-        let is_due = |owed: &Owed| owed.progress != Progress::Sent && is_due(owed);
+    fn take(&mut self, is_due: impl Fn(&Token, &Owed) -> bool) -> Vec<(Token, Ending)> {
+        let is_due = |token: &Token, owed: &Owed| owed.progress != Progress::Sent && is_due(token, owed);
         let due: Vec<Token> =
-            self.owed.iter().filter(|(_, owed)| is_due(owed)).map(|(token, _)| token.clone()).collect();
+            self.owed.iter().filter(|(token, owed)| is_due(token, owed)).map(|(token, _)| token.clone()).collect();
         due.into_iter()
             .filter_map(|token| match self.owed.remove(&token)?.progress {
                 Progress::Answered { code, data } => Some((token, Ending::Answered { code, data })),
@@ -288,10 +335,10 @@ mod tests {
         owed.sent(token("b"), &Action::Command, 3, false);
         owed.link_lost();
         owed.link_restored(4);
-        assert_eq!(owed.synced(4, false, NOW), vec![]);
+        assert_eq!(owed.synced(4, false, None, NOW), vec![]);
         assert!(owed.ended(&token("b")));
-        assert_eq!(owed.synced(5, false, NOW), vec![(token("a"), Ending::Lost)]);
-        assert_eq!(owed.synced(6, false, NOW), vec![]);
+        assert_eq!(owed.synced(5, false, None, NOW), vec![(token("a"), Ending::Lost)]);
+        assert_eq!(owed.synced(6, false, None, NOW), vec![]);
     }
 
     #[test]
@@ -299,9 +346,9 @@ mod tests {
         let mut owed = OwedTokens::default();
         owed.sent(token("a"), &Action::Kill, 0, false);
         assert_eq!(owed.replied(&token("a"), Code::FINISHED_KO, "{}", 1), (None, true));
-        assert_eq!(owed.synced(1, false, NOW), vec![]);
+        assert_eq!(owed.synced(1, false, None, NOW), vec![]);
         let ending = Ending::Answered { code: Code::FINISHED_KO, data: "{}".to_owned() };
-        assert_eq!(owed.synced(2, false, NOW), vec![(token("a"), ending)]);
+        assert_eq!(owed.synced(2, false, None, NOW), vec![(token("a"), ending)]);
     }
 
     #[test]
@@ -320,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_node_says_about_a_part_of_a_copy_is_no_confirmation_of_what_an_earlier_run_sent() {
+    fn what_a_node_says_about_a_part_of_a_copy_is_no_confirmation_of_its_end() {
         let mut owed = OwedTokens::default();
         owed.restore(token("a"));
         for part in [r#"{"received":0}"#, r#"{"query":3,"interrupted":true}"#, r#"{"failed":"x"}"#, r#"{"plain":true}"#]
@@ -330,6 +377,9 @@ mod tests {
         for end in [r#"{"unchanged":false}"#, "null", "no JSON", r#"{"message":"received"}"#] {
             assert!(!owed.outlasts(&token("a"), end), "{end}");
         }
+        owed.sent_copy(token("c"), 0);
+        assert!(owed.outlasts(&token("c"), r#"{"received":4}"#), "the confirmation of its last chunk came twice");
+        assert!(!owed.outlasts(&token("c"), r#"{"unchanged":false}"#));
         owed.sent(token("b"), &Action::Command, 0, false);
         assert!(!owed.outlasts(&token("b"), r#"{"received":0}"#));
         owed.replied(&token("b"), Code::FINISHED_KO, "{}", 0);
@@ -346,20 +396,48 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_that_its_receiver_still_puts_in_place_is_waited_for_and_one_that_it_does_not_know_is_lost_at_once() {
+        let mut owed = OwedTokens::default();
+        let told = |open: &[&str]| Told {
+            asked: vec![token("a"), token("b")],
+            open: open.iter().map(|token| (*token).to_owned()).collect(),
+        };
+        for name in ["a", "b", "c"] {
+            owed.sent_copy(token(name), 3);
+        }
+        owed.link_lost();
+        owed.link_restored(4);
+        assert_eq!(owed.unsettled(5), [token("a"), token("b"), token("c")]);
+        assert_eq!(owed.synced(5, false, Some(&told(&["a"])), NOW), vec![(token("b"), Ending::Lost)]);
+        assert!(owed.has_unasked(5), "the third");
+        let much_later = NOW + 9 * COPY_WAIT;
+        assert_eq!(owed.synced(9, false, Some(&told(&["a"])), much_later), vec![]);
+        assert_eq!(owed.synced(10, false, Some(&told(&[])), much_later), vec![(token("a"), Ending::Lost)]);
+        // A relay may wait for the row itself.
+        owed.sent_copy(token("a"), 10);
+        owed.link_lost();
+        assert_eq!(owed.synced(11, true, Some(&told(&[])), NOW), vec![]);
+        assert_eq!(owed.synced(12, true, Some(&told(&["a"])), NOW + COPY_WAIT), vec![]);
+        assert_eq!(owed.synced(13, true, Some(&told(&[])), NOW + COPY_WAIT), vec![]);
+        let ended = owed.synced(14, true, Some(&told(&[])), NOW + 2 * COPY_WAIT);
+        assert_eq!(ended, vec![(token("a"), Ending::Lost)]);
+    }
+
+    #[test]
     fn the_end_of_a_copy_may_come_later_than_the_next_sync() {
         let mut owed = OwedTokens::default();
         owed.sent_copy(token("a"), 3);
         owed.link_lost();
         owed.link_restored(4);
-        assert_eq!(owed.synced(5, false, NOW), vec![]);
-        assert_eq!(owed.synced(9, false, NOW + Duration::from_secs(59)), vec![]);
-        assert_eq!(owed.synced(10, false, NOW + COPY_WAIT), vec![(token("a"), Ending::Lost)]);
+        assert_eq!(owed.synced(5, false, None, NOW), vec![]);
+        assert_eq!(owed.synced(9, false, None, NOW + Duration::from_secs(59)), vec![]);
+        assert_eq!(owed.synced(10, false, None, NOW + COPY_WAIT), vec![(token("a"), Ending::Lost)]);
         // After a restart nobody knows whether a token is that of a copy: one that went to a relay may be.
         owed.restore(token("b"));
         owed.link_restored(10);
-        assert_eq!(owed.synced(11, true, NOW), vec![]);
-        assert_eq!(owed.synced(12, true, NOW + COPY_WAIT), vec![(token("b"), Ending::Lost)]);
+        assert_eq!(owed.synced(11, true, None, NOW), vec![]);
+        assert_eq!(owed.synced(12, true, None, NOW + COPY_WAIT), vec![(token("b"), Ending::Lost)]);
         owed.restore(token("c"));
-        assert_eq!(owed.synced(13, false, NOW), vec![(token("c"), Ending::Lost)]);
+        assert_eq!(owed.synced(13, false, None, NOW), vec![(token("c"), Ending::Lost)]);
     }
 }

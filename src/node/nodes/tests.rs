@@ -1,8 +1,9 @@
 use crate::model::connection::ClientId;
 use crate::model::registration::{NodeKind, Registration, Subnode};
 
-use crate::model::history::StoreChange;
+use crate::model::history::{StoreChange, SyncMark};
 use crate::model::token::Token;
+use crate::node::Restored;
 use crate::node::input::Input;
 use crate::node::output::Output;
 use crate::node::testing::{Bench, id, message, node_message, options, push_node, ssh_node};
@@ -265,4 +266,16 @@ fn a_message_of_another_daemon_that_goes_on_leaves_a_row_in_the_same_commit_and_
     assert_eq!((token.as_str(), node.get()), ("t", 2));
     assert_eq!((row.token.as_deref(), row.code.0, row.instant), (Some("t"), 0, true));
     assert_eq!(row.data, r#"{"message":"proxy - passed on to node '2'"}"#);
+}
+
+#[test]
+fn the_mark_of_a_node_that_is_gone_is_forgotten_when_our_history_has_none_of_its_rows_any_more() {
+    let wall = Bench::new(options(Vec::new())).core.context.now.wall.as_seconds_f64();
+    let mark = |days: f64| SyncMark { ctime: wall - days * 86_400.0, last_id: 3, ..SyncMark::default() };
+    let marks = vec![(id(2), mark(8.0)), (id(5), mark(8.0)), (id(6), mark(6.0))];
+    let restored = Restored { marks, ..Restored::default() };
+    let mut bench = Bench::restored(options(vec![push_node(2)]), restored);
+    let outputs = bench.pass_seconds(3_601);
+    let forgotten: Vec<_> = outputs.iter().filter(|line| line.starts_with("mark ")).collect();
+    assert_eq!(forgotten, ["mark 5 forgotten"]);
 }

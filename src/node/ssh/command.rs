@@ -24,8 +24,10 @@ const TIMEOUT_NODATA: Duration = Duration::from_secs(30);
 /// A request with a command in progress.
 pub(super) struct CommandJob {
     pub series: Series,
+    /// Why it ends after the current command, if it was cancelled.
+    pub killed: Option<String>,
     /// Start of the current command in seconds since the epoch.
-    started: i64,
+    pub started: i64,
     /// The target behind the host, for which commands are written as relay files.
     relay: Option<NodeId>,
 }
@@ -61,7 +63,7 @@ impl SshHosts {
         let series = Series::new(token.clone(), request);
         series.row(context, Code::BEGIN, series.processing_started());
         let relay = (route.through != route.target).then_some(route.target);
-        self.next_command(context, route.through, CommandJob { series, started: 0, relay });
+        self.next_command(context, route.through, CommandJob { series, killed: None, started: 0, relay });
         Ok(())
     }
 
@@ -112,9 +114,12 @@ impl SshHosts {
             }
             Err(text) => {
                 let data = rows::command_failed(command, &text, job.started, now);
-                job.series.failed(context, data, false)
+                job.series.failed(context, data, job.killed.is_some())
             }
         };
+        if let Some(reason) = job.killed {
+            return job.series.end(context, &reason);
+        }
         if goes_on && !job.series.is_cut_short(context) {
             self.next_command(context, node, job);
         }

@@ -2,6 +2,7 @@
 //! their work by commands and files. Out of scope: connections and time-outs (`session::ssh_steps`), and the library
 //! (`edge::ssh`).
 
+mod cancelling;
 mod command;
 mod copy;
 mod engine_command;
@@ -137,6 +138,14 @@ impl SshHosts {
     ) -> Result<(), String> {
         if *action == Action::GetLog {
             return Err("proxy - can't get log a ssh target or through a ssh node".to_owned());
+        }
+        if *action == Action::Running {
+            self.list_running(context, route.through, token);
+            return Ok(());
+        }
+        if *action == Action::Cancel {
+            self.cancel(context, route.through, token, data);
+            return Ok(());
         }
         self.has_room()?;
         if !action.is(Also::OverSsh) {

@@ -1,6 +1,7 @@
 //! Reads the answer of a node to a GETLOG tolerantly: an invalid row is left out, an invalid field is replaced.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -35,6 +36,10 @@ pub(in crate::node) struct Answer {
     pub more: bool,
     /// Number of messages that make up the answer.
     pub parts: usize,
+    /// The number of the sync that it answers; only our own kind repeats it.
+    pub sync: Option<u64>,
+    /// Those of the query's tokens that the node will still end; only our own kind reports them.
+    pub open: Option<BTreeSet<String>>,
 }
 
 /// One row with the node's own id and times.
@@ -66,6 +71,10 @@ struct RawAnswer<'a> {
     more: Value,
     #[serde(default)]
     nb_total_msg: Value,
+    #[serde(default)]
+    sync: Option<u64>,
+    #[serde(default)]
+    open: Option<BTreeSet<String>>,
 }
 
 #[derive(Deserialize)]
@@ -108,7 +117,7 @@ impl Answer {
             rows.iter_mut().for_each(AnsweredRow::mend_letters);
         }
         let (last_id, more) = (json::integer(&raw.last_id), json::is_true(&raw.more));
-        Some(Self { rows, left_out, last_id, history, more, parts })
+        Some(Self { rows, left_out, last_id, history, more, parts, sync: raw.sync, open: raw.open })
     }
 }
 

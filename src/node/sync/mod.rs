@@ -26,7 +26,8 @@ use crate::model::token::Token;
 use super::context::Context;
 use super::journal::NewRow;
 use super::nodes::Nodes;
-use super::nodes::node::Link;
+use super::nodes::node::{Link, LinkChange};
+use super::nodes::owed::Told;
 use super::output::ReceiptId;
 use super::subscribers::Subscribers;
 use super::timers::Timer;
@@ -50,6 +51,8 @@ struct StoredPage {
     origins_before: Vec<RowOrigin>,
     /// Whether the node has more rows.
     more: bool,
+    /// Whether the answer to the current query is still to come.
+    is_late: bool,
 }
 
 /// The common state of the syncs of all nodes.
@@ -124,9 +127,16 @@ impl SyncRoom<'_> {
         if self.nodes.get_quietly(id).is_some_and(|node| node.sync.is_storing) {
             return;
         }
-        let Some(answer) = self.gather(id, token, answer) else { return };
+        let Some(mut answer) = self.gather(id, token, answer) else { return };
         let Some(node) = self.nodes.get_mut(id) else { return };
         let before = node.sync.mark;
+        // An answer to an earlier query: the one to the current query is still to come.
+        let is_late = answer.sync.is_some_and(|sync| sync != node.sync.serial);
+        if is_late {
+            node.sync.repeated_at = Some(now);
+        } else {
+            node.sync.open = answer.open.take();
+        }
         let may_be_late = node.sync.repeated_at.is_some_and(|repeated| now.since(repeated) < LATE);
         let pages = answer.last_id.is_some();
         node.sync.pages = Some(pages);
@@ -134,12 +144,15 @@ impl SyncRoom<'_> {
             node.sync.early.clear();
             let text = format!("node '{id}' has a new history: its rows are taken from the start");
             self.context.log(LogLine::warning("proxy", text));
+            self.nodes.note_change(LinkChange::NewHistory(id));
             SyncMark { history: answer.history, ..SyncMark::default() }
         } else {
             SyncMark { history: answer.history.max(before.history), ..before }
         };
         if answer.rows.is_empty() && answer.last_id.is_some_and(|last_id| last_id < start.last_id) {
-            if may_be_late {
+            if is_late {
+                return;
+            } else if may_be_late {
                 self.finish_sync(id);
             } else {
                 self.history_was_replaced(id);
@@ -149,13 +162,15 @@ impl SyncRoom<'_> {
         let more = answer.more;
         let (after, origins_before) = self.store_answer(id, start, answer);
         if after == before {
-            self.finish_sync(id);
+            if !is_late {
+                self.finish_sync(id);
+            }
             return;
         }
         let Some(node) = self.nodes.get_mut(id) else { return };
         node.sync.mark = after;
         node.sync.is_storing = true;
-        let page = StoredPage { id, serial: node.sync.serial, before, origins_before, more };
+        let page = StoredPage { id, serial: node.sync.serial, before, origins_before, more, is_late };
         let receipt = self.context.store_mark(id, after);
         self.state.pages.insert(receipt, page);
     }
@@ -241,6 +256,8 @@ impl SyncRoom<'_> {
             node.sync.in_progress = false;
             self.context.timers.cancel(&Timer::SyncTimeout(id));
             self.fail_sync(id, &format!("proxy - the history of node '{id}' cannot be stored"));
+        } else if page.is_late {
+            // The answer to the query of this sync completes it.
         } else if page.more {
             self.continue_sync(id);
         } else {
@@ -288,6 +305,11 @@ impl SyncRoom<'_> {
     /// owes the end from now on. The last row shows it too, whoever wrote it; other rows may be our own that the node
     /// has taken over.
     fn settle_owed(&mut self, id: NodeId, row: &answer::AnsweredRow, origin: Option<RowOrigin>) {
+        if let Some(token) = row.token.as_deref()
+            && origin.is_none_or(|origin| !self.context.is_own_id(origin.history.node))
+        {
+            self.context.journal.note_row_of_node(token);
+        }
         let is_telling = origin.is_none_or(|origin| origin.history.node == id) || is_last_row(row.code, &row.data);
         // A part of a copy shows nothing about its end.
         let is_telling = is_telling && row.code != Code::COPY_IN_PROGRESS;
@@ -329,9 +351,15 @@ impl SyncRoom<'_> {
         let serial = node.sync.serial;
         let again = std::mem::take(&mut node.sync.again);
         let token = node.sync.token.take();
-        let mut endings = node.owed.synced(serial, node.is_relay(), now);
+        let told = node.sync.open.take().map(|open| Told { asked: std::mem::take(&mut node.sync.asked_about), open });
+        let mut endings = node.owed.synced(serial, node.is_relay(), told.as_ref(), now);
+        let again = again || told.is_some() && node.owed.has_unasked(serial);
         // Such a node sends no ACKs: its answer to a later query shows that earlier messages have arrived.
         let arrived = if node.dials_in() && node.link == Link::Up { node.owed.arrived(serial) } else { Vec::new() };
+        let is_first = node.link == Link::Up && !std::mem::replace(&mut node.sync.is_current, true);
+        if is_first {
+            self.nodes.note_change(LinkChange::Current(id));
+        }
         self.context.timers.cancel(&Timer::SyncTimeout(id));
         if let Some(token) = token {
             let data = json::message("proxy - getlog finished");

@@ -20,12 +20,14 @@ pub(super) struct Gathering {
     pub last_id: Option<i64>,
     pub history: i64,
     pub more: bool,
+    sync: Option<u64>,
+    open: Option<BTreeSet<String>>,
 }
 
 impl Gathering {
     pub fn new(token: Option<Token>, total: usize) -> Self {
         let (seen, rows) = (BTreeSet::new(), BTreeMap::new());
-        Self { token, total, seen, rows, bytes: 0, last_id: None, history: 0, more: false }
+        Self { token, total, seen, rows, bytes: 0, last_id: None, history: 0, more: false, sync: None, open: None }
     }
 
     /// Takes a part. Returns `false` if it has already arrived.
@@ -38,6 +40,8 @@ impl Gathering {
         self.last_id = self.last_id.max(part.last_id);
         self.history = self.history.max(part.history);
         self.more |= part.more;
+        self.sync = part.sync.or(self.sync);
+        self.open = part.open.or_else(|| self.open.take());
         for row in part.rows {
             self.bytes += row_bytes(&row);
             self.rows.insert(row.id, row);
@@ -51,7 +55,8 @@ impl Gathering {
 
     pub fn into_answer(self) -> Answer {
         let rows = self.rows.into_values().collect();
-        Answer { rows, left_out: 0, last_id: self.last_id, history: self.history, more: self.more, parts: 1 }
+        let Self { last_id, history, more, sync, open, .. } = self;
+        Answer { rows, left_out: 0, last_id, history, more, parts: 1, sync, open }
     }
 }
 

@@ -26,6 +26,8 @@ pub(in crate::node) struct NodeSync {
     /// Whether the node pages, as our own kind does; such a node also announces its rows. `None` before its first
     /// answer.
     pub(super) pages: Option<bool>,
+    /// Whether a sync has been completed over the current link, so that it is known who is there.
+    pub is_current: bool,
     /// Number of syncs started.
     pub serial: u64,
     /// Time of the last complete sync in seconds since the epoch, 0 for never.
@@ -36,6 +38,10 @@ pub(in crate::node) struct NodeSync {
     pub(super) again: bool,
     /// The token of the request that asked for the sync in progress.
     pub(super) token: Option<Token>,
+    /// The tokens that the last query asked about.
+    pub(super) asked_about: Vec<Token>,
+    /// Those of them that the node will still end, from its answer.
+    pub(super) open: Option<BTreeSet<String>>,
     /// The parts of an incomplete answer.
     pub(super) gathering: Option<Gathering>,
     /// Ids of rows that are stored although the mark has not passed them.
@@ -53,11 +59,14 @@ impl NodeSync {
             repeated_at: None,
             is_storing: false,
             pages: None,
+            is_current: false,
             serial: 0,
             synced_at: 0,
             lag: None,
             again: false,
             token: None,
+            asked_about: Vec::new(),
+            open: None,
             gathering: None,
             early: BTreeSet::new(),
         }
@@ -94,7 +103,15 @@ impl NodeSync {
         if last_id == 0 && ctime > 0.0 {
             format!("{{\"ctime\":{ctime}}}")
         } else if history != 0 {
-            format!("{{\"ctime\":{ctime},\"last_id\":{last_id},\"history\":{history}}}")
+            let mut question =
+                format!("{{\"ctime\":{ctime},\"last_id\":{last_id},\"history\":{history},\"sync\":{}", self.serial);
+            if !self.asked_about.is_empty() {
+                let owed: Vec<&str> = self.asked_about.iter().map(Token::as_str).collect();
+                // Tokens have no characters that JSON escapes.
+                question.push_str(&format!(",\"owed\":[\"{}\"]", owed.join("\",\"")));
+            }
+            question.push('}');
+            question
         } else {
             format!("{{\"ctime\":{ctime},\"last_id\":{last_id}}}")
         }

@@ -231,11 +231,30 @@ fn a_history_with_another_number_is_taken_from_its_start_whatever_its_ids_and_ti
     let rows = |token: &str| [row(1, 7.5, token, 0), row(2, 7.5, token, 2)];
     assert_eq!(bench.give(page(2, 50, &rows("a"), 2)), ["row a 0 {}", "row a 2 {}", "mark 2 7.5 2"]);
     let asked = bench.pass_seconds(60);
-    let question = r#"node 2: [GETLOG] [] [] {"ctime":7.5,"last_id":2,"history":50}"#;
+    let question = r#"node 2: [GETLOG] [] [] {"ctime":7.5,"last_id":2,"history":50,"sync":2}"#;
     assert!(asked.contains(&question.to_owned()), "{asked:?}");
     // Its clock was set back as well.
     let earlier: Vec<String> = rows("b").iter().map(|row| row.replace("7.5", "3.5")).collect();
     assert_eq!(bench.give(page(2, 51, &earlier, 2)), ["row b 0 {}", "row b 2 {}", "mark 2 3.5 2"]);
+}
+
+#[test]
+fn an_answer_to_an_earlier_query_does_not_complete_the_sync() {
+    let mut bench = Bench::linked(&[2]);
+    bench.give(page(2, 50, &[row(1, 7.5, "a", 0)], 1));
+    bench.pass_seconds(60);
+    bench.request("COMMAND", "mine", "2", r#"{"content":[{"command":"a"}]}"#);
+    bench.give(Input::LinkDown { node: id(2), reason: "gone".to_owned() });
+    let asked = bench.give(Input::LinkUp(id(2)));
+    let question = r#"node 2: [GETLOG] [] [] {"ctime":7.5,"last_id":1,"history":50,"sync":3,"owed":["mine"]}"#;
+    assert!(asked.contains(&question.to_owned()), "{asked:?}");
+    let late = answer("", r#","last_id":1,"history":50,"more":false,"sync":2"#);
+    assert_eq!(bench.give(late), Vec::<String>::new(), "it was written before the command was sent");
+    let open = answer("", r#","last_id":1,"history":50,"more":false,"sync":3,"open":["mine"]"#);
+    assert_eq!(bench.give(open), Vec::<String>::new(), "the node has it");
+    bench.pass_seconds(60);
+    let outputs = bench.give(answer("", r#","last_id":1,"history":50,"more":false,"sync":4,"open":[]"#));
+    assert!(outputs[0].starts_with("row mine 1 "), "{outputs:?}");
 }
 
 /// Returns the outputs of a central for rows of node 2, which does not page.

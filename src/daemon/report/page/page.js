@@ -3,7 +3,7 @@
   const get = (id) => document.getElementById(id);
   const nodes = new Map();       // by "id" or "through/id"
   let state = { revision: null, daemon: {}, failures: [], minutes: [], may: {}, now: 0, came: 0, minutesAt: 0 };
-  let shown = 200, timer = null, opened = null, filterText = "", filterState = "";
+  let shown = 200, timer = null, opened = null, lookUntil = 0, filterText = "", filterState = "";
   const PERIOD = 2000;
 
   // ---- words ----------------------------------------------------------------------------------------------------
@@ -216,6 +216,7 @@
 
   async function act(text, work) {
     say(text);
+    lookUntil = Date.now() + 30000;
     for (const button of document.querySelectorAll("#actions button")) button.disabled = true;
     try { await work(); } catch (error) { say(error.message, true); }
     for (const button of document.querySelectorAll("#actions button")) button.disabled = false;
@@ -231,6 +232,7 @@
     const said = await reply.json().catch(() => ({}));
     const all = Array.isArray(said) ? said : said.running || said.data || [];
     box.hidden = false;
+    if (all.length) lookUntil = Math.max(lookUntil, Date.now() + 10000);
     get("no-running").hidden = all.length > 0;
     get("running-table").hidden = all.length === 0;
     get("running").replaceChildren(...all.map((item) => {
@@ -391,7 +393,8 @@
     else if (event.key === "Escape" && document.activeElement === get("search")) { get("search").value = ""; filterText = ""; list(); }
   });
   document.addEventListener("visibilitychange", () => { if (document.hidden) clearTimeout(timer); else refresh(); });
-  setInterval(() => { if (opened && !document.hidden) running(); }, 5000);
+  // Each look leaves a row in the history of the node: only while something runs or was just started.
+  setInterval(() => { if (opened && !document.hidden && Date.now() < lookUntil) running(); }, 3000);
 
   for (const part of document.querySelectorAll(".scripted")) part.hidden = false;
   for (const part of document.querySelectorAll(".plain")) part.hidden = true;

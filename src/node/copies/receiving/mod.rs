@@ -39,7 +39,7 @@ const LOW_BYTES: usize = 1 << 20;
 /// Maximum number of steps of a job. A sender of our own kind is told of them when the job is done, and its window
 /// should not run empty.
 const STEPS_MAX: usize = 2;
-/// Maximum number of remembered successful copies, whose senders may not know of the end yet.
+/// Maximum number of remembered copies that have ended and whose senders may not know of the end yet.
 const ENDED_MAX: usize = 1_000;
 /// Minimum interval between the progress rows of a copy whose sender tells the total size. A Perl sender gets a row for
 /// each chunk, as from the original.
@@ -111,8 +111,8 @@ pub(in crate::node) struct Receiving {
     next: u64,
     bytes: usize,
     gathered: Vec<Gathered>,
-    /// Successful copies, the most recent ones.
-    ended_well: VecDeque<Token>,
+    /// Copies that ended with a row, the most recent ones.
+    ended: VecDeque<(Token, Code)>,
 }
 
 impl Incoming {
@@ -124,6 +124,18 @@ impl Incoming {
 }
 
 impl Receiving {
+    /// Returns the state of a daemon that starts; these copies have ended here recently.
+    pub(super) fn new(ended: Vec<(Token, Code)>) -> Self {
+        let mut receiving = Self::default();
+        ended.into_iter().for_each(|(token, code)| receiving.remember_end(token, code));
+        receiving
+    }
+
+    /// Returns whether a copy is known by its token.
+    pub(super) fn has(&self, token: &Token) -> bool {
+        self.all.contains_key(token)
+    }
+
     /// Returns the number of bytes that wait for the disk.
     pub(super) const fn held_bytes(&self) -> usize {
         self.bytes
@@ -175,6 +187,11 @@ impl Receiving {
         if let SinkStep::Query { identity: Some(identity), .. } = &request.step {
             self.take_over(context, token, identity);
         }
+        if !context.stores && !self.all.contains_key(token) {
+            // None of its rows could be stored. Writing this one tries the database again.
+            context.fail(token, "database issue");
+            return Handled::refused(json::message("database issue"));
+        }
         if !self.all.contains_key(token) && self.all.len() >= SINKS_MAX {
             self.close_left(context);
         }
@@ -191,12 +208,19 @@ impl Receiving {
             let order = context.begin_copy();
             ForHost { through, target, order, end: None }
         });
-        if matches!(asked, Asked::Query(_)) && self.ended_well.contains(token) {
+        if let Asked::Query(_) = asked
+            && let Some((_, code)) = self.ended.iter().find(|(ended, _)| ended == token)
+        {
             // The sender does not know of the end. No second row is written.
-            self.answer(context, token, &hears, Code::FINISHED_OK, finished_data(&[]));
+            let failed = || json::message("process copy failed");
+            let data = if *code == Code::FINISHED_OK { finished_data(&[]) } else { failed() };
+            self.answer(context, token, &hears, *code, data);
             return Handled::Later;
         }
         let incoming = self.incoming(token, for_host);
+        if asked == Asked::End && logging {
+            context.journal.work_on(token);
+        }
         if let (Some(for_host), SinkStep::End { spec, attributes, .. }) = (&mut incoming.for_host, &step) {
             for_host.end = Some((spec.clone(), attributes.clone()));
         }
@@ -323,11 +347,15 @@ impl Receiving {
     fn hand_over(&mut self, context: &mut Context, token: &Token, hears: &Hears) {
         let Some(incoming) = self.all.get_mut(token) else { return };
         let (sink, logging, token) = (incoming.sink, incoming.logging, token.clone());
+        // The host's session ends it.
         if let Some(for_host) = incoming.for_host.take() {
             self.gathered.push(Gathered { sink, logging, token: token.clone(), for_host });
         }
         self.answer(context, &token, hears, Code::BEGIN, "{\"unchanged\":false}".to_owned());
         self.forget(context, &token);
+        if logging {
+            context.journal.work_on(&token);
+        }
     }
 
     fn copy_is_there(
@@ -407,16 +435,21 @@ impl Receiving {
         let is_over = matches!(incoming.ended, Some((Code::FINISHED_OK, _)));
         if is_over && incoming.running.is_empty() && incoming.waiting.is_empty() {
             self.forget(context, token);
-            self.ended_well.push_back(token.clone());
-            if self.ended_well.len() > ENDED_MAX {
-                self.ended_well.pop_front();
-            }
+            self.remember_end(token.clone(), Code::FINISHED_OK);
+        }
+    }
+
+    fn remember_end(&mut self, token: Token, code: Code) {
+        self.ended.push_back((token, code));
+        if self.ended.len() > ENDED_MAX {
+            self.ended.pop_front();
         }
     }
 
     fn forget(&mut self, context: &mut Context, token: &Token) {
         if let Some(incoming) = self.all.remove(token) {
             self.tokens.remove(&incoming.sink);
+            context.journal.work_is_over(token);
             context.timers.cancel(&Timer::Sink(token.clone()));
         }
     }

@@ -2,6 +2,7 @@ use crate::model::copy::SinkDone;
 use crate::model::host_work::HostDone;
 
 use super::*;
+use crate::node::Restored;
 use crate::node::input::Input;
 use crate::node::testing::{Bench, message, options};
 
@@ -95,6 +96,40 @@ fn a_copy_that_failed_has_one_last_row_and_what_comes_late_is_answered_with_it()
     assert_eq!(say(&mut bench, "t", &end()), [answer("t", 1, data)]);
     // A sender of our own kind that has not heard of the end asks what is there.
     assert_eq!(say(&mut bench, "t", &query("")), [answer("t", 1, data)]);
+}
+
+#[test]
+fn a_copy_that_is_being_put_in_place_is_open_for_a_daemon_that_asks() {
+    let mut bench = bench();
+    let is_open = |bench: &Bench| bench.core.context.journal.is_under_way(&Token::parse("t").unwrap());
+    say(&mut bench, "t", &chunk(""));
+    done(&mut bench, 0, vec![SinkDone::Written(4)]);
+    assert!(!is_open(&bench), "its sender would end it");
+    say(&mut bench, "t", &end());
+    assert!(is_open(&bench));
+    done(&mut bench, 0, vec![SinkDone::Finished(Vec::new())]);
+    assert!(!is_open(&bench));
+}
+
+#[test]
+fn a_copy_that_ended_before_a_restart_ends_no_second_time() {
+    let ended = [("good", Code::FINISHED_OK), ("bad", Code::FINISHED_KO)];
+    let ended_copies = ended.map(|(token, code)| (Token::parse(token).unwrap(), code)).to_vec();
+    let mut bench = Bench::restored(options(Vec::new()), Restored { ended_copies, ..Restored::default() });
+    assert_eq!(say(&mut bench, "good", &query("")), [answer("good", 2, FINISHED)]);
+    assert_eq!(say(&mut bench, "bad", &query("")), [answer("bad", 1, r#"{"message":"process copy failed"}"#)]);
+}
+
+#[test]
+fn a_daemon_that_cannot_store_rows_takes_no_copy_and_goes_on_with_those_that_it_has() {
+    let mut bench = bench();
+    say(&mut bench, "t", &chunk(""));
+    bench.give(Input::Stores(false));
+    let refusal = answer("u", 1, r#"{"message":"database issue"}"#);
+    assert!(say(&mut bench, "u", &query("")).contains(&refusal));
+    assert!(say(&mut bench, "v", &chunk("")).iter().all(|line| !line.starts_with("sink")));
+    done(&mut bench, 0, vec![SinkDone::Written(4)]);
+    assert_eq!(steps(&say(&mut bench, "t", &chunk("")), 0), ["Chunk"]);
 }
 
 #[test]

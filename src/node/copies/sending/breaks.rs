@@ -88,7 +88,7 @@ impl Sender<'_> {
         self.go_on(source);
     }
 
-    /// Resumes the interrupted copies of a link that is up.
+    /// Resumes the copies of a link that is up: the interrupted ones, and those that waited for a node that dials in.
     pub(in crate::node) fn link_up(&mut self, through: NodeId) {
         for source in self.sending.of_node(through) {
             if let Some(copy) = self.sending.all.get_mut(&source) {
@@ -96,6 +96,7 @@ impl Sender<'_> {
                 copy.has_sent |= !copy.in_flight.is_empty() || !copy.has_room;
             }
             self.resume(source);
+            self.go_on(source);
         }
     }
 

@@ -326,7 +326,7 @@ impl Sender<'_> {
                 copy.state = State::Finishing;
                 self.source_step(source, SourceStep::Finish);
             }
-            State::Confirming { md5 } if copy.in_flight.is_empty() => {
+            State::Confirming { md5 } if copy.in_flight.is_empty() && self.nodes.has_link(copy.route.through) => {
                 let data = copy.request.end(copy.kind, md5, copy.dialect());
                 self.send_end(source, data);
             }
@@ -342,7 +342,7 @@ impl Sender<'_> {
         if copy.state != State::Sending || copy.ready.is_empty() {
             return false;
         }
-        let Some(node) = self.nodes.get(copy.route.through) else { return false };
+        let Some(node) = self.nodes.get(copy.route.through).filter(|node| node.has_link()) else { return false };
         let is_confirmed = copy.is_ours || node.registration.kind.confirms();
         let has_room = copy.has_room || broken::is(Fault::BackPressureOff);
         let window = if broken::is(Fault::BackPressureOff) { usize::MAX } else { WINDOW };

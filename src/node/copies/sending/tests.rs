@@ -2,8 +2,9 @@ use crate::model::copy::{DigestKind, SourceDone};
 use crate::model::host_work::HostDone;
 
 use super::*;
+use crate::model::registration::{NodeKind, Registration};
 use crate::node::input::Input;
-use crate::node::testing::{Bench, id, message, node_message};
+use crate::node::testing::{Bench, id, message, node_message, options, push_node};
 
 /// A copy of a file to node 2, with a simulated reader of the file.
 struct Sent {
@@ -351,4 +352,27 @@ fn two_copies_to_one_place_do_not_take_over_from_each_other() {
     sent.give(Input::Host(HostDone::SourceDone { source: SourceId(1), done }));
     let question = sent.others.iter().find(|line| line.contains("[PROCESSCOPY] [u]")).unwrap();
     assert!(question.contains("\"query\"") && !question.contains("alone"), "{question}");
+}
+
+#[test]
+fn a_copy_waits_for_a_node_that_dials_in_and_has_gone_before_it_was_known() {
+    let pull = Registration { kind: NodeKind::Pull, prevail: true, ..push_node(6) };
+    let mut bench = Bench::new(options(vec![pull]));
+    let registers = r#"{"nodes":[{"id":6,"type":"pull","identity":"gorgone-6-ab"}]}"#;
+    bench.request("REGISTERNODES", "", "", registers);
+    let data = r#"{"content":{"source":"/from","destination":"/to","cache_dir":"/cache"}}"#;
+    bench.request("REMOTECOPY", "t", "6", data);
+    let done = |done| Input::Host(HostDone::SourceDone { source: SourceId(0), done });
+    bench.give(done(SourceDone::Opened {
+        kind: CopyKind::Regular,
+        total: CHUNK,
+        notes: Vec::new(),
+        digest: DigestKind::Md5,
+    }));
+    bench.request("UNREGISTERNODES", "", "", r#"{"nodes":[{"id":6}]}"#);
+    assert!(bench.pass_seconds(4).iter().any(|line| line.starts_with("source 0: Read")));
+    let chunk = Chunk { data: "all".to_owned(), offset: 0, len_bytes: CHUNK };
+    assert_eq!(bench.give(done(SourceDone::Chunks(vec![chunk]))), Vec::<String>::new(), "nobody would get it");
+    let outputs = bench.request("REGISTERNODES", "", "", registers);
+    assert!(outputs.contains(&"client 7: [PROCESSCOPY] [t] [6] all".to_owned()), "{outputs:?}");
 }

@@ -22,13 +22,29 @@ use crate::node::peer::Handled;
 
 /// A request in progress. Holds a command line: no `Debug`.
 pub(in crate::node) struct EngineRun {
-    token: Token,
+    pub(super) token: Token,
     logging: bool,
-    line: String,
+    pub(super) line: String,
+    /// When it began, in seconds since the epoch.
+    pub(super) since: i64,
     /// A file that names plugins which must be installed.
     plugins: Option<String>,
     /// Why it ends, if it was killed.
     pub(super) killed: Option<String>,
+    /// Whether it was killed because its token was cancelled.
+    is_cancelled: bool,
+}
+
+impl EngineRun {
+    /// Notes that its token is cancelled, if it is this one. Returns whether it is.
+    pub(super) fn cancel(&mut self, token: &str, reason: &str) -> bool {
+        let is_meant = self.token.as_str() == token;
+        if is_meant {
+            self.killed = Some(reason.to_owned());
+            self.is_cancelled = true;
+        }
+        is_meant
+    }
 }
 
 impl Commands {
@@ -57,8 +73,10 @@ impl Commands {
             token: token.clone(),
             logging,
             line: line.unwrap_or_default(),
+            since: context.now.wall.as_seconds(),
             plugins: text("plugins"),
             killed: None,
+            is_cancelled: false,
         };
         self.engine_runs += 1;
         if logging {
@@ -133,6 +151,10 @@ impl Commands {
         outcome: &CommandOutcome,
     ) -> bool {
         let Some(run) = self.engines.remove(&id) else { return false };
+        if let Some(reason) = run.killed.as_deref().filter(|_| run.is_cancelled) {
+            self.engine_ended(context, &run, Code::FINISHED_KO, json::message(reason));
+            return true;
+        }
         let failed = match (&outcome.end, &run.killed) {
             (CommandEnd::Exited(exit_code), Some(reason)) if *exit_code > 128 => Err(reason.as_str()),
             (CommandEnd::Exited(exit_code), _) => Ok(*exit_code),

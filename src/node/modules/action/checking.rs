@@ -23,7 +23,7 @@ const CHECKING_BYTES_MAX: usize = 32 << 20;
 pub(in crate::node) struct Checking {
     /// The client that is told whether the request is accepted; `None` if replies are not read.
     asker: Option<ClientId>,
-    token: Token,
+    pub(super) token: Token,
     request: Result<Request, Refusal>,
     /// The checked command lines.
     shown: Vec<String>,

@@ -48,7 +48,7 @@ pub(super) struct Starting {
 impl Commands {
     /// Writes the first rows of a request, or runs one without rows at once.
     pub(super) fn start_request(&mut self, context: &mut Context, asker: Option<ClientId>, series: Series) -> Handled {
-        let mut running = Running::new(series);
+        let mut running = Running::new(series, context.now.wall.as_seconds());
         if !running.series.logging() {
             self.next_command(context, running);
             return Handled::accepted();

@@ -1,0 +1,185 @@
+//! Requests that wait on disk until their nodes can be reached, as values (docs/queue.md).
+//!
+//! Times are seconds of the queue's own clock, which runs evenly from one start of the daemon to the next, however the
+//! wall clock is set meanwhile; only `not_before` is a time of the wall clock.
+
+use super::action::Action;
+use super::node_id::NodeId;
+use super::token::Token;
+
+/// Maximum time to live of a request, in seconds: 30 days.
+pub const TTL_MAX: i64 = 30 * 86_400;
+
+/// What is known of a queued request without its data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuedHead {
+    /// Its place among all requests of this daemon. It grows, and a restart does not begin again.
+    pub sequence: i64,
+    /// The token.
+    pub token: Token,
+    /// The node that it is for; our own id for a request that only waits for its time.
+    pub target: NodeId,
+    /// The action.
+    pub action: Action,
+    /// When it was accepted.
+    pub created: i64,
+    /// When it is given up.
+    pub expires: i64,
+    /// Wall-clock time before which it is not sent; 0 for none.
+    pub not_before: i64,
+    /// Number of the history of the node when it was first sent; 1 if that was not known, 0 if it was not sent.
+    pub sent: i64,
+    /// Number of bytes of the data.
+    pub len_bytes: u64,
+}
+
+/// A queued request. Holds command lines: no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct QueuedRequest {
+    /// All but the data.
+    pub head: QueuedHead,
+    /// The data as JSON text, an object.
+    pub data: String,
+}
+
+/// A change of the queue in the database.
+#[derive(Clone, PartialEq, Eq)]
+pub enum QueueChange {
+    /// Add a request. One with a token that is queued already is left out.
+    Put(QueuedRequest),
+    /// Remove a request that has ended, or was handed over.
+    Delete {
+        /// Its node.
+        target: NodeId,
+        /// Its place.
+        sequence: i64,
+    },
+    /// The requests of a node from one place to another are being sent.
+    MarkSent {
+        /// The node.
+        target: NodeId,
+        /// The first place.
+        from: i64,
+        /// The last place.
+        to: i64,
+        /// See [`QueuedHead::sent`].
+        history: i64,
+    },
+    /// The time of a request has come: it takes its place behind those that are queued.
+    Release {
+        /// Its node.
+        target: NodeId,
+        /// Its place so far.
+        sequence: i64,
+        /// Its new place.
+        place: i64,
+    },
+    /// A request that its node has taken is given up later.
+    Postpone {
+        /// Its node.
+        target: NodeId,
+        /// Its place.
+        sequence: i64,
+        /// When it is given up.
+        expires: i64,
+    },
+    /// Remember how far the wall clock is ahead of the queue's clock, in seconds.
+    PutClock(i64),
+}
+
+/// A question to the queue in the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueueQuery {
+    /// The next requests of a node whose time has come, in order, with their data.
+    Page {
+        /// The node.
+        target: NodeId,
+        /// Only those behind this place.
+        after: i64,
+        /// Maximum number.
+        limit: usize,
+        /// Number of bytes of data after which no more are read.
+        bytes: usize,
+    },
+    /// Requests that have expired or whose time has come, and when the next ones will.
+    Due {
+        /// The time of the queue's clock.
+        now: i64,
+        /// The time of the wall clock.
+        wall: i64,
+    },
+    /// Requests without their data.
+    List {
+        /// Only those of this node.
+        target: Option<NodeId>,
+        /// Only those behind this place.
+        after: i64,
+        /// Maximum number.
+        limit: usize,
+    },
+    /// What is known of a token.
+    Find(Token),
+}
+
+/// The answer to a [`QueueQuery`].
+#[derive(Clone, PartialEq, Eq)]
+pub enum QueueAnswer {
+    /// To [`QueueQuery::Page`].
+    Page(Vec<QueuedRequest>),
+    /// To [`QueueQuery::Due`].
+    Due {
+        /// Some of those that have expired, in order.
+        expired: Vec<QueuedHead>,
+        /// Some of those whose time has come, in order.
+        begun: Vec<QueuedHead>,
+        /// When the next one expires.
+        next_expiry: Option<i64>,
+        /// When the time of the next one comes, by the wall clock.
+        next_begin: Option<i64>,
+    },
+    /// To [`QueueQuery::List`]: the requests, and whether there are more.
+    List(Vec<QueuedHead>, bool),
+    /// To [`QueueQuery::Find`].
+    Found(Known),
+    /// The database cannot be read.
+    Failed(String),
+}
+
+/// What is known of a token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The queued request.
+    pub queued: Option<QueuedHead>,
+    /// Whether the history has a row of it.
+    pub has_rows: bool,
+    /// Whether the history has its end.
+    pub has_ended: bool,
+}
+
+/// The requests of one node in the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSummary {
+    /// The node.
+    pub target: NodeId,
+    /// Number of requests whose time has come.
+    pub ready: usize,
+    /// Number of requests that wait for their time.
+    pub scheduled: usize,
+    /// Number of bytes of their data.
+    pub bytes: u64,
+    /// When the oldest was accepted.
+    pub oldest: i64,
+}
+
+/// What a start takes over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueStored {
+    /// The nodes with requests.
+    pub nodes: Vec<QueueSummary>,
+    /// The requests that an earlier run may have sent, without their data.
+    pub sent: Vec<QueuedHead>,
+    /// The last place.
+    pub last: i64,
+    /// Seconds by which the wall clock was ahead of the queue's clock.
+    pub clock: i64,
+}

@@ -1,0 +1,150 @@
+//! Accepting requests: they are stored before their senders are told.
+
+use crate::config::modules::queue::QueueSettings;
+use crate::model::action::Action;
+use crate::model::api::{ApiAnswer, CallId};
+use crate::model::code::Code;
+use crate::model::history::StoreChange;
+use crate::model::message::Reply;
+use crate::model::node_id::NodeId;
+use crate::model::queue::{QueueChange, QueuedHead, QueuedRequest};
+use crate::model::token::Token;
+
+use super::{Changed, Queue};
+use crate::node::context::Context;
+use crate::node::journal::Awaited;
+use crate::node::output::{Output, ReceiptId};
+use crate::node::peer::{Handled, Peer};
+use crate::node::{api, json};
+
+/// Factors for the bounds of all nodes together.
+const ALL_MESSAGES: usize = 10;
+const ALL_BYTES: u64 = 4;
+/// A request that is being stored.
+pub(super) struct Accepting {
+    request: QueuedRequest,
+    peer: Peer,
+    /// The call of the API that started it, with its answer.
+    call: Option<(CallId, ApiAnswer)>,
+}
+
+/// A new request for the queue.
+pub(in crate::node) struct NewRequest {
+    pub token: Token,
+    pub target: NodeId,
+    pub action: Action,
+    /// The data without options, see [`options::without_options`].
+    pub data: String,
+    /// How long it waits, in seconds.
+    pub ttl: i64,
+    /// Wall-clock time before which it is not sent; 0 for none.
+    pub not_before: i64,
+}
+
+impl Queue {
+    /// Accepts a request: it is stored, and the sender is told when that is done.
+    pub(in crate::node) fn accept(&mut self, context: &mut Context, peer: Peer, new: NewRequest) -> Handled {
+        let NewRequest { token, target, action, data, ttl, not_before } = new;
+        if self.sent.contains_key(&token.digest()) {
+            // A repetition: it is queued, and has one end.
+            return Handled::accepted();
+        }
+        let len_bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        if let Some(text) = self.is_full(&context.proxy_settings().queue, target, len_bytes) {
+            self.numbers.full += 1;
+            context.fail(&token, &text);
+            return Handled::refused(json::message(&text));
+        }
+        let Some(receipt) = context.await_receipt(Awaited::Queue) else {
+            context.fail(&token, "database issue");
+            return Handled::refused(json::message("database issue"));
+        };
+        let created = self.clock.time(context.now);
+        let wait = not_before.saturating_sub(context.now.wall.as_seconds()).max(0);
+        let expires = created.saturating_add(if not_before > 0 { wait } else { 0 }).saturating_add(ttl);
+        self.last = self.last.saturating_add(1);
+        let sequence = self.last;
+        let head = QueuedHead { sequence, token, target, action, created, expires, not_before, sent: 0, len_bytes };
+        let request = QueuedRequest { head, data };
+        self.store_clock(context);
+        let change = StoreChange::Queue(QueueChange::Put(request.clone()));
+        context.output(Output::Store { change, receipt: Some(receipt) });
+        self.numbers.depth += 1;
+        self.numbers.bytes = self.numbers.bytes.saturating_add(len_bytes);
+        let way = self.ways.entry(target).or_default();
+        way.bytes = way.bytes.saturating_add(len_bytes);
+        way.storing += 1;
+        self.accepting.insert(receipt, Accepting { request, peer, call: None });
+        Handled::Later
+    }
+
+    /// Returns why one more request for a node would be too much.
+    fn is_full(&self, settings: &QueueSettings, target: NodeId, bytes: u64) -> Option<String> {
+        let QueueSettings { max_messages, max_bytes, .. } = *settings;
+        let (len, size) = self.ways.get(&target).map_or((0, 0), |way| (way.len(), way.bytes));
+        let what = if len >= max_messages {
+            format!("{len} requests wait; max_messages: {max_messages}")
+        } else if size.saturating_add(bytes) > max_bytes {
+            format!("{size} bytes wait; max_bytes: {max_bytes}")
+        } else if self.numbers.depth >= max_messages.saturating_mul(ALL_MESSAGES) {
+            format!("{} requests wait for all nodes", self.numbers.depth)
+        } else if self.numbers.bytes.saturating_add(bytes) > max_bytes.saturating_mul(ALL_BYTES) {
+            format!("{} bytes wait for all nodes", self.numbers.bytes)
+        } else {
+            return None;
+        };
+        Some(format!("queue full: the queue of node '{target}' is full ({what})"))
+    }
+
+    /// Lets the answer of a call of the API wait until the request that it has just started is stored. Returns the
+    /// answer if that is not so.
+    pub(in crate::node) fn hold_answer(&mut self, token: &Token, call: CallId, answer: ApiAnswer) -> Option<ApiAnswer> {
+        match self.accepting.last_entry() {
+            Some(mut entry) if entry.get().request.head.token == *token => {
+                entry.get_mut().call = Some((call, answer));
+                None
+            }
+            _ => Some(answer),
+        }
+    }
+
+    /// Handles the storing of a request.
+    pub(in crate::node) fn stored(&mut self, context: &mut Context, receipt: ReceiptId, is_stored: bool) -> Changed {
+        let mut changed = Changed::default();
+        let Some(Accepting { request, peer, call }) = self.accepting.remove(&receipt) else { return changed };
+        let QueuedHead { target, expires, not_before, len_bytes, created, .. } = request.head;
+        let token = request.head.token.clone();
+        let Some(way) = self.ways.get_mut(&target) else { return changed };
+        way.storing = way.storing.saturating_sub(1);
+        let (code, data) = if is_stored {
+            if way.len() == 0 {
+                way.oldest = created;
+            }
+            if not_before > 0 {
+                way.scheduled += 1;
+                self.next_begin = Some(self.next_begin.map_or(not_before, |next| next.min(not_before)));
+            } else {
+                way.add(request);
+                changed.to_send.insert(target);
+            }
+            self.next_expiry = Some(self.next_expiry.map_or(expires, |next| next.min(expires)));
+            self.set_due(context);
+            self.numbers.accepted += 1;
+            (Code::BEGIN, "null".to_owned())
+        } else {
+            way.bytes = way.bytes.saturating_sub(len_bytes);
+            self.forget_size(target, len_bytes);
+            context.fail(&token, "database issue");
+            changed.not_stored = Some(token.clone());
+            (Code::FINISHED_KO, json::message("database issue"))
+        };
+        if let Some((call, answer)) = call {
+            let answer = if is_stored { answer } else { api::cannot_store() };
+            context.output(Output::Answer { call, answer });
+        }
+        if let Some(client) = peer.client() {
+            context.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data });
+        }
+        changed
+    }
+}

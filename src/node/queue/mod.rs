@@ -1,0 +1,428 @@
+//! Requests that wait on disk until their nodes can be reached (docs/queue.md).
+//!
+//! A request that is accepted is stored first. The daemon that accepted it keeps it until its token has an end,
+//! whatever happens to others on the way, and sends it again after any doubt: a node of our kind takes a token once. A
+//! node of another kind is handed a request once, which then leaves the queue.
+//!
+//! Memory holds numbers for each node and the few requests that are about to be sent; all others are on disk only.
+//!
+//! Out of scope: whether a node can be reached and how it is sent to ([`crate::node::core`]).
+
+mod accepting;
+mod calls;
+mod clock;
+mod due;
+pub(in crate::node) mod options;
+mod said;
+#[cfg(test)]
+mod tests;
+mod way;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::model::api::CallId;
+use crate::model::history::StoreChange;
+use crate::model::node_id::NodeId;
+use crate::model::queue::{QueueAnswer, QueueChange, QueueQuery, QueueStored, QueuedHead, QueuedRequest};
+use crate::model::token::{Token, digest_of};
+use crate::model::work::{Work, WorkId};
+
+use super::context::Context;
+use super::output::ReceiptId;
+use super::timers::Timer;
+use accepting::Accepting;
+pub(in crate::node) use accepting::NewRequest;
+pub(in crate::node) use calls::{LISTED_MAX, QueueCall};
+use clock::QueueClock;
+use options::Place;
+pub(in crate::node) use said::SaidOfPlace;
+use way::Way;
+
+/// Maximum number of requests that nodes have taken and not ended, above which nothing is sent.
+const TAKEN_MAX: usize = 200_000;
+/// Time for which a node remembers a token beyond the time to live of the request, in seconds.
+const KEEP_BEYOND: i64 = 86_400;
+
+/// Pause before a node gets again what it has not got. Replies about later requests come meanwhile.
+const GAP_PAUSE: Duration = Duration::from_millis(100);
+
+/// Numbers about the queue, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueCounters {
+    /// Number of requests that are queued now.
+    pub depth: usize,
+    /// Number of bytes of their data.
+    pub bytes: u64,
+    /// Age in seconds of the oldest; 0 if nothing waits.
+    pub oldest_seconds: i64,
+    /// Number of requests accepted since the start.
+    pub accepted: u64,
+    /// Number of requests that have expired since the start.
+    pub expired: u64,
+    /// Number of requests that were cancelled since the start.
+    pub cancelled: u64,
+    /// Number of requests that were refused because the queue was full.
+    pub full: u64,
+    /// Number of times that a request was sent again after a doubt.
+    pub repeated: u64,
+}
+
+/// A request that may have been sent.
+#[derive(Debug)]
+struct Sent {
+    target: NodeId,
+    sequence: i64,
+    bytes: u64,
+    /// Whether the node is known to have taken it.
+    is_taken: bool,
+    /// Whether its time is over, and it is kept because the node has taken it.
+    is_overdue: bool,
+}
+
+/// The purpose of an open question to the database.
+enum Asked {
+    Page(NodeId),
+    Due,
+    Call(CallId, QueueCall),
+    /// Whether a token has its end, which its node claims.
+    Ended(Token),
+}
+
+/// What changed, so that the core can act.
+#[derive(Default)]
+pub(in crate::node) struct Changed {
+    /// Nodes to which something may be sent now.
+    pub to_send: BTreeSet<NodeId>,
+    /// A token whose request could not be stored.
+    pub not_stored: Option<Token>,
+}
+
+/// All queued requests. Holds command lines: no `Debug`.
+#[derive(Default)]
+pub(in crate::node) struct Queue {
+    ways: BTreeMap<NodeId, Way>,
+    /// Requests that may have been sent, by the digests of their tokens.
+    sent: BTreeMap<i64, Sent>,
+    accepting: BTreeMap<ReceiptId, Accepting>,
+    asked: BTreeMap<WorkId, Asked>,
+    /// Requests that were removed while a question about expired or single ones was open.
+    gone: BTreeSet<i64>,
+    clock: QueueClock,
+    last: i64,
+    numbers: QueueCounters,
+    /// When the next request expires, by the queue's clock; not later than that.
+    next_expiry: Option<i64>,
+    /// When the time of the next request comes, by the wall clock; not later than that.
+    next_begin: Option<i64>,
+}
+
+impl Queue {
+    /// Takes over the requests of an earlier run.
+    pub(in crate::node) fn start(&mut self, context: &mut Context, stored: QueueStored) {
+        let ahead = if stored.nodes.is_empty() { 0 } else { stored.clock };
+        self.clock = QueueClock::start(context.now, ahead);
+        // A database that was emptied meanwhile must not begin again with the same places.
+        self.last = stored.last.max(context.now.wall.as_micros());
+        for node in stored.nodes {
+            let way = self.ways.entry(node.target).or_default();
+            (way.unsent, way.scheduled, way.bytes) = (node.ready, node.scheduled, node.bytes);
+            way.oldest = node.oldest;
+            self.numbers.depth += node.ready + node.scheduled;
+            self.numbers.bytes = self.numbers.bytes.saturating_add(node.bytes);
+        }
+        for head in stored.sent {
+            if let Some(way) = self.ways.get_mut(&head.target) {
+                way.restore_sent(head.sequence, head.token.digest());
+                self.note_sent(&head);
+            }
+        }
+        if !self.ways.is_empty() {
+            self.next_expiry = Some(self.clock.time(context.now));
+            self.set_due(context);
+            let at = context.now.monotonic;
+            self.ways.keys().for_each(|target| context.timers.set(Timer::Queue(*target), at));
+        }
+    }
+
+    fn note_sent(&mut self, head: &QueuedHead) {
+        let sent = Sent {
+            target: head.target,
+            sequence: head.sequence,
+            bytes: head.len_bytes,
+            is_taken: false,
+            is_overdue: false,
+        };
+        self.sent.insert(head.token.digest(), sent);
+    }
+
+    /// Returns the number of requests that are queued for a node.
+    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for reports"))]
+    pub(in crate::node) fn depth_of(&self, target: NodeId) -> u64 {
+        let depth = |way: &Way| way.unsent + way.scheduled + way.taken + way.storing + way.in_flight();
+        self.ways.get(&target).map_or(0, |way| u64::try_from(depth(way)).unwrap_or(u64::MAX))
+    }
+
+    /// Returns the numbers about the queue.
+    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for metrics"))]
+    pub(in crate::node) fn counters(&self, context: &Context) -> QueueCounters {
+        let oldest = self.ways.values().map(|way| way.oldest).min();
+        let oldest_seconds = oldest.map_or(0, |oldest| self.clock.time(context.now).saturating_sub(oldest).max(0));
+        QueueCounters { oldest_seconds, ..self.numbers }
+    }
+
+    /// Returns whether an earlier run may have begun with a token that is queued.
+    pub(in crate::node) fn keeps(&self, token: &Token) -> bool {
+        self.sent.contains_key(&token.digest())
+    }
+
+    fn forget_size(&mut self, target: NodeId, bytes: u64) {
+        self.numbers.depth = self.numbers.depth.saturating_sub(1);
+        self.numbers.bytes = self.numbers.bytes.saturating_sub(bytes);
+        if self.ways.get(&target).is_some_and(|way| way.len() == 0) {
+            self.ways.remove(&target);
+        }
+    }
+
+    /// Returns the nodes for which something waits.
+    pub(in crate::node) fn targets(&self) -> Vec<NodeId> {
+        self.ways.keys().copied().collect()
+    }
+
+    /// Returns whether nothing waits.
+    pub(in crate::node) fn is_empty(&self) -> bool {
+        self.ways.is_empty()
+    }
+
+    /// Begins again soon with what is in flight to a node, which has not got some of it.
+    pub(in crate::node) fn retry_soon(&mut self, context: &mut Context, target: NodeId) {
+        if let Some(way) = self.ways.get_mut(&target) {
+            way.has_gap = true;
+            context.timers.set(Timer::Queue(target), context.now.monotonic + GAP_PAUSE);
+        }
+    }
+
+    /// Returns whether something waits for a node.
+    pub(in crate::node) fn has(&self, target: NodeId) -> bool {
+        self.ways.contains_key(&target)
+    }
+
+    /// Returns whether something is to be sent to a node now, if that can be reached.
+    pub(in crate::node) fn wants_to_send(&self, target: NodeId) -> bool {
+        let taken: usize = if self.sent.len() >= TAKEN_MAX { self.sent.len() } else { 0 };
+        taken < TAKEN_MAX && self.ways.get(&target).is_some_and(Way::wants_to_send)
+    }
+
+    /// Returns the next request for a node; `None` if it must be read first, which then begins.
+    pub(in crate::node) fn next(&mut self, context: &mut Context, target: NodeId) -> Option<&QueuedHead> {
+        let way = self.ways.get_mut(&target)?;
+        if let Some(query) = way.page_wanted(target) {
+            let work = context.start_work(Work::Queue(query));
+            way.is_read_by(work);
+            self.asked.insert(work, Asked::Page(target));
+        }
+        self.ways.get(&target)?.next().map(|request| &request.head)
+    }
+
+    /// Takes the next request to be sent to a node of our kind, with the data for it. `history` is the number of the
+    /// node's history, 1 if it is not known.
+    pub(in crate::node) fn send_next(
+        &mut self,
+        context: &mut Context,
+        target: NodeId,
+        history: i64,
+    ) -> Option<(QueuedHead, String)> {
+        let way = self.ways.get_mut(&target)?;
+        let last = way.last_place();
+        let (request, after) = way.send_next()?;
+        let QueuedRequest { head, data } = request;
+        if head.sent == 0 && way.marked < head.sequence {
+            way.marked = last;
+            let change = QueueChange::MarkSent { target, from: head.sequence, to: last, history };
+            context.store(StoreChange::Queue(change));
+        }
+        let attempt = way.attempt();
+        let is_again = self.sent.contains_key(&head.token.digest());
+        self.numbers.repeated += u64::from(is_again);
+        if !is_again {
+            self.note_sent(&head);
+        }
+        let keep = head.expires.saturating_sub(self.clock.time(context.now)).max(0).saturating_add(KEEP_BEYOND);
+        let place = Place { of: context.own_history, n: head.sequence, after, keep };
+        Some((head, options::with_place(&data, place, attempt)))
+    }
+
+    /// Takes the next request to be handed over for good: it leaves the queue, unless it `stays` until its end.
+    pub(in crate::node) fn hand_over_next(
+        &mut self,
+        context: &mut Context,
+        target: NodeId,
+        stays: bool,
+    ) -> Option<QueuedRequest> {
+        let (request, _) = self.ways.get_mut(&target)?.send_next()?;
+        if stays {
+            self.note_sent(&request.head);
+            self.is_taken(&request.head.token);
+            let sequence = request.head.sequence;
+            let change = QueueChange::MarkSent { target, from: sequence, to: sequence, history: 1 };
+            context.store(StoreChange::Queue(change));
+        } else {
+            self.remove(context, &request.head);
+        }
+        Some(request)
+    }
+
+    /// Notes that nothing can be sent to a node now.
+    pub(in crate::node) fn block(&mut self, context: &mut Context, target: NodeId) {
+        if let Some(way) = self.ways.get_mut(&target).filter(|way| way.is_waiting()) {
+            way.block();
+            context.timers.set_if_unset(Timer::Queue(target), context.now.monotonic + way.pause());
+        }
+    }
+
+    /// Sets the time at which requests in flight are sent again.
+    pub(in crate::node) fn await_sign(&mut self, context: &mut Context, target: NodeId) {
+        if let Some(way) = self.ways.get_mut(&target).filter(|way| way.has_flight()) {
+            context.timers.set_if_unset(Timer::Queue(target), context.now.monotonic + way.pause());
+        }
+    }
+
+    /// Begins again with what is in flight to a node.
+    pub(in crate::node) fn rewind(&mut self, target: NodeId) {
+        if let Some(way) = self.ways.get_mut(&target) {
+            way.rewind();
+        }
+    }
+
+    /// Handles [`Timer::Queue`]: the node has given no sign. Begins again, and waits longer next time.
+    pub(in crate::node) fn try_again(&mut self, target: NodeId) {
+        if let Some(way) = self.ways.get_mut(&target) {
+            way.try_again();
+        }
+    }
+
+    /// Returns the node that a queued request with this token is for, if it may have been sent.
+    pub(in crate::node) fn target_of(&self, token: &str) -> Option<NodeId> {
+        if self.sent.is_empty() {
+            return None;
+        }
+        self.sent.get(&digest_of(token)).map(|sent| sent.target)
+    }
+
+    /// Notes that a node has taken a request. Returns the node if that is new.
+    pub(in crate::node) fn is_taken(&mut self, token: &Token) -> Option<NodeId> {
+        let sent = self.sent.get_mut(&token.digest()).filter(|sent| !sent.is_taken)?;
+        sent.is_taken = true;
+        if let Some(way) = self.ways.get_mut(&sent.target) {
+            way.is_taken(sent.sequence);
+        }
+        Some(sent.target)
+    }
+
+    /// Removes a request that was sent and whose end somebody else owes, or that has ended. Returns its node.
+    pub(in crate::node) fn forget(&mut self, context: &mut Context, token: &str) -> Option<NodeId> {
+        if self.sent.is_empty() {
+            return None;
+        }
+        let Sent { target, sequence, bytes, is_taken, .. } = self.sent.remove(&digest_of(token))?;
+        self.remove_place(context, target, sequence, (is_taken, false), bytes);
+        Some(target)
+    }
+
+    /// Removes a request, wherever it stands.
+    fn remove(&mut self, context: &mut Context, head: &QueuedHead) {
+        let is_taken = self.sent.remove(&head.token.digest()).is_some_and(|sent| sent.is_taken);
+        let is_scheduled = head.not_before > 0;
+        self.remove_place(context, head.target, head.sequence, (is_taken, is_scheduled), head.len_bytes);
+    }
+
+    fn remove_place(
+        &mut self,
+        context: &mut Context,
+        target: NodeId,
+        sequence: i64,
+        (is_taken, is_scheduled): (bool, bool),
+        bytes: u64,
+    ) {
+        if let Some(way) = self.ways.get_mut(&target) {
+            way.remove(sequence, is_taken, is_scheduled, bytes);
+        }
+        self.forget_size(target, bytes);
+        if self.asked.values().any(|asked| !matches!(asked, Asked::Page(_))) {
+            self.gone.insert(sequence);
+        }
+        context.store(StoreChange::Queue(QueueChange::Delete { target, sequence }));
+    }
+
+    /// Ends a queued request with an error.
+    pub(in crate::node) fn end(&mut self, context: &mut Context, head: &QueuedHead, text: &str) {
+        self.remove(context, head);
+        context.fail(&head.token, text);
+    }
+
+    /// Asks whether a token has its end, as its node says.
+    pub(in crate::node) fn ask_for_end(&mut self, context: &mut Context, token: &Token) {
+        let work = context.start_work(Work::Queue(QueueQuery::Find(token.clone())));
+        self.asked.insert(work, Asked::Ended(token.clone()));
+    }
+
+    /// Handles the answer to a question.
+    pub(in crate::node) fn answered(&mut self, context: &mut Context, work: WorkId, answer: QueueAnswer) -> Changed {
+        let mut changed = Changed::default();
+        match (self.asked.remove(&work), answer) {
+            (Some(Asked::Page(target)), QueueAnswer::Page(page)) => {
+                let sent = &self.sent;
+                let is_taken = |digest: i64| sent.get(&digest).is_some_and(|sent| sent.is_taken);
+                if let Some(way) = self.ways.get_mut(&target) {
+                    way.page_read(work, page, is_taken);
+                }
+                changed.to_send.insert(target);
+            }
+            // The timer of the node has it tried again.
+            (Some(Asked::Page(target)), _) => self.block(context, target),
+            (Some(Asked::Due), answer) => self.due_answered(context, answer, &mut changed),
+            (Some(Asked::Call(call, what)), answer) => self.call_answered(context, (call, what), answer),
+            (Some(Asked::Ended(token)), QueueAnswer::Found(known)) => {
+                if known.has_ended {
+                    changed.to_send.extend(self.forget(context, token.as_str()));
+                } else {
+                    changed.to_send.extend(self.is_taken(&token));
+                }
+            }
+            (Some(Asked::Ended(_)) | None, _) => {}
+        }
+        if self.asked.is_empty() {
+            self.gone.clear();
+        }
+        changed
+    }
+
+    /// Has a node whose machine was replaced get nothing that was sent to the one before: what it had taken is looked
+    /// at again.
+    pub(in crate::node) fn node_is_new(&mut self, target: NodeId) {
+        let Some(way) = self.ways.get_mut(&target) else { return };
+        let taken = self.sent.iter_mut().filter(|(_, sent)| sent.target == target && sent.is_taken);
+        let taken = taken.map(|(digest, sent)| {
+            sent.is_taken = false;
+            (sent.sequence, *digest)
+        });
+        way.doubt(taken);
+    }
+
+    /// Stores the clock, if the wall clock was set.
+    fn store_clock(&mut self, context: &mut Context) {
+        if let Some(ahead) = self.clock.worth_storing(context.now) {
+            context.store(StoreChange::Queue(QueueChange::PutClock(ahead)));
+        }
+    }
+
+    /// Looks whether the wall clock was set while something waits.
+    pub(in crate::node) fn look_at_clock(&mut self, context: &mut Context) {
+        if !self.ways.is_empty()
+            && let Some(ahead) = self.clock.worth_storing(context.now)
+        {
+            context.store(StoreChange::Queue(QueueChange::PutClock(ahead)));
+            self.set_due(context);
+        }
+    }
+}
