@@ -122,7 +122,8 @@ impl<'a> FailureText<'a> {
     }
 }
 
-/// Returns the nodes behind others, by the node that they are behind. In a whole report a node that has a link of its own stands there only.
+/// Returns the nodes behind others, by the node that they are behind. In a whole report a node that has a link of its
+/// own stands there only.
 pub(super) fn all_behind(overview: &Overview) -> Vec<behind::Behind> {
     let mut seen: BTreeSet<NodeId> = overview.nodes.iter().map(|node| node.id).chain(overview.id).collect();
     let relays = overview.nodes.iter();

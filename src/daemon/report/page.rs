@@ -20,8 +20,8 @@ const ICON: &[u8] = include_bytes!("page/icon.svg");
 const ROWS_MAX: usize = 200;
 
 /// What a browser may do on the page: nothing but load our own files and call our own API.
-const POLICY: &str = "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-                      connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+const POLICY: &str = "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; \
+                      img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 fn headers(content_type: &'static str) -> Vec<Cow<'static, str>> {
     let fixed = [
@@ -178,8 +178,8 @@ fn write_rows(rows: &[Row<'_>]) -> String {
         // Writing to a string cannot fail.
         let _ = write!(
             out,
-            "<tr><th scope=\"row\"{class}><a href=\"#node/{id}\">{id}</a>{name}</th><td><span class=\"state {state}\">{state}\
-             </span></td>"
+            "<tr><th scope=\"row\"{class}><a href=\"#node/{id}\">{id}</a>{name}</th><td><span \
+             class=\"state {state}\">{state}</span></td>"
         );
         for (label, cell) in LABELS.iter().zip(cells) {
             let _ = write!(out, "<td data-label=\"{label}\">{}</td>", escaped(cell));
