@@ -278,6 +278,9 @@ impl ApiRoom<'_> {
 
 /// Returns the answer if no row of the token matches.
 pub(super) fn no_log(token: &str) -> ApiAnswer {
+    if token.is_empty() {
+        return answer(200, r#"{"message":"no row fits","data":[]}"#);
+    }
     let mut body = String::from(r#"{"error":"no_log","message":"No log found for token","data":[],"token":"#);
     json::push_string(&mut body, token);
     body.push('}');
@@ -288,9 +291,14 @@ pub(super) fn found(token: &str, page: &LogPage) -> ApiAnswer {
     if page.rows.is_empty() {
         return no_log(token);
     }
-    let mut quoted = String::with_capacity(token.len() + 2);
-    json::push_string(&mut quoted, token);
+    let mut of = String::with_capacity(token.len() + 11);
+    // A search of the whole history is for no token.
+    if !token.is_empty() {
+        of.push_str("\"token\":");
+        json::push_string(&mut of, token);
+        of.push(',');
+    }
     let rows = rows_json(&page.rows);
     let more = if page.more { ",\"more\":true" } else { "" };
-    answer(200, format!("{{\"message\":\"Logs found\",\"token\":{quoted},\"data\":{rows}{more}}}"))
+    answer(200, format!("{{\"message\":\"Logs found\",{of}\"data\":{rows}{more}}}"))
 }
