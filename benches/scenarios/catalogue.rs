@@ -62,6 +62,11 @@ pub const SCENARIOS: &[Scenario] = &[
         run: writes::flash_bytes_per_command,
     },
     Scenario {
+        name: "flash_bytes_batched",
+        about: "the same, 20 at once, where both batch their commits",
+        run: writes::flash_bytes_batched,
+    },
+    Scenario {
         name: "parts",
         about: "what single parts of the program buy, beside the same work without them",
         run: parts::parts,

@@ -9,7 +9,7 @@ use stheno::model::random::{Random, to_hex};
 use stheno::wire::gorgone::key_exchange::{DialJob, DialResult, GET_PUBLIC_KEY};
 use stheno::wire::gorgone::keys::PrivateKey;
 use stheno::wire::gorgone::sealing::SessionKey;
-use stheno::wire::zmtp::connection::{Connection, Event, Settings, SocketType};
+use stheno::wire::zmtp::connection::{Event, Settings, SocketType, ZmtpConnection};
 
 use crate::Outcome;
 use crate::platform::SystemRandomness;
@@ -23,14 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// One sealed session.
 pub struct GorgoneClient {
     stream: TcpStream,
-    connection: Connection,
+    connection: ZmtpConnection,
     key: SessionKey,
 }
 
 /// The state before the key exchange.
 struct Opening {
     stream: TcpStream,
-    connection: Connection,
+    connection: ZmtpConnection,
 }
 
 impl GorgoneClient {
@@ -47,7 +47,7 @@ impl GorgoneClient {
         stream.set_read_timeout(Some(PATIENCE))?;
         let identity = format!("{NAME}-{}", to_hex(&suffix)).into_bytes();
         let settings = Settings { socket_type: SocketType::Dealer, identity, max_message_bytes: 64 << 20 };
-        let mut opening = Opening { stream, connection: Connection::new(settings) };
+        let mut opening = Opening { stream, connection: ZmtpConnection::new(settings) };
         opening.send(GET_PUBLIC_KEY)?;
         let payload = opening.receive()?;
         let public_key_pem = private_key.public().to_pem().into();
@@ -147,7 +147,7 @@ impl Opening {
     }
 }
 
-fn drain(connection: &mut Connection, mut write: impl FnMut(&[u8]) -> std::io::Result<usize>) -> Outcome<()> {
+fn drain(connection: &mut ZmtpConnection, mut write: impl FnMut(&[u8]) -> std::io::Result<usize>) -> Outcome<()> {
     while !connection.send_queue().is_empty() {
         let count = write(connection.send_queue().front())?;
         connection.send_queue().consume(count);
@@ -155,7 +155,7 @@ fn drain(connection: &mut Connection, mut write: impl FnMut(&[u8]) -> std::io::R
     Ok(())
 }
 
-fn next_message(stream: &mut TcpStream, connection: &mut Connection) -> Outcome<Vec<u8>> {
+fn next_message(stream: &mut TcpStream, connection: &mut ZmtpConnection) -> Outcome<Vec<u8>> {
     loop {
         match connection.poll_event().map_err(|error| error.to_string())? {
             Some(Event::Message(payload)) => return Ok(payload),

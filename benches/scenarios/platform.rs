@@ -82,6 +82,8 @@ pub struct Role {
     pub ping_s: Option<u32>,
     /// Whether the listeners of the API and of WebSockets use TLS.
     pub with_tls: bool,
+    /// Whether its commits are batched.
+    pub is_batched: bool,
     /// Port of the WebSocket listener (without TLS) of the central that it dials.
     pub central: Option<u16>,
     /// Port of the external socket of the central that it dials.
@@ -100,6 +102,7 @@ impl Role {
             websocket_nodes: 0,
             ping_s: None,
             with_tls: false,
+            is_batched: false,
             central: None,
             pull: None,
         }
@@ -363,6 +366,7 @@ fn configuration(directory: &Path, role: &Role, ports: &Ports) -> Outcome<String
         ),
         false => format!("{indent}ssl: false\n"),
     };
+    let commits = if role.is_batched { "batched" } else { "full" };
     let mut text = format!(
         "name: bench-{id}
 configuration:
@@ -376,6 +380,7 @@ configuration:
       authorized_clients:
         - key: {thumbprint}
       gorgone_db_name: \"dbname={directory}/history.sdb\"
+      gorgone_db_synchronous: {commits}
     modules:
       - name: action
         package: gorgone::modules::core::action::hooks

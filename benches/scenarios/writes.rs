@@ -20,16 +20,25 @@ const WARM_UP: usize = 20;
 /// COMMAND `true` to a pullwss node, one at a time until the last row is at the central: the data that each of the two
 /// writes for it.
 pub fn flash_bytes_per_command(scale: Scale) -> Outcome<Vec<Figure>> {
-    let mut central = Daemon::start_ready(&Role::websocket_server(1, 60, false))?;
-    let node = Daemon::start_ready(&Role::websocket_dialer(2, &central))?;
+    measure(false, scale.of(1_000), 1)
+}
+
+/// The same where both batch their commits, with 20 commands at once.
+pub fn flash_bytes_batched(scale: Scale) -> Outcome<Vec<Figure>> {
+    measure(true, scale.of(600), 20)
+}
+
+fn measure(is_batched: bool, count: usize, at_once: usize) -> Outcome<Vec<Figure>> {
+    let mut central = Daemon::start_ready(&Role { is_batched, ..Role::websocket_server(1, 60, false) })?;
+    let node = Daemon::start_ready(&Role { is_batched, ..Role::websocket_dialer(2, &central) })?;
     central.wait_for_pongs(1)?;
     let mut client = HttpClient::connect(central.api_port)?;
-    run(&mut client, WARM_UP)?;
+    run(&mut client, WARM_UP, at_once)?;
     let writes = || {
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>([Writes::of(central.process())?, Writes::of(node.process())?])
     };
-    let (before, count) = (writes()?, scale.of(1_000));
-    run(&mut client, count)?;
+    let before = writes()?;
+    run(&mut client, count, at_once)?;
     let mut figures = Vec::new();
     let names = [("bytes of the central", "writes of the central"), ("bytes of the node", "writes of the node")];
     for ((after, before), (bytes, calls)) in writes()?.into_iter().zip(before).zip(names) {
@@ -42,15 +51,17 @@ pub fn flash_bytes_per_command(scale: Scale) -> Outcome<Vec<Figure>> {
     Ok(figures)
 }
 
-fn run(client: &mut HttpClient, count: usize) -> Outcome<()> {
-    for _ in 0..count {
-        let token = post_commands(client, "true", 1)?.pop().ok_or("no token")?;
+/// Runs `count` commands, `at_once` together.
+fn run(client: &mut HttpClient, count: usize, at_once: usize) -> Outcome<()> {
+    for _ in 0..count.div_ceil(at_once) {
         let begun = Instant::now();
-        while !has_ended(client, &token)? {
-            if begun.elapsed() > PATIENCE {
-                return Err(format!("a command has no result after {} s", PATIENCE.as_secs()).into());
+        for token in post_commands(client, "true", at_once)? {
+            while !has_ended(client, &token)? {
+                if begun.elapsed() > PATIENCE {
+                    return Err(format!("a command has no result after {} s", PATIENCE.as_secs()).into());
+                }
+                std::thread::sleep(POLL);
             }
-            std::thread::sleep(POLL);
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use stheno::model::random::Random;
 use stheno::wire::receive_buffer::ReceiveBuffer;
 use stheno::wire::websocket::WebSocketError;
-use stheno::wire::websocket::connection::{Connection, Event, Settings};
+use stheno::wire::websocket::connection::{WebSocketConnection, Event, Settings};
 
 struct Zeros;
 
@@ -27,9 +27,9 @@ fuzz_target!(|input: &[u8]| {
 fn play(is_client: bool, bytes: &[u8], step_bytes: usize) -> (Vec<Event>, Option<WebSocketError>, usize) {
     let settings = Settings { max_message_bytes: 1024 };
     let mut connection = if is_client {
-        Connection::client(settings, ReceiveBuffer::new(), &mut Zeros)
+        WebSocketConnection::client(settings, ReceiveBuffer::new(), &mut Zeros)
     } else {
-        Connection::server(settings, ReceiveBuffer::new())
+        WebSocketConnection::server(settings, ReceiveBuffer::new())
     };
     let mut events = Vec::new();
     for piece in bytes.chunks(step_bytes.min(bytes.len()).max(1)) {

@@ -8,7 +8,7 @@
 use libfuzzer_sys::fuzz_target;
 use stheno::wire::zmtp::ZmtpError;
 use stheno::wire::zmtp::command::encode_ready;
-use stheno::wire::zmtp::connection::{Connection, Event, Settings, SocketType};
+use stheno::wire::zmtp::connection::{ZmtpConnection, Event, Settings, SocketType};
 use stheno::wire::zmtp::greeting::OURS;
 
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
@@ -33,7 +33,7 @@ fuzz_target!(|input: &[u8]| {
 
 fn play(socket_type: SocketType, bytes: &[u8], step_bytes: usize) -> (Vec<Event>, Option<ZmtpError>, usize) {
     let settings = Settings { socket_type, identity: b"us".to_vec(), max_message_bytes: MAX_MESSAGE_BYTES };
-    let mut connection = Connection::new(settings);
+    let mut connection = ZmtpConnection::new(settings);
     let mut events = Vec::new();
     for piece in bytes.chunks(step_bytes.min(bytes.len()).max(1)) {
         connection.receive(piece);

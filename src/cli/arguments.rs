@@ -11,7 +11,8 @@ use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 use super::completions::Shell;
 use super::defaults::Defaults;
 use super::help::Topic;
-use super::keys_arguments::parse_keys;
+use super::keys_arguments::{TokenOptions, parse_keys, parse_token};
+use super::node_arguments::{JoinOptions, NodeOptions, parse_join, parse_node};
 use super::remote_arguments::{
     CopyOptions, DoctorOptions, ExecOptions, StatusOptions, parse_copy, parse_doctor, parse_exec, parse_status,
 };
@@ -70,6 +71,12 @@ pub(super) enum Command {
     Cancel(CancelOptions),
     /// `doctor [NODE]`: look for the cause of a trouble.
     Doctor(DoctorOptions),
+    /// `node add`, `remove` and `list`: change the nodes of the running daemon.
+    Node(NodeOptions),
+    /// `token add`, `remove` and `list`: change the tokens of the running daemon.
+    Token(TokenOptions),
+    /// `join WORD`: make this machine a node.
+    Join(JoinOptions),
     /// `status`: show a running daemon and its nodes.
     Status(StatusOptions),
     /// `demo`: run a demonstration platform.
@@ -121,6 +128,9 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("cancel") => parse_cancel(rest()),
         Some("status") => parse_status(rest(), defaults),
         Some("doctor") => parse_doctor(rest(), defaults),
+        Some("node") => parse_node(rest(), defaults),
+        Some("token") => parse_token(rest(), defaults),
+        Some("join") => parse_join(rest()),
         Some("demo") => parse_demo(rest()),
         Some("help") => parse_help(rest()),
         Some("completions") => parse_completions(rest()),

@@ -51,6 +51,9 @@ topics! {
     Cancel: "cancel", CANCEL;
     Status: "status", STATUS;
     Doctor: "doctor", DOCTOR;
+    Node: "node", NODE;
+    Token: "token", TOKEN;
+    Join: "join", JOIN;
     Demo: "demo", DEMO;
     Help: "help", HELP;
     Completions: "completions", COMPLETIONS;
@@ -75,6 +78,9 @@ Usage:
   stheno cancel --config FILE TOKEN                              end a command before its time
   stheno status [--watch] [--check]                              show a running daemon and its nodes
   stheno doctor [--config FILE] [--json] [NODE]                  find the cause of a trouble
+  stheno node add ID --kind KIND | remove ID | list              the nodes of the running daemon
+  stheno token add NAME | remove NAME | list                     tokens of pullwss nodes
+  stheno join WORD [--dir DIR] [--foreground]                    make this machine a node
   stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
   stheno help [COMMAND] [--man]                                  more on one command
   stheno completions SHELL                                       what a shell completes
@@ -302,6 +308,68 @@ Examples:
   stheno doctor
   stheno doctor --config central.yaml 2
   stheno doctor --json 2 | jq -r .cause
+";
+
+const NODE: &str = "\
+Usage: stheno node add ID --kind pull|pullwss|push_zmq [--address HOST[:PORT]] [--central HOST[:PORT]] [--config FILE]
+       stheno node remove ID [--config FILE]
+       stheno node list [--json] [--config FILE]
+
+'add' has the running daemon of FILE know a new node, at once and for good, and prints one word. Pasted on the machine
+of the node into 'stheno join', it makes keys and configuration there. The word is valid for an hour and works once; for
+a node that was added before it makes another word. 'remove' takes the node and what it was known by. 'list' shows the
+nodes of the register file and those that were added.
+
+What is added stands in a file of its own beside the database; the register file stays as it is.
+
+  --kind KIND       pull: the node connects to the external socket; pullwss: to the WebSocket; push_zmq: this daemon
+                    connects to the node
+  --address HOST[:PORT]
+                    where a push_zmq node listens; port 5556 by default
+  --central HOST[:PORT]
+                    where the node finds this daemon, if not by the name of this machine and the configured port
+  --config FILE     the top file of the daemon, /etc/centreon-gorgone/config.yaml by default
+  --json            print JSON
+
+Examples:
+  stheno node add 7 --kind pullwss --central central.example.org
+  stheno node add 2 --kind push_zmq --address 10.0.0.2
+  stheno node remove 7
+";
+
+const TOKEN: &str = "\
+Usage: stheno token add NAME [--node ID] [--config FILE]
+       stheno token remove NAME [--config FILE]
+       stheno token list [--config FILE]
+
+Tokens of pullwss nodes, beside those of the configuration. 'add' makes a token, prints it and has the running daemon
+accept it; only its hash is kept. 'remove' closes the connections that came with it.
+
+  --node ID       the only node that may use it
+  --config FILE   the top file of the daemon, /etc/centreon-gorgone/config.yaml by default
+
+Examples:
+  stheno token add paris --node 7
+  stheno token remove paris
+";
+
+const JOIN: &str = "\
+Usage: stheno join WORD [--dir DIR] [--foreground]
+
+Makes this machine the node that 'stheno node add' on the central has printed WORD for: makes keys where there are none,
+has the central know them (or a token of its own) over the link itself, writes the configuration, starts the daemon and
+prints 'joined' when the central has heard its first answer. A configuration that is there is not overwritten without
+asking, keys and database are kept.
+
+  --dir DIR      put all files into DIR, instead of /etc, /var/lib and /var/log/centreon-gorgone
+  --foreground   stay as the daemon, log to the terminal; else the service stheno is started, or with --dir a daemon in
+                 the background
+
+Exit status: 0 it has joined, 1 it has not; standard error says why.
+
+Examples:
+  stheno join stheno-join-AQEB…
+  stheno join stheno-join-AQEB… --dir /srv/stheno --foreground
 ";
 
 const STATUS: &str = "\

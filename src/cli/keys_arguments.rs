@@ -1,13 +1,16 @@
-//! Parses the arguments of `keys`.
+//! Parses the arguments of `keys` and `token`.
 
 use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
 use super::arguments::Command;
+use super::defaults::Defaults;
 use super::help::Topic;
-use super::words::{path, text, unexpected};
+use super::remote_arguments::packaged_config;
+use super::words::{node_id, path, text, unexpected};
 use crate::daemon::key_files::DEFAULT_BITS;
+use crate::model::node_id::NodeId;
 use crate::model::session::is_thumbprint;
 
 pub(super) fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
@@ -81,4 +84,53 @@ fn node_key_needs(verb: &str) -> String {
     format!(
         "'keys {verb}' needs --config FILE NODE{key}, NODE by its id: 'keys {verb} --config central.yaml 2{example}'"
     )
+}
+
+/// Options of `token`. Without a name it lists.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TokenOptions {
+    /// `--config`: the configuration of the central.
+    pub config: PathBuf,
+    /// The name of the token to add.
+    pub add: Option<String>,
+    /// `--node`: the only node that may use it.
+    pub node: Option<NodeId>,
+    /// The name of the token to remove.
+    pub remove: Option<String>,
+}
+
+pub(super) fn parse_token(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
+    const NEEDED: &str = "'token' needs 'add NAME', 'remove NAME' or 'list'";
+    let (mut config, mut node, mut verb, mut name) = (packaged_config(defaults), None, None, None);
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("config") => config = path(&mut parser, "--config")?,
+            Long("node") => {
+                let word = parser.value().map_err(text)?.string().map_err(text)?;
+                node = Some(NodeId::new(node_id(&word)?).map_err(|error| error.to_string())?);
+            }
+            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Token)),
+            Value(word) if verb.is_none() => verb = Some(word.string().map_err(text)?),
+            Value(word) if name.is_none() && verb.as_deref() != Some("list") => {
+                name = Some(word.string().map_err(text)?);
+            }
+            other => return Err(unexpected(&other, Topic::Token)),
+        }
+    }
+    let is_name =
+        |name: &String| !name.is_empty() && !name.contains(':') && name.bytes().all(|byte| byte.is_ascii_graphic());
+    if let Some(name) = name.as_ref().filter(|name| !is_name(name)) {
+        return Err(format!("'{name}' is no name of a token: give letters, digits or '-', without ':' or blanks"));
+    }
+    match (verb.as_deref(), name) {
+        (Some("add"), Some(name)) => Ok(Command::Token(TokenOptions { config, add: Some(name), node, remove: None })),
+        (_, _) if node.is_some() => Err("--node belongs to 'token add'".to_owned()),
+        (Some("remove"), Some(name)) => {
+            Ok(Command::Token(TokenOptions { config, add: None, node: None, remove: Some(name) }))
+        }
+        (Some("list"), None) => Ok(Command::Token(TokenOptions { config, add: None, node: None, remove: None })),
+        (Some(verb @ ("add" | "remove")), None) => Err(format!("'token {verb}' needs the name of a token")),
+        (Some(verb), _) => Err(format!("there is no 'token {verb}'; {NEEDED}")),
+        (None, _) => Err(NEEDED.to_owned()),
+    }
 }

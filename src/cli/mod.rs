@@ -10,10 +10,13 @@ mod demo;
 mod doctor;
 mod exec;
 mod help;
+mod join;
 mod keys;
 mod keys_arguments;
 mod manual;
 mod many;
+mod node;
+mod node_arguments;
 mod pages;
 mod remote;
 mod remote_arguments;
@@ -64,6 +67,9 @@ pub fn main() -> ExitCode {
         Ok(Command::Cancel(options)) => running::cancel(&options),
         Ok(Command::Status(options)) => status::run(&options),
         Ok(Command::Doctor(options)) => doctor::run(&options),
+        Ok(Command::Node(options)) => node::run(&options),
+        Ok(Command::Token(options)) => node::token(&options),
+        Ok(Command::Join(options)) => join::run(&options),
         Ok(Command::Demo(arguments)) => demo::run(arguments),
         Ok(Command::Help(topic)) => say(topic.text()),
         Ok(Command::Manual) => say(&manual::manual()),

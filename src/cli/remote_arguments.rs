@@ -164,8 +164,13 @@ pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> 
     Ok(Command::Exec(ExecOptions { config, targets, command, timeout_seconds, at_once, cancels, by_node, json }))
 }
 
+/// The configuration where none is named.
+pub(super) fn packaged_config(defaults: &Defaults) -> PathBuf {
+    defaults.config.clone().unwrap_or_else(|| PACKAGED_CONFIG.into())
+}
+
 pub(super) fn parse_doctor(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
-    let config = defaults.config.clone().unwrap_or_else(|| PACKAGED_CONFIG.into());
+    let config = packaged_config(defaults);
     let mut options = DoctorOptions { config, logfile: defaults.logfile.clone(), node: None, json: false };
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {

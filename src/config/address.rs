@@ -9,7 +9,8 @@ pub(super) const LISTENER: &str =
     "'*:PORT', 'ADDRESS:PORT' or '[IPv6 address]:PORT', PORT from 1 to 65535, for instance '*:5556'";
 
 /// Splits `*:5556`, `192.0.2.1:5556`, `[::]:5556` or `name:5556`; an IPv6 address is returned without its brackets.
-pub(super) fn host_and_port(text: &str) -> Option<(String, u16)> {
+#[must_use]
+pub fn host_and_port(text: &str) -> Option<(String, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let port = port_number(port)?;
     if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {

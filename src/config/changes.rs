@@ -48,6 +48,11 @@ macro_rules! take {
 pub fn take_over(running: &mut Config, read: &Config) -> Changes {
     let mut changes = Changes::default();
     authorized_clients(running, read, &mut changes);
+    if running.added.invitations != read.added.invitations {
+        let count = read.added.invitations.len();
+        changes.taken.push(format!("nodes that are invited to join and have not yet: {count}"));
+    }
+    running.added.clone_from(&read.added);
     after_restart!(changes, running.core, read.core, {
         "name": name, "gorgonecore.id": id, "gorgonecore.hostname": hostname, "gorgonecore.timeout": timeout,
         "gorgonecore.external_com_path": external, "gorgonecore.external_com_keysize": key_size,

@@ -20,6 +20,7 @@ mod delegate_section;
 pub mod environment;
 mod findings;
 mod include;
+pub mod joined;
 pub mod modules;
 pub mod node_entry;
 mod options;
@@ -70,6 +71,8 @@ pub struct Config {
     pub waiting: BTreeSet<VaultReference>,
     /// The values that were set by environment variables.
     pub from_environment: Vec<FromEnvironment>,
+    /// The nodes that were added by `stheno node add`, and their invitations.
+    pub added: joined::Added,
     /// The files that it was read from.
     pub sources: Sources,
     /// Warnings for the administrator; each is also logged at the start.
@@ -117,7 +120,11 @@ pub fn load_with_warnings(path: &Path, variables: &[(String, String)]) -> Result
     let config = config.map(|config| Config { sources, ..config });
     let (problems, warnings) = findings.into_parts();
     match config {
-        Some(config) if problems.is_empty() => Ok(Config { warnings, ..config }),
+        Some(config) if problems.is_empty() => {
+            let mut config = Config { warnings, ..config };
+            joined::add_to(&mut config);
+            Ok(config)
+        }
         Some(config) if problems.iter().all(|problem| !problem.key.is_empty()) => {
             Err(Refused { problems, warnings, readable: Some(Box::new(config)) })
         }
@@ -150,5 +157,14 @@ fn read_tree(
         legacycmd.account = tpapi.iter().find(|account| account.name == legacycmd.account_name).cloned();
     }
     let waiting = waiting.into_iter().chain(loader.take_waiting()).collect();
-    Some(Config { core, modules, tpapi, from_environment, waiting, sources: Sources::default(), warnings: Vec::new() })
+    Some(Config {
+        core,
+        modules,
+        tpapi,
+        from_environment,
+        waiting,
+        added: joined::Added::default(),
+        sources: Sources::default(),
+        warnings: Vec::new(),
+    })
 }

@@ -270,11 +270,11 @@ fn every_problem_is_reported_with_file_key_value_and_what_is_allowed() {
             "a.yaml: gorgonecore.external_com_type: is 'udp'; allowed: tcp or ipc",
             "a.yaml: gorgonecore.external_com_cipher: is 'DES'; allowed: AES",
             "a.yaml: gorgonecore.id: is 'central'; allowed: a whole number from 1 to 18446744073709551615",
+            "a.yaml: gorgonecore.gorgone_db_type: is 'mysql'; allowed: SQLite",
             "a.yaml: gorgonecore.timeout: is '-3'; allowed: a number of seconds from 1 to 86400",
             "a.yaml: gorgonecore.external_com_keysize: is '20'; allowed: 16, 24 or 32 (bytes)",
             "a.yaml: gorgonecore.ipv6: is 'maybe'; allowed: true or false (also 1/0, yes/no, on/off)",
             "a.yaml: gorgonecore.fingerprint_mode: is 'never'; allowed: always, first or strict",
-            "a.yaml: gorgonecore.gorgone_db_type: is 'mysql'; allowed: SQLite",
             "b.yaml: modules[httpserver].ssl_cert_file: is missing or empty; 'ssl: true' needs it: the path of a PEM \
                 file",
             "b.yaml: modules[httpserver].ssl_key_file: is missing or empty; 'ssl: true' needs it: the path of a PEM \

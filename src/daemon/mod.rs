@@ -3,6 +3,7 @@
 pub mod dispatch;
 pub mod doctor;
 pub mod event_loop;
+pub mod joining;
 pub mod key_files;
 pub mod poller_preview;
 #[cfg(feature = "status")]

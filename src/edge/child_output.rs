@@ -7,10 +7,12 @@
 //! watches the pipes.
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use mio::unix::pipe::Receiver;
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use crate::model::command::OutputCut;
@@ -20,6 +22,8 @@ const ORDERED_READS: usize = 512;
 /// Size of a pipe while the order is kept.
 const ORDERED_PIPE_BYTES: usize = 4_096;
 const USUAL_PIPE_BYTES: usize = 64 << 10;
+/// Maximum number of bytes of one read.
+const READ_BYTES: usize = 16 << 10;
 /// Minimum number of bytes that a read counts as, so that many small reads also use up a budget.
 const READ_COST: usize = 1_024;
 
@@ -120,14 +124,14 @@ impl ChildOutput {
 
     /// Reads a pipe once. Returns the cost of that read.
     fn read_once(&mut self, number: usize) -> usize {
-        let mut bytes = [0_u8; 16 << 10];
         let Some(stream) = self.streams.get_mut(number) else { return 0 };
         let Some(pipe) = &mut stream.pipe else { return 0 };
-        match pipe.read(&mut bytes) {
+        let mut bytes = Vec::with_capacity(READ_BYTES);
+        match rustix::io::read(pipe, spare_capacity(&mut bytes)) {
             Ok(0) => self.close(number),
             Ok(length) => {
                 let is_hung_up = stream.is_hung_up;
-                self.keep(number, bytes.get(..length).unwrap_or_default());
+                self.keep(number, &bytes);
                 let was_ordered = self.ordered_reads > 0;
                 self.ordered_reads = self.ordered_reads.saturating_sub(1);
                 if was_ordered && self.ordered_reads == 0 {
@@ -139,8 +143,8 @@ impl ChildOutput {
                 }
                 return length.max(READ_COST);
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.unread.push_front(number),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(Errno::INTR) => self.unread.push_front(number),
+            Err(Errno::AGAIN) => {}
             Err(_) => self.close(number),
         }
         READ_COST

@@ -1,7 +1,8 @@
-//! The global allocator: that of the C library, with a few large blocks kept for the next one who asks.
+//! The global allocator of builds with musl: that of the C library, with a few large blocks kept for the next one who
+//! asks. Other C libraries keep such blocks themselves, so builds with them use theirs.
 //!
-//! A chunk of a file passes through half a dozen blocks of 100 to 500 KiB on its way. The C library asks the system for
-//! each of them and gives it back at once, and copying spends its time on page faults: half of it with musl. So blocks
+//! A chunk of a file passes through half a dozen blocks of 100 to 500 KiB on its way. musl asks the system for each of
+//! them and gives it back at once, and copying spends half of its time on page faults. So blocks
 //! from [`SMALLEST`] to [`LARGEST`] bytes are rounded up to a power of two and go through a shelf of at most
 //! [`KEPT_BYTES`]; what lies there after a burst goes back by [`release`]. Nobody ever waits for the shelf: who finds
 //! it taken by another thread asks the C library.
@@ -23,7 +24,7 @@ const KEPT_BLOCKS: usize = 16;
 /// The strictest alignment that any allocator gives unasked on every machine that we build for.
 const ALIGNMENT: usize = 8;
 
-#[global_allocator]
+#[cfg_attr(target_env = "musl", global_allocator)]
 static ALLOCATOR: LargeBlocks = LargeBlocks::new();
 
 /// Gives the blocks on the shelf back to the C library.

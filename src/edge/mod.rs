@@ -16,6 +16,7 @@ pub mod event_file;
 pub mod file_watch;
 pub mod history_store;
 pub mod jobs;
+pub mod joined_file;
 pub mod journal;
 mod large_blocks;
 pub mod log;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// The states reported to the service manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum ServiceState {
     /// The start is complete.
     Ready,
     /// The stop has begun.
@@ -21,15 +21,15 @@ pub enum State {
 ///
 /// # Errors
 /// A sentence for the log.
-pub fn notify(state: State) -> Result<(), String> {
+pub fn notify(state: ServiceState) -> Result<(), String> {
     match std::env::var_os("NOTIFY_SOCKET") {
         Some(socket) if !socket.is_empty() => send(&socket, state),
         _ => Ok(()),
     }
 }
 
-/// Half the interval in which the service manager expects [`State::Alive`], so that one late message does no harm;
-/// `None` if it does not expect it, or expects it from another process.
+/// Half the interval in which the service manager expects [`ServiceState::Alive`], so that one late message does no
+/// harm; `None` if it does not expect it, or expects it from another process.
 #[must_use]
 pub fn watchdog_period() -> Option<Duration> {
     let variable = |name| std::env::var(name).ok();
@@ -45,11 +45,11 @@ fn period(micros: Option<&str>, process: Option<&str>, own: u32) -> Option<Durat
 }
 
 /// Sends to a path, or to an abstract socket if the name begins with `@`.
-fn send(socket: &OsStr, state: State) -> Result<(), String> {
+fn send(socket: &OsStr, state: ServiceState) -> Result<(), String> {
     let text: &[u8] = match state {
-        State::Ready => b"READY=1",
-        State::Stopping => b"STOPPING=1",
-        State::Alive => b"WATCHDOG=1",
+        ServiceState::Ready => b"READY=1",
+        ServiceState::Stopping => b"STOPPING=1",
+        ServiceState::Alive => b"WATCHDOG=1",
     };
     let address = match socket.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
@@ -79,7 +79,7 @@ mod tests {
         let dir = TempDir::new();
         let path = dir.join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
-        send(path.as_os_str(), State::Ready).unwrap();
+        send(path.as_os_str(), ServiceState::Ready).unwrap();
         assert_eq!(received(&manager), b"READY=1");
     }
 
@@ -87,7 +87,7 @@ mod tests {
     fn stopping_reaches_an_abstract_socket() {
         let name = format!("stheno-notify-{}", std::process::id());
         let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-        send(OsStr::new(&format!("@{name}")), State::Stopping).unwrap();
+        send(OsStr::new(&format!("@{name}")), ServiceState::Stopping).unwrap();
         assert_eq!(received(&manager), b"STOPPING=1");
     }
 
@@ -104,6 +104,8 @@ mod tests {
 
     #[test]
     fn a_manager_that_is_gone_gives_a_sentence_that_names_it() {
-        assert!(send(OsStr::new("/nonexistent/notify"), State::Ready).unwrap_err().contains("/nonexistent/notify"));
+        assert!(
+            send(OsStr::new("/nonexistent/notify"), ServiceState::Ready).unwrap_err().contains("/nonexistent/notify")
+        );
     }
 }

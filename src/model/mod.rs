@@ -13,6 +13,7 @@ pub mod diagnosis;
 pub mod foreign;
 pub mod history;
 pub mod host_work;
+pub mod joining;
 pub mod legacy;
 pub mod link;
 pub mod log;

@@ -16,13 +16,13 @@ pub trait Random {
 /// `bytes` as lower-case hexadecimal digits.
 #[must_use]
 pub fn to_hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().saturating_mul(2));
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 15] {
-            text.push(char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }));
-        }
+    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
+    let mut digits = vec![0; bytes.len().saturating_mul(2)];
+    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
     }
-    text
+    // Digits are UTF-8.
+    String::from_utf8(digits).unwrap_or_default()
 }
 
 /// The bytes of hexadecimal digits in either case; `None` if `text` is not an even number of digits.

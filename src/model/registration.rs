@@ -125,6 +125,8 @@ pub struct Registration {
 pub enum RegistrationSource {
     /// The file of the module `register`.
     File,
+    /// Nodes that were added by `stheno node add`.
+    Added,
     /// The Centreon database (module `nodes`).
     Database,
 }

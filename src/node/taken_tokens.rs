@@ -74,7 +74,6 @@ impl TakenTokens {
     }
 
     /// Returns whether a token was handled before.
-    #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
     pub(super) fn has(&self, token: &Token) -> bool {
         self.hashes.contains(&token.digest())
     }

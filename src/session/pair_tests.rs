@@ -225,7 +225,7 @@ impl Pair {
                 }
             }
             ListenerOutput::Close { connection, .. } => self.close(connection),
-            ListenerOutput::Authenticated(_) | ListenerOutput::Identified { .. } => {}
+            ListenerOutput::Authenticated(_) | ListenerOutput::Identified { .. } | ListenerOutput::Admitted(_) => {}
             ListenerOutput::Message { client, message } => self.at_listener.push((client, message)),
             ListenerOutput::Malformed { reason, .. } => panic!("{reason}"),
             ListenerOutput::ClientGone(_) => self.gone += 1,

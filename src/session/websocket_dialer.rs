@@ -27,7 +27,7 @@ use crate::model::token::Token;
 use crate::wire::gorgone::envelope;
 use crate::wire::receive_buffer::ReceiveBuffer;
 use crate::wire::send_queue::SendQueue;
-use crate::wire::websocket::connection::{Connection, Event, Settings, close_code};
+use crate::wire::websocket::connection::{Event, Settings, WebSocketConnection, close_code};
 use crate::wire::websocket::entities::{self, Extent};
 use crate::wire::websocket::upgrade::{self, UpgradeCall};
 
@@ -84,9 +84,9 @@ enum State {
     /// The TLS handshake and the upgrade to a WebSocket are in progress.
     Upgrading { deadline: Monotonic, call: UpgradeCall, received: ReceiveBuffer },
     /// Connected. `is_probed`: whether a ping was sent since the last bytes from the central.
-    Up { socket: Box<Connection>, since: Monotonic, heard_at: Monotonic, is_probed: bool },
+    Up { socket: Box<WebSocketConnection>, since: Monotonic, heard_at: Monotonic, is_probed: bool },
     /// Our close is queued.
-    Leaving { socket: Box<Connection>, deadline: Monotonic },
+    Leaving { socket: Box<WebSocketConnection>, deadline: Monotonic },
 }
 
 /// The state machine. After every `handle_*`, `receive`, `send`, `reset` and `stop` take all outputs of
@@ -358,7 +358,7 @@ impl WebSocketDialer {
             Ok(true) => {
                 self.is_perl = call.is_perl();
                 let limits = Settings { max_message_bytes: self.settings.max_message_bytes };
-                let mut socket = Box::new(Connection::client(limits, std::mem::take(received), random));
+                let mut socket = Box::new(WebSocketConnection::client(limits, std::mem::take(received), random));
                 // The request has been sent completely, because the answer depends on it.
                 *socket.send_queue() = std::mem::take(&mut self.requests);
                 let at = now.monotonic;

@@ -20,6 +20,7 @@ pub use self::tokens::NamedToken;
 use self::verifying::Proof;
 use super::NotSent;
 use crate::model::connection::PeerAddress;
+use crate::model::joining::Admitted;
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
@@ -32,11 +33,12 @@ use crate::wire::http::request::{RequestEvent, RequestParser};
 use crate::wire::http::response::{Persistence, Response};
 use crate::wire::receive_buffer::ReceiveBuffer;
 use crate::wire::send_queue::SendQueue;
-use crate::wire::websocket::connection::{Connection, Event, Settings, close_code};
+use crate::wire::websocket::connection::{Event, Settings, WebSocketConnection, close_code};
 use crate::wire::websocket::upgrade;
 
 const MODULE: &str = "proxy";
 const WRONG_TOKEN: &str = "token authorization unallowed";
+const ADMITTED: &str = r#"{"code":200,"message":"joined: come again with the new token"}"#;
 const TAKEN_OUT: &str = "the token is not valid any more";
 const BRAKED: &str = "too many wrong tokens from this address, try again later";
 const NOT_REGISTERED: &str = "please registernodes";
@@ -56,6 +58,8 @@ const LINGER: Duration = Duration::from_secs(2);
 pub enum WebSocketServerOutput {
     /// The node sent a message of an allowed kind. The first one is the REGISTERNODES that identifies the node.
     Message(Message),
+    /// An invited node has proved its token, which must be accepted from now on.
+    Admitted(Admitted),
     /// The node sent an invalid message.
     Malformed {
         /// The token, if it could be read.
@@ -78,9 +82,9 @@ enum Phase {
     /// The HTTP request is awaited.
     AwaitingUpgrade { parser: Box<RequestParser>, queue: SendQueue },
     /// The WebSocket is open. `node`: the id of the node once it has registered.
-    Open { socket: Box<Connection>, node: Option<NodeId> },
+    Open { socket: Box<WebSocketConnection>, node: Option<NodeId> },
     /// Our close is queued, and the peer's is awaited.
-    Closing { socket: Box<Connection> },
+    Closing { socket: Box<WebSocketConnection> },
     /// The last bytes are being sent; received bytes are ignored. `is_agreed`: whether the peer knows that the
     /// connection ends.
     Ending { queue: SendQueue, is_agreed: bool, is_shut_down: bool },
@@ -394,10 +398,14 @@ impl WebSocketServer {
         self.wants_bytes = head.upgrade.as_ref().is_some_and(|upgrade| upgrade.is_from(PERL_NODE));
         let settings = self.access.settings();
         let limits = Settings { max_message_bytes: settings.max_message_bytes };
-        let mut socket = Box::new(Connection::server(limits, remaining));
+        let mut socket = Box::new(WebSocketConnection::server(limits, remaining));
         socket.send_queue().push(response);
         self.deadline = now.monotonic + settings.registration_timeout;
         self.phase = Phase::Open { socket, node: None };
+        if let Some(admitted) = self.access.invited(head.authorization.as_deref(), now) {
+            self.outputs.push_back(WebSocketServerOutput::Admitted(admitted));
+            return self.close(Some(ADMITTED), now);
+        }
         // The original refuses a wrong token only at the first message. Here it is refused at once, because nothing
         // else can follow.
         match self.access.admit(head.authorization.as_deref(), self.peer, now.monotonic) {

@@ -37,7 +37,7 @@ use crate::wire::tls_link::ClientTls;
 
 use outbox::Outbox;
 use sealed::Sealed;
-use state::State;
+use state::DialState;
 use work::DialAnswer;
 pub use work::{DialOutcome, DialTicket, DialWork};
 
@@ -151,7 +151,7 @@ pub enum DialerOutput {
 pub struct ZmqDialer {
     settings: DialerSettings,
     public_key_pem: Arc<str>,
-    state: State,
+    state: DialState,
     /// Distinguishes the result of this attempt's job from that of an abandoned one.
     attempt: u64,
     /// The routing id of this attempt.
@@ -174,7 +174,7 @@ impl ZmqDialer {
             public_key_pem: settings.public_key_pem.as_str().into(),
             outbox: Outbox::new(settings.queue_messages, settings.queue_bytes, settings.max_wait),
             settings,
-            state: State::Stopped,
+            state: DialState::Stopped,
             attempt: 0,
             routing_id: Vec::new(),
             back_off: BackOff::default(),
@@ -188,16 +188,16 @@ impl ZmqDialer {
 
     /// Starts connecting.
     pub fn handle_start(&mut self, now: Now, random: &mut dyn Random) {
-        if matches!(self.state, State::Stopped) {
+        if matches!(self.state, DialState::Stopped) {
             self.connect(now, random);
         }
     }
 
     /// The ZMTP handshake is done.
     pub fn handle_connected(&mut self, now: Now) {
-        if matches!(self.state, State::Connecting { .. }) {
+        if matches!(self.state, DialState::Connecting { .. }) {
             self.outputs.push_back(DialerOutput::Send(GET_PUBLIC_KEY.to_vec()));
-            self.state = State::AwaitingPublicKey { deadline: self.step_deadline(now) };
+            self.state = DialState::AwaitingPublicKey { deadline: self.step_deadline(now) };
         }
     }
 
@@ -208,7 +208,7 @@ impl ZmqDialer {
 
     /// The connection broke or could not be made.
     pub fn handle_disconnected(&mut self, reason: &str, now: Now, random: &mut dyn Random) {
-        if let State::GivingUp { why, .. } = &self.state {
+        if let DialState::GivingUp { why, .. } = &self.state {
             let why = why.clone();
             self.fail(why, Severity::NeedsOperator, false, now, random);
         } else if self.has_connection() {
@@ -221,19 +221,19 @@ impl ZmqDialer {
     pub fn handle_payload(&mut self, payload: &[u8], now: Now, random: &mut dyn Random) {
         let endpoint = &self.settings.endpoint;
         match &mut self.state {
-            State::Stopped
-            | State::Waiting { .. }
-            | State::Connecting { .. }
-            | State::SealingHello { .. }
-            | State::Proving { .. } => {}
-            State::GivingUp { why, .. } => {
+            DialState::Stopped
+            | DialState::Waiting { .. }
+            | DialState::Connecting { .. }
+            | DialState::SealingHello { .. }
+            | DialState::Proving { .. } => {}
+            DialState::GivingUp { why, .. } => {
                 let why = std::mem::take(why);
                 self.fail(why, Severity::NeedsOperator, true, now, random);
             }
-            State::AwaitingPublicKey { .. } if payload.trim_ascii_start().starts_with(b"[PUBKEY]") => {
+            DialState::AwaitingPublicKey { .. } if payload.trim_ascii_start().starts_with(b"[PUBKEY]") => {
                 self.choose_link(payload, now, random);
             }
-            State::AwaitingKey { .. } | State::AwaitingProof { .. } | State::AwaitingWelcome { .. }
+            DialState::AwaitingKey { .. } | DialState::AwaitingProof { .. } | DialState::AwaitingWelcome { .. }
                 if key_exchange::is_handshake_issue(payload) =>
             {
                 let thumbprint = PublicKey::from_pem(self.public_key_pem.as_bytes()).map(|key| key.thumbprint());
@@ -244,15 +244,17 @@ impl ZmqDialer {
                 );
                 self.fail(text, Severity::NeedsOperator, true, now, random);
             }
-            State::AwaitingKey { .. } if !payload.starts_with(b"[") => {
+            DialState::AwaitingKey { .. } if !payload.starts_with(b"[") => {
                 let job = DialJob::OpenKey { payload: payload.to_vec(), seed: seed(random) };
-                self.state = State::OpeningKey { deadline: self.step_deadline(now), early: Vec::new() };
+                self.state = DialState::OpeningKey { deadline: self.step_deadline(now), early: Vec::new() };
                 self.run_job(DialWork::Classic(job));
             }
-            State::AwaitingProof { .. } | State::AwaitingWelcome { .. } => self.handle_records(payload, now, random),
+            DialState::AwaitingProof { .. } | DialState::AwaitingWelcome { .. } => {
+                self.handle_records(payload, now, random)
+            }
             // Other clear text from the node does not belong to this step.
-            State::AwaitingPublicKey { .. } | State::AwaitingKey { .. } => {}
-            State::OpeningKey { early, .. } => {
+            DialState::AwaitingPublicKey { .. } | DialState::AwaitingKey { .. } => {}
+            DialState::OpeningKey { early, .. } => {
                 let bytes: usize = early.iter().map(Vec::len).sum();
                 if early.len() >= MAX_EARLY_MESSAGES || bytes.saturating_add(payload.len()) > MAX_EARLY_BYTES {
                     let text = format!("{endpoint} sent too much before the handshake was over");
@@ -260,7 +262,7 @@ impl ZmqDialer {
                 }
                 early.push(payload.to_vec());
             }
-            State::Up(_) => self.handle_sealed(payload, now, random),
+            DialState::Up(_) => self.handle_sealed(payload, now, random),
         }
     }
 
@@ -287,21 +289,21 @@ impl ZmqDialer {
             DialAnswer::Tls(result) => return self.tls_step_done(*result, now, random),
         };
         match (&mut self.state, result) {
-            (State::SealingHello { .. }, DialResult::Hello { thumbprint, payload }) => {
+            (DialState::SealingHello { .. }, DialResult::Hello { thumbprint, payload }) => {
                 if let Err(text) = self.check_fingerprint(thumbprint) {
                     return self.fail(text, Severity::NeedsOperator, true, now, random);
                 }
                 self.outputs.push_back(DialerOutput::Send(payload));
-                self.state = State::AwaitingKey { deadline: self.step_deadline(now) };
+                self.state = DialState::AwaitingKey { deadline: self.step_deadline(now) };
             }
-            (State::OpeningKey { early, .. }, DialResult::Key(material)) => {
+            (DialState::OpeningKey { early, .. }, DialResult::Key(material)) => {
                 let early = std::mem::take(early);
                 self.go_up(Sealed::classic(material, now.monotonic), now, random);
                 for payload in early {
                     self.handle_payload(&payload, now, random);
                 }
             }
-            (State::SealingHello { .. } | State::OpeningKey { .. }, DialResult::Failed(why)) => {
+            (DialState::SealingHello { .. } | DialState::OpeningKey { .. }, DialResult::Failed(why)) => {
                 let text = format!("handshake with {} failed: {why}", self.settings.endpoint);
                 self.fail(text, Severity::NeedsOperator, true, now, random);
             }
@@ -311,7 +313,7 @@ impl ZmqDialer {
 
     /// Sends plain text of several parts, or queues it until the link is up.
     pub fn send(&mut self, parts: &[&[u8]], token: Option<Token>, now: Now, random: &mut dyn Random) {
-        if let State::Up(sealed) = &mut self.state {
+        if let DialState::Up(sealed) = &mut self.state {
             match sealed.seal(parts) {
                 Ok(payload) => self.outputs.push_back(DialerOutput::Send(payload)),
                 Err(why) => {
@@ -330,7 +332,7 @@ impl ZmqDialer {
     pub fn handle_timeout(&mut self, now: Now, random: &mut dyn Random) {
         // Steps first, so that a message that has waited too long fails with the newest reason.
         if self.state.deadline().is_some_and(|at| at <= now.monotonic) {
-            if let State::GivingUp { why, .. } = &self.state {
+            if let DialState::GivingUp { why, .. } = &self.state {
                 let why = why.clone();
                 return self.fail(why, Severity::NeedsOperator, true, now, random);
             }
@@ -373,7 +375,7 @@ impl ZmqDialer {
 
     /// Drops the connection and connects again at once in any state but before the start.
     pub fn reset(&mut self, now: Now, random: &mut dyn Random) {
-        if matches!(self.state, State::Stopped) {
+        if matches!(self.state, DialState::Stopped) {
             return;
         }
         let was_up = self.is_up();
@@ -392,7 +394,7 @@ impl ZmqDialer {
         if self.has_connection() {
             self.outputs.push_back(DialerOutput::Disconnect);
         }
-        self.state = State::Stopped;
+        self.state = DialState::Stopped;
         self.attempt += 1;
         while let Some(waiting) = self.outbox.pop() {
             self.outputs.push_back(DialerOutput::Failed { token: waiting.token, reason: reason.to_owned() });
@@ -407,7 +409,7 @@ impl ZmqDialer {
     /// Whether the link is connected and its messages are protected.
     #[must_use]
     pub const fn is_up(&self) -> bool {
-        matches!(self.state, State::Up(_))
+        matches!(self.state, DialState::Up(_))
     }
 
     fn connect(&mut self, now: Now, random: &mut dyn Random) {
@@ -415,7 +417,7 @@ impl ZmqDialer {
         random.fill(&mut suffix);
         let routing_id = format!("{}-{}", self.settings.own_name, to_hex(&suffix)).into_bytes();
         self.attempt += 1;
-        self.state = State::Connecting { deadline: self.step_deadline(now) };
+        self.state = DialState::Connecting { deadline: self.step_deadline(now) };
         self.routing_id.clone_from(&routing_id);
         self.outputs.push_back(DialerOutput::Connect { endpoint: self.settings.endpoint.clone(), routing_id });
     }
@@ -423,7 +425,7 @@ impl ZmqDialer {
     fn go_up(&mut self, sealed: Sealed, now: Now, random: &mut dyn Random) {
         let kind = sealed.kind();
         self.outputs.push_back(DialerOutput::Up(kind));
-        self.state = State::Up(sealed);
+        self.state = DialState::Up(sealed);
         while let (true, Some(waiting)) = (self.is_up(), self.outbox.pop()) {
             self.send(&[&waiting.text], waiting.token, now, random);
         }
@@ -437,8 +439,8 @@ impl ZmqDialer {
     /// Ends the attempt or the link. The next attempt follows after the back-off.
     fn fail(&mut self, reason: String, severity: Severity, disconnect: bool, now: Now, random: &mut dyn Random) {
         match &self.state {
-            State::Up(sealed) if sealed.age(now.monotonic) >= STABLE_AFTER => self.back_off.reset(),
-            State::Up(sealed) if sealed.was_heard() => self.back_off.reset_after_brief_success(),
+            DialState::Up(sealed) if sealed.age(now.monotonic) >= STABLE_AFTER => self.back_off.reset(),
+            DialState::Up(sealed) if sealed.was_heard() => self.back_off.reset_after_brief_success(),
             _ => {}
         }
         if disconnect {
@@ -449,7 +451,7 @@ impl ZmqDialer {
             severity => severity,
         };
         let delay = self.back_off.next_delay(severity, random);
-        self.state = State::Waiting { until: now.monotonic + delay };
+        self.state = DialState::Waiting { until: now.monotonic + delay };
         self.attempt += 1;
         let level = if severity == Severity::NeedsOperator { Level::Error } else { Level::Warning };
         let line = self.log.line(level, MODULE, reason.clone(), now.monotonic);
@@ -464,7 +466,7 @@ impl ZmqDialer {
     }
 
     const fn has_connection(&self) -> bool {
-        !matches!(self.state, State::Stopped | State::Waiting { .. })
+        !matches!(self.state, DialState::Stopped | DialState::Waiting { .. })
     }
 
     fn step_deadline(&self, now: Now) -> Monotonic {

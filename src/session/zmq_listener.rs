@@ -80,7 +80,7 @@ pub struct ListenerSettings {
 }
 
 /// One connection with a served routing id.
-struct Connection {
+struct ClientConnection {
     routing_id: Arc<[u8]>,
     peer: PeerAddress,
     client: Option<ClientId>,
@@ -97,7 +97,7 @@ pub struct ZmqListener {
     lifetimes: Lifetimes,
     hostname: Arc<str>,
     /// Connections with a served routing id. The event loop limits their number.
-    connections: BTreeMap<ConnectionId, Connection>,
+    connections: BTreeMap<ConnectionId, ClientConnection>,
     live: BTreeMap<Arc<[u8]>, ConnectionId>,
     sessions: BTreeMap<ClientId, ClientSession>,
     clients: BTreeMap<Arc<[u8]>, ClientId>,
@@ -182,7 +182,7 @@ impl ZmqListener {
             self.outputs.push_back(ListenerOutput::Authenticated(connection));
         }
         let link = self.settings.link;
-        let entry = Connection { routing_id, peer, client, refused_at: None, link, step: None };
+        let entry = ClientConnection { routing_id, peer, client, refused_at: None, link, step: None };
         self.connections.insert(connection, entry);
         self.arm(client);
     }

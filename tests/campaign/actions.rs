@@ -171,7 +171,7 @@ pub fn fuzz(trial: &mut Trial) -> Result<(), Skipped> {
                 break;
             }
         }
-        // What it said may have ended its session.
+        // Its message may have ended its session.
         let is_alive = session.send("PING", "alive", "", &json!({})).is_ok()
             && std::iter::from_fn(|| session.receive().ok()).any(|reply| reply.token == "alive");
         if !is_alive {

@@ -1,4 +1,4 @@
-//! Clocks that are set ahead and back, by libfaketime.
+//! Clocks that jump forward and back, by libfaketime.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::item::{Skipped, Trial};
 use crate::scene::Scene;
 use crate::troubles::TROUBLE;
 
-/// Where Debian has the library.
+/// Path of the library on Debian.
 const LIBRARIES: [&str; 2] =
     ["/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"];
 

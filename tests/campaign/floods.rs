@@ -17,7 +17,7 @@ use crate::platform::client::{Client, hello, server_key};
 use crate::platform::zmtp::{Dealer, frame, greeting, ready};
 use crate::platform::{Daemon, Platform, free_port, keys};
 
-/// What the daemon may take, whatever comes.
+/// Maximum memory of the daemon during floods.
 const MEMORY_MAX_KIB: u64 = 120 << 10;
 /// A good client is answered within this time even on a busy machine with a program that is not optimised.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ const ROWS: i64 = 200_000;
 /// `u:kolibri`
 const LOGIN: &str = "Authorization: Basic dTprb2xpYnJp\r\n";
 
-/// Who attacks, and whom.
+/// The attackers and the attacked daemon.
 struct Attack<'a> {
     central: &'a Daemon,
     wss: u16,
@@ -33,7 +33,7 @@ struct Attack<'a> {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// The names of its three figures, and what starts it.
+/// The names of its three figures, and the function that starts it.
 type Flood = ([&'static str; 3], fn(&mut Attack<'_>));
 
 const FLOODS: [Flood; 9] = [
@@ -116,7 +116,7 @@ struct Seen {
     pss_kib: u64,
 }
 
-/// What a good client sees for a while.
+/// Measures a good client for some time.
 fn measure(central: &Daemon, time: Duration, what: &str) -> Seen {
     let mut client = central.client();
     let end = Instant::now() + time;

@@ -17,7 +17,7 @@ const SHORT_MINUTES: f64 = 3.0;
 /// One kind of trouble.
 pub struct Item {
     pub name: &'static str,
-    /// What it does, for people.
+    /// A description for people.
     pub what: &'static str,
     /// One trial: it panics when something does not hold, and is repeated until its time is over.
     pub trial: fn(&mut Trial) -> Result<(), Skipped>,
@@ -38,7 +38,7 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Notes a figure, such as (`"last end"`, 3.2, `"s"`). The greatest of each name is printed.
+    /// Records a figure, such as (`"last end"`, 3.2, `"s"`). The maximum of each name is printed.
     pub fn worst(&mut self, name: &'static str, value: f64, unit: &'static str) {
         let known = self.figures.entry(name).or_insert((value, unit));
         known.0 = known.0.max(value);
@@ -68,7 +68,7 @@ fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not understood")))
 }
 
-/// Not captured by the test harness, so a run shows it as it comes.
+/// Prints a line that the test harness does not capture.
 fn say(line: &str) {
     let _shown_or_not = writeln!(std::io::stderr(), "{line}");
 }

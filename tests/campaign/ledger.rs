@@ -1,4 +1,4 @@
-//! What was acknowledged to whom asked, and whether it was kept.
+//! The requests that were acknowledged, and a check that each was carried out.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -57,7 +57,7 @@ impl Ledger {
     }
 
     /// # Errors
-    /// What is not there yet.
+    /// Returns what is still missing.
     fn is_complete(&self, daemons: &[Daemon]) -> Result<(), String> {
         let central = daemons[0].database();
         if let Some((token, number)) = self.accepted.iter().find(|(token, _)| ends_of(&central, token).is_empty()) {
@@ -76,7 +76,7 @@ impl Ledger {
     }
 }
 
-/// How often each command has run, by the lines that they left.
+/// Counts the runs of each command by the lines that it has written.
 fn runs(file: &Path) -> BTreeMap<u64, usize> {
     let mut runs = BTreeMap::new();
     for number in fs::read_to_string(file).unwrap().lines().filter_map(|line| line.parse().ok()) {
@@ -85,7 +85,7 @@ fn runs(file: &Path) -> BTreeMap<u64, usize> {
     runs
 }
 
-/// How often each row of a token is in a history.
+/// Counts each row of a token in a history.
 fn rows(history: &Connection) -> BTreeMap<(String, i64, i64, String), usize> {
     let sql = "SELECT token, code, etime, data FROM gorgone_history WHERE token IS NOT NULL";
     let mut query = history.prepare(sql).unwrap();

@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-/// How a cable is.
+/// The state of a cable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     Whole,
     /// New connections are closed at once, and those that were open are broken.
     Cut,
-    /// Bytes wait, and nobody is told.
+    /// Bytes wait, and no error is reported.
     Stalled,
     /// Bytes come in small pieces.
     Slow,
-    /// The end of the test.
+    /// The test has ended.
     Over,
 }
 
@@ -63,7 +63,7 @@ impl Link {
         }
     }
 
-    /// Breaks what is connected now.
+    /// Breaks the current connections.
     pub fn break_connections(&self) {
         for stream in locked(&self.shared).streams.drain(..) {
             let _closed_already = stream.shutdown(Shutdown::Both);

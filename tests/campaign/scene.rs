@@ -15,7 +15,7 @@ use crate::platform::{Daemon, Plan, Platform, free_port};
 const WEBSOCKET_TOKEN: &str = "t0k3n-0f-the-test";
 /// Ids of the nodes: push, pull, pullwss, a relay, and the node behind it.
 pub const NODES: [u32; 5] = [2, 3, 4, 5, 6];
-/// No daemon may ever take more, built for tests as it is.
+/// Maximum memory of a daemon in a debug build.
 const MEMORY_MAX_KIB: u64 = 120 << 10;
 
 /// A running platform.
@@ -28,17 +28,17 @@ pub struct Scene {
     /// Commands leave a line here when they run.
     pub ran: PathBuf,
     next: u64,
-    // Goes last, when no daemon writes any more.
+    // It is dropped last, when no daemon writes to it any more.
     _platform: Platform,
 }
 
 impl Scene {
-    /// Starts all of it and waits until each node has done a command.
+    /// Starts the platform and waits until each node has run a command.
     pub fn new() -> Self {
         Self::with(|plan| plan)
     }
 
-    /// The same with plans that are changed before their daemons start.
+    /// Does the same with plans that are changed before the daemons start.
     pub fn with(change: impl Fn(Plan) -> Plan) -> Self {
         let platform = Platform::new();
         let websocket = free_port();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::item::{Skipped, Trial};
 use crate::scene::Scene;
 
-/// Growth that a daemon may show after the first half.
+/// Maximum growth of a daemon's memory after the first half.
 const GROWTH_MAX_KIB: u64 = 8 << 10;
 
 /// Commands all the while; memory is sampled, and the greatest of the first half is compared with that of the second.

@@ -9,7 +9,7 @@ use crate::item::{Skipped, Trial};
 use crate::link::State;
 use crate::scene::Scene;
 
-/// How long a platform is troubled.
+/// Duration of the trouble.
 pub const TROUBLE: Duration = Duration::from_secs(12);
 
 /// Commands all the while, and `trouble` again and again.

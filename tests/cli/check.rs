@@ -81,6 +81,7 @@ id           1
 name         config.yaml
 hostname     central.example.org
 external     tcp://*:5556, 1 authorized client
+link         auto
 api          http://127.0.0.1:8085, no password, from 127.0.0.1/32
 database     history.sdb
 private key  rsakey.priv.pem
@@ -88,9 +89,9 @@ thumbprint   none yet; a start makes the key pair
 modules      action, dbcleaner, httpserver, proxy, register
 
 nodes
-  id  type      address              prevails  behind it
-  4   push_zmq  tcp://10.1.2.3:5556  yes       2, 20
-  16  pull      connects to us       no        -
+  id  type      address              link  prevails  behind it
+  4   push_zmq  tcp://10.1.2.3:5556  auto  yes       2, 20
+  16  pull      connects to us       auto  no        -
 
 will not work
   config.d/40-gorgoned.yaml:26: modules[audit]: Package 'gorgone::modules::centreon::audit::hooks' is not \
@@ -269,7 +270,7 @@ fn listeners_for_nodes_and_the_central_above_are_shown() {
     for line in [
         "role         relay\n",
         "websocket    wss://0.0.0.0:443, certificate config.d/../cert.pem\n",
-        "parent       tcp://10.0.0.1:5556 (pull)\n",
+        "parent       tcp://10.0.0.1:5556 (pull), link auto\n",
         "parent       wss://central.example.org:443/ (pullwss), certificate verified by config.d/../cert.pem, through \
             http://10.0.0.9:3128\n",
     ] {

@@ -16,6 +16,7 @@ mod hostile_messages;
 mod hostile_peers;
 mod hostile_routes;
 mod hostile_websockets;
+mod joining;
 mod liveness;
 mod many_nodes;
 mod memory_history;

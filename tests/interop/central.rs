@@ -6,7 +6,7 @@ use crate::platform::client::Client;
 use crate::platform::{Daemon, Platform, free_port, keys, seconds};
 use crate::script::Script;
 
-/// A push poller on libzmq: `poller.py PORT KEY SCENARIO`, ready when it printed a line.
+/// Starts a push poller on libzmq, `poller.py PORT KEY SCENARIO`; it is ready when it has printed a line.
 fn poller(port: u16, owner: &str, scenario: &str) -> Script {
     let key = keys::private_file(owner);
     let mut script = Script::start("poller", &[&port.to_string(), key.to_str().unwrap(), scenario]);
@@ -59,7 +59,7 @@ fn a_command_of_the_rest_api_reaches_a_libzmq_poller_word_for_word() {
     let script = poller(port, "poller", "command");
     let central = Daemon::start(platform.plan("central", 1).with_api().with_node(2, port));
     let token = central.api().command(2, "echo hello");
-    // Asking for the log of the node is what makes the central read it: the script ends after that.
+    // The central reads the node's log because of this request; the script ends afterwards.
     let rows = central.api().finished_rows(2, &token, seconds(10));
     assert!(rows.iter().any(|row| row["data"].as_str().unwrap().contains("done afar")), "{rows:?}");
     let said = script.succeeds(seconds(20));
@@ -91,7 +91,7 @@ fn a_poller_that_refuses_our_key_shows_in_the_log_with_the_key_to_authorise_ther
     let _poller = poller(port, "poller", "refuse");
     let central = Daemon::start(platform.plan("central", 1).with_api().with_node(2, port));
     central.wait_for_log(&keys::thumbprint("central"), seconds(15));
-    // Place and node are named.
+    // The message names the place and the node.
     central.wait_for_log("authorized_clients", seconds(5));
     central.wait_for_log(&port.to_string(), seconds(5));
 }

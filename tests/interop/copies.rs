@@ -18,12 +18,12 @@ fn receiver(mode: &str, port: u16) -> Script {
     script
 }
 
-/// Every octet, in an order that no two places share.
+/// Returns all octets in an order in which every position differs.
 fn bytes(len: usize) -> Vec<u8> {
     (0..len.div_ceil(4)).flat_map(|word| (word as u32).wrapping_mul(2_654_435_761).to_le_bytes()).take(len).collect()
 }
 
-/// Copies files of all sizes and a directory to `node`, and what cannot be copied.
+/// Copies files of all sizes and a directory to `node`, and tries copies that must fail.
 fn copy_to(central: &Daemon, node: u32, script: &mut Script, platform: &Platform) {
     let api = central.api();
     let there = platform.path(&format!("there-{node}"));
@@ -34,7 +34,7 @@ fn copy_to(central: &Daemon, node: u32, script: &mut Script, platform: &Platform
         let answer = api.post(&format!("/api/nodes/{node}/core/proxy/remotecopy"), &body).json();
         let token = answer["token"].as_str().unwrap().to_owned();
         let rows = api.finished_rows(node, &token, seconds(40));
-        // But for that of a relay which passed the end on.
+        // The row of a relay that has passed on the end is left out.
         let rows = rows.iter().filter(|row| code(row) != 0);
         let rows: Vec<_> = rows.map(|row| (code(row), data(row)["message"].as_str().unwrap().to_owned())).collect();
         (token, rows)
@@ -44,7 +44,7 @@ fn copy_to(central: &Daemon, node: u32, script: &mut Script, platform: &Platform
         let source = platform.write(&format!("file {size}"), bytes(size));
         let destination = there.join(format!("file {size}"));
         let (token, rows) = rows_of(&source, &destination);
-        // A Perl node makes no file of nothing: an empty one comes with an empty chunk.
+        // A Perl node creates a file only for a chunk, so an empty file is sent as an empty chunk.
         let chunks = size.div_ceil(BUFFER_SIZE).max(1);
         let mut expected = vec![(101, "process copy inprogress".to_owned()); chunks];
         expected.push(success.clone());

@@ -17,7 +17,7 @@ use crate::mariadb::{Database, Server, is_installed};
 use crate::platform::api::{code, data, is_last};
 use crate::platform::{Daemon, Plan, Platform, seconds, until};
 
-/// What the module reads beside the tables of the module `nodes`.
+/// The tables that the module reads in addition to those of the module `nodes`.
 const SCHEMA: &str = "
 ALTER TABLE nagios_server ADD engine_start_command VARCHAR(255), ADD engine_stop_command VARCHAR(255),
   ADD engine_restart_command VARCHAR(255), ADD engine_reload_command VARCHAR(255),
@@ -29,7 +29,7 @@ CREATE TABLE task (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, type VARCHAR(40),
   params TEXT, created_at DATETIME, completed_at DATETIME);
 ";
 
-/// A named pipe and everything that came out of it.
+/// A named pipe and everything that was read from it.
 struct Engine {
     path: PathBuf,
     lines: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -39,7 +39,7 @@ impl Engine {
     fn new(path: PathBuf) -> Self {
         assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
         let lines = Arc::new(Mutex::new(Vec::new()));
-        // It holds a writing end itself, so that it never comes to an end; the thread ends with the process.
+        // The thread has a writing end of its own, so that reading never ends; it ends with the process.
         let pipe = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let read = Arc::clone(&lines);
         thread::spawn(move || {
@@ -83,7 +83,7 @@ impl World {
             fs::create_dir_all(platform.path(dir)).unwrap();
         }
         let log = platform.path("done.log");
-        // What an administrator lets the daemon's user do.
+        // The commands that the daemon's user may run.
         let sudo = format!("#!/bin/sh\necho \"$*\" >>{}\n", log.display());
         let sudo = platform.write("bin/sudo", sudo);
         fs::set_permissions(&sudo, fs::Permissions::from_mode(0o755)).unwrap();
@@ -144,7 +144,7 @@ impl World {
         self.platform.write(&format!("centcore/{name}"), text);
     }
 
-    /// What commands have done.
+    /// Returns what the commands have written.
     fn done(&self) -> Vec<String> {
         let text = fs::read_to_string(self.platform.path("done.log")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
@@ -186,7 +186,7 @@ fn commands_for_the_engine_reach_its_pipe_byte_by_byte_in_their_order_and_the_fi
         return;
     }
     let world = World::new();
-    // Written before the daemon runs, and left by an earlier one that was killed.
+    // The files are older than the daemon; one was left by an earlier daemon that was killed.
     world.platform.write("centcore.cmd_read", "EXTERNALCMD:2:[0] LEFT\n");
     world.platform.write("centcore.cmd", "EXTERNALCMD:2:[1] FIRST;a:b`c\nEXTERNALCMD:2:[1] SECOND;caf\u{e9}");
     let _central = world.start();
@@ -225,7 +225,7 @@ fn an_export_is_there_before_the_engine_reloads_and_lines_keep_their_order() {
     let traps = world.platform.path("snmp/centreontrapd.sdb");
     assert_eq!(fs::metadata(traps).unwrap().permissions().mode() & 0o777, 0o664);
     world.wait_until_files_are_gone();
-    // The VMware daemon has no configuration, which holds up nothing.
+    // The missing configuration of the VMware daemon delays nothing.
     assert!(world.done().iter().any(|line| line == "systemctl restart centreon_vmware.service"));
     assert!(central.log().contains("RELOAD for 2 (token "));
 }
@@ -291,7 +291,7 @@ fn what_cannot_be_carried_out_ends_with_an_error_that_says_why_and_the_rest_is_d
     ];
     assert_eq!(failed, said);
     world.wait_for_done("systemctl stop centengine");
-    // In a file: a line of the log once, and the rest goes on.
+    // A wrong line in a file is logged once, and the other lines are carried out.
     world.order("1.cmd", "SENDCBCFG:2\nexternalcmd:2:x\nEXTERNALCMD:9:x\nEXTERNALCMD:3:x\nEXTERNALCMD:2:[1] OK");
     world.order("2.cmd", "SENDCBCFG:2\nSENDCBCFG:2\nEXTERNALCMD:2:[2] OK\n");
     assert_eq!(world.engine.wait_for(2), ["[1] OK", "[2] OK"]);
@@ -311,7 +311,7 @@ fn files_wait_while_the_database_is_away_and_nothing_of_them_is_lost() {
     if !is_installed() {
         return;
     }
-    // Its own server: this test stops it.
+    // The test has its own server because it stops it.
     let server: &'static mut Server = Box::leak(Box::new(Server::start()));
     server.end("TERM");
     let platform = Platform::new();

@@ -21,7 +21,7 @@ fn endpoint(plan: &Plan) -> String {
     format!("tcp://127.0.0.1:{}", plan.port)
 }
 
-/// A central that knows a node 7 which is not there.
+/// Starts a central with a node 7 that does not exist.
 fn lonely_central(platform: &Platform) -> Plan {
     platform.plan("central", 1).with_api().with_node(7, free_port())
 }
@@ -121,7 +121,7 @@ fn a_wrong_key_a_wrong_hello_and_random_bytes_get_one_and_the_same_answer() {
     assert_eq!(answer("stranger", b"HELO", false), expected, "a key that is not authorised");
     assert_eq!(answer("client", b"HALLO", false), expected, "another word than HELO");
     assert_eq!(answer("client", b"HELO", true), expected, "sealed for another key, so it decrypts to noise");
-    // The log names the key to authorise.
+    // The log shows the key to authorise.
     central.wait_for_log(&keys::thumbprint("stranger"), seconds(5));
 }
 

@@ -1,5 +1,5 @@
-//! A MariaDB server of Debian's package with a data directory, a socket and a port of its own, ended with the test process
-//! whatever becomes of it.
+//! A MariaDB server of Debian's package with its own data directory, socket and port. It ends with the test process,
+//! however that ends.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::platform::{free_port, seconds, tail, until};
 
-/// Waits for its standard input to end, which it does with the test process, then kills the server.
+/// Kills the server when its standard input ends, which it does with the test process.
 const KEEPER: &str = r#""$@" </dev/null >/dev/null 2>&1 & server=$!; echo $server; read -r _; kill -9 $server 2>/dev/null; [ -z "$REMOVE" ] || rm -rf "$REMOVE""#;
 
 /// The schema of the tables that the module reads, with columns that it does not know among them.
@@ -27,7 +27,7 @@ CREATE TABLE options (`key` VARCHAR(255), `value` TEXT);
 INSERT INTO nagios_server (id, name, localhost, ns_ip_address) VALUES (1, 'Central', '1', '127.0.0.1');
 ";
 
-/// An authority and a certificate for 127.0.0.1 by it, and an authority that signed nothing.
+/// Makes an authority with a certificate for 127.0.0.1, and another authority.
 const CERTIFICATES: &str = "set -e; \
     for name in ca other; do openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$name -keyout $name.key -out $name.pem; done; \
     openssl req -newkey rsa:2048 -nodes -subj /CN=db -keyout db.key -out db.csr; \
@@ -42,7 +42,7 @@ pub struct Server {
     pid: u32,
 }
 
-/// Whether the package is there; says so when it is not.
+/// Returns whether the package is installed, and says so if it is not.
 pub fn is_installed() -> bool {
     let found = ["mariadbd", "mariadb-install-db", "mariadb"].iter().all(|name| find(name).is_some());
     if !found {
@@ -71,7 +71,7 @@ fn template() -> &'static Path {
         let folder = std::env::temp_dir().join(format!("stheno-mariadb-{}", std::process::id()));
         let _left_by_an_earlier_run = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
-        // It goes with the test process.
+        // It ends with the test process.
         let mut keeper = Command::new("sh");
         keeper.args(["-c", KEEPER, "sh", "true"]).env("REMOVE", &folder).stdin(Stdio::piped()).stdout(Stdio::null());
         std::mem::forget(keeper.spawn().unwrap());
@@ -93,7 +93,7 @@ fn template() -> &'static Path {
 }
 
 impl Server {
-    /// A server of the test's own, which may be stopped and started as it likes.
+    /// Starts a server for one test, which may stop and start it.
     pub fn start() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -110,7 +110,7 @@ impl Server {
         server
     }
 
-    /// The server that tests share which do nothing to it.
+    /// Returns the server that is shared by the tests that do not stop it.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Server> = OnceLock::new();
         SHARED.get_or_init(Self::start)
@@ -138,7 +138,7 @@ impl Server {
         (keeper, line.trim().parse().unwrap())
     }
 
-    /// A port where something listens that says nothing.
+    /// Opens a port with a listener that sends nothing.
     pub fn silent_port(&self) -> u16 {
         static SILENT: OnceLock<TcpListener> = OnceLock::new();
         SILENT.get_or_init(|| TcpListener::bind("127.0.0.1:0").unwrap()).local_addr().unwrap().port()
@@ -175,7 +175,7 @@ impl Server {
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
-    /// Runs statements as root; what they print.
+    /// Runs statements as root and returns their output.
     #[track_caller]
     pub fn run(&self, sql: &str) -> String {
         self.client(sql).unwrap()
@@ -194,7 +194,7 @@ impl Server {
         Command::new("kill").arg(format!("-{name}")).arg(self.pid.to_string()).status().unwrap();
     }
 
-    /// Freezes it: it takes connections and says nothing.
+    /// Freezes it: it accepts connections and sends nothing.
     pub fn freeze(&self) {
         self.signal("STOP");
     }
@@ -215,7 +215,7 @@ impl Server {
 
     /// Starts it once more after [`Self::end`].
     pub fn start_again(&mut self) {
-        // The keeper that goes now must not take the folder along.
+        // The old keeper must not remove the folder when it ends.
         let _ = self.keeper.kill();
         let _ = self.keeper.wait();
         (self.keeper, self.pid) = Self::spawn(&self.folder, self.port);

@@ -11,7 +11,7 @@ fn central(platform: &Platform, database: &Database<'_>) -> Plan {
     platform.plan("central", 1).with_api().with_pollers_of(&database.settings(), &["resync_time: 600"])
 }
 
-/// Asks for a reading of the database; the last row of the request.
+/// Requests a reading of the database and returns the last row.
 #[track_caller]
 fn sync(central: &Daemon) -> (i64, Value) {
     let token = central.api().post("/api/centreon/nodes/sync", &json!({})).json()["token"].as_str().unwrap().to_owned();
@@ -98,13 +98,13 @@ fn a_database_that_goes_away_changes_nothing_and_is_read_again_when_it_is_back()
         )
     };
     server.end("TERM");
-    // It starts and serves without the database.
+    // The daemon starts and answers without the database.
     let central = Daemon::start(platform.plan("central", 1).with_api().with_pollers_of(&settings, &["resync_time: 1"]));
     central.wait_for_log("nothing listens there", seconds(20));
     assert_eq!(central.api().output_of(0, "echo alone", seconds(20)), "alone");
     server.start_again();
     wait_for_nodes(&central, &[2]);
-    // Stopped in the middle.
+    // The server stops during the test.
     server.end("KILL");
     central.wait_for_log("cannot find nodes configuration", seconds(20));
     let (code, end) = sync(&central);
@@ -112,7 +112,7 @@ fn a_database_that_goes_away_changes_nothing_and_is_read_again_when_it_is_back()
     wait_for_nodes(&central, &[2]);
     server.start_again();
     assert_eq!(sync(&central).0, 2);
-    // Frozen: a request ends with a time-out, and the daemon serves meanwhile.
+    // The server is frozen: a request ends with a time-out, and the daemon answers meanwhile.
     server.freeze();
     let token = central.api().post("/api/centreon/nodes/sync", &json!({})).json()["token"].as_str().unwrap().to_owned();
     assert_eq!(central.api().output_of(0, "echo alive", seconds(20)), "alive");
@@ -120,7 +120,7 @@ fn a_database_that_goes_away_changes_nothing_and_is_read_again_when_it_is_back()
     assert!(data(rows.last().unwrap())["message"].as_str().unwrap().contains("does not answer in time"), "{rows:?}");
     server.thaw();
     assert_eq!(sync(&central).0, 2);
-    // Killed in the middle of a query: the table is locked, so the query cannot end by itself.
+    // The server is killed during a query, which cannot end because the table is locked.
     let holder = server.hold(&format!("LOCK TABLES {name}.nagios_server WRITE; SELECT SLEEP(600);"));
     until("the table is locked", seconds(20), || server.run("SHOW PROCESSLIST").contains("SLEEP(600)").then_some(()));
     let token = central.api().post("/api/centreon/nodes/sync", &json!({})).json()["token"].as_str().unwrap().to_owned();
@@ -134,7 +134,7 @@ fn a_database_that_goes_away_changes_nothing_and_is_read_again_when_it_is_back()
     wait_for_nodes(&central, &[2]);
     server.start_again();
     assert_eq!(sync(&central).0, 2);
-    // Another password, and the old one again.
+    // The password changes and changes back.
     server.run(&format!("ALTER USER '{name}'@'%' IDENTIFIED BY 'other';"));
     let (code, end) = sync(&central);
     assert_eq!(code, 1);
@@ -149,7 +149,7 @@ fn code_of(rows: &[Value]) -> i64 {
     rows.last().map_or(-1, code)
 }
 
-/// `stheno check` of a plan: its status and what it prints.
+/// Runs `stheno check` on a plan and returns its status and output.
 fn check(plan: &Plan, arguments: &[&str]) -> (Option<i32>, String) {
     plan.write();
     let mut command = std::process::Command::new(STHENO);
@@ -304,7 +304,7 @@ fn the_socket_tls_and_schemas_of_other_versions_are_read() {
     let server = Server::shared();
     let database = server.database();
     database.add(2, "one", "127.0.0.1", 9);
-    // The columns of an old schema, and a table without active rows.
+    // An old schema lacks columns, and a table may have no active rows.
     database.run(
         "ALTER TABLE nagios_server DROP gorgone_communication_type, DROP gorgone_port, DROP remote_id, \
          DROP remote_server_use_as_proxy, DROP uid, DROP gorgone_auth_token;",
@@ -324,7 +324,7 @@ fn the_socket_tls_and_schemas_of_other_versions_are_read() {
         assert_eq!(status, Some(0), "{dsn}: {text}");
         assert!(text.contains("tcp://127.0.0.1:5556"), "{dsn}: {text}");
     }
-    // Another authority, and a name that the certificate does not have.
+    // The certificate has another authority, or another name.
     for (dsn, sentence) in [
         (format!("{at};mysql_ssl_ca_file={folder}/other.pem"), "its certificate was not issued by an authority in"),
         (
@@ -338,7 +338,7 @@ fn the_socket_tls_and_schemas_of_other_versions_are_read() {
         assert_eq!(status, Some(1), "{dsn}: {text}");
         assert!(text.contains(sentence), "{dsn}: {text}");
     }
-    // Whoever must use TLS does, and is refused without.
+    // A user that requires TLS connects with TLS and is refused without it.
     server.run(&format!("ALTER USER '{name}'@'%' REQUIRE SSL;"));
     let plan = platform.plan("central", 1).with_pollers_of(&database.settings_of(&at), &[]);
     assert_eq!(check(&plan, &[]).0, Some(0));
@@ -382,7 +382,7 @@ fn nodes_that_dial_in_are_taken_as_soon_as_the_database_has_them() {
     }
     let plan = plan.with_proxy(&format!("  port: {port}"));
     let central = Daemon::start(plan);
-    // They dial a central that does not know them yet, then it learns of them.
+    // The nodes connect before the central knows them.
     let pull =
         platform.plan("node-6", 6).with_module("pull", &[format!("target_path: 127.0.0.1:{}", central.plan.port)]);
     let lines = ["address: 127.0.0.1".to_owned(), format!("port: {port}"), "token: t0k3n".to_owned()];
@@ -395,13 +395,13 @@ fn nodes_that_dial_in_are_taken_as_soon_as_the_database_has_them() {
         central.api().wait_for_pong(id, seconds(20));
         assert_eq!(central.api().output_of(id, "echo welcome", seconds(20)), "welcome", "node {id}");
     }
-    // Taken away while they are connected, and added again.
+    // The nodes are removed while they are connected, and added again.
     database.run("UPDATE nagios_server SET ns_activate = '0' WHERE id IN (6, 7);");
     assert_eq!(sync(&central).1["removed"], json!([6, 7]));
     database.run("UPDATE nagios_server SET ns_activate = '1' WHERE id IN (6, 7);");
     assert_eq!(sync(&central).0, 2);
     for id in [6, 7] {
-        // The pull node never left; the WebSocket was closed, and its node comes back.
+        // The pull node stays connected; the WebSocket was closed, and its node reconnects.
         central.api().wait_for_pong(id, seconds(20));
         assert_eq!(central.api().output_of(id, "echo again", seconds(20)), "again", "node {id}");
     }

@@ -43,7 +43,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // Not killed: some end their children only when they are asked to.
+        // SIGTERM, because some programs end their children only then.
         let _asked = Command::new("kill").arg(self.0.id().to_string()).status();
         for _ in 0..100 {
             if matches!(self.0.try_wait(), Ok(Some(_))) {
@@ -56,7 +56,7 @@ impl Drop for Proxy {
     }
 }
 
-/// The API through a proxy, as curl calls it from a loopback address: status and body.
+/// Calls the API through a proxy from a loopback address and returns status and body.
 fn curl(from: &str, port: u16, more: &[&str]) -> (String, String) {
     let url = format!("http://127.0.0.1:{port}/api/internal/thumbprint");
     let output = Command::new("curl")
@@ -86,15 +86,15 @@ fn stands_in_front(start: impl FnOnce(&Path, u16, u16, u16) -> Command) {
     let _proxy = Proxy::start(command, port, &folder);
     let (status, body) = curl("127.0.0.2", port, &[]);
     assert!(status == "200" && body.contains("thumbprint"), "{status} {body}");
-    // Another client is told by its own address, whatever it claims.
+    // The address of another client is its own, whatever header it sends.
     for claim in ["X-Forwarded-For: 127.0.0.2", "X-Forwarded-For: 203.0.113.1, 127.0.0.2"] {
         assert_eq!(curl("127.0.0.3", port, &["--header", claim]).0, "401", "{claim}");
     }
     central.wait_for_log("127.0.0.3: not in allowed_hosts.subnets", seconds(5));
-    // A page of another site is refused, one of the proxy's name is not.
+    // A request from a page of another site is refused; one from the proxy's name is not.
     assert_eq!(curl("127.0.0.2", port, &["--header", "Origin: https://evil.example"]).0, "403");
     assert_eq!(curl("127.0.0.2", port, &["--header", "Origin: https://gorgone.example.org"]).0, "200");
-    // A node comes through, and a command goes to it.
+    // A node connects through the proxy, and a command reaches it.
     let _node = Daemon::start(node(&platform, port, &["central_uri: /pullwss"]));
     let api = central.api();
     api.wait_for_pong(7, seconds(20));
@@ -212,7 +212,7 @@ fn squid_stands_between() {
             documented("squid", &[("3128", port), ("8086", listener)])
         );
         fs::write(folder.join("squid.conf"), config).unwrap();
-        // As root it becomes another user, who writes its log.
+        // Started as root, it changes to another user, who must be able to write the log.
         let _as_a_user = Command::new("chmod").arg("777").arg(folder).status();
         let mut command = Command::new(program);
         command.args(["-N", "-n"]).arg(format!("stheno{port}")).arg("-f").arg(folder.join("squid.conf"));

@@ -35,7 +35,7 @@ fn a_libzmq_pull_node_is_pinged_commanded_and_its_log_is_read() {
     assert!(rows.iter().any(|row| data(row)["message"] == "done afar"), "{rows:?}");
     script.succeeds(seconds(20));
 
-    // The node has taken its leave: what is sent to it now ends, and does not wait for ever.
+    // The node has unregistered: requests for it end now instead of waiting for ever.
     let late = central.api().command(6, "echo too late");
     let rows = central.api().finished_rows(0, &late, seconds(15));
     assert!(rows.iter().any(|row| code(row) == 1), "{rows:?}");

@@ -27,7 +27,7 @@ fn central(platform: &Platform, nodes: &[(u32, Vec<String>)]) -> Plan {
     plan
 }
 
-/// Posts a request and returns its rows, all of them but the starting one of the daemon.
+/// Posts a request and returns its rows, without the daemon's starting row.
 fn rows_of(api: &Api, node: u32, path: &str, body: &Value) -> Vec<(i64, Value)> {
     let token = api.post(&format!("/api/nodes/{node}/{path}"), body).json()["token"].as_str().unwrap().to_owned();
     let rows = api.finished_rows(0, &token, seconds(30));
@@ -77,13 +77,13 @@ fn commands_run_on_a_host_without_a_daemon_and_leave_the_usual_rows() {
     assert_eq!(rows[8].1["result"]["stdout"], "Command without output for 1 s (timeout_nodata)...");
     assert_eq!(rows[10].1["result"]["stdout"], "a b|it's|$HOME|\n|");
 
-    // More than a window, and more than is kept.
+    // The output is larger than a window and than the kept part.
     let rows = command(&api, 4, &json!([{ "command": "head -c 3000000 /dev/zero | tr '\\0' x" }]));
     let messages: Vec<String> = rows.iter().map(|(_, data)| data.to_string().chars().take(300).collect()).collect();
     assert_eq!(rows[2].1["result"]["output_cut"], true, "{messages:?}\n{}", central.log());
     assert_eq!(rows[2].1["result"]["stdout"].as_str().map(str::len), Some(1 << 20));
 
-    // No log to take over, and what nobody does there.
+    // The host has no history to read, and it does not know other actions.
     let token = "no-log";
     let mut client = central.client();
     client.request("GETLOG", token, "4", &json!({}));
@@ -104,7 +104,7 @@ fn several_commands_run_at_once_and_a_broken_session_is_made_anew() {
     let central = Daemon::start(central(&platform, &[(4, sshd.node(&[]))]));
     let api = central.api();
     api.wait_for_pong(4, seconds(15));
-    // Each waits until the next one has begun, so none ends unless they run together.
+    // Each command waits until the next one has begun, so they only end if they run at the same time.
     let gate = platform.path("gate");
     let wait = format!("touch {0}.$N; while ! [ -e {0}.$((3 - N)) ]; do sleep 0.05; done; echo met", gate.display());
     let tokens: Vec<String> = [1, 2].iter().map(|n| api.command(4, &format!("N={n}; {wait}"))).collect();
@@ -112,13 +112,13 @@ fn several_commands_run_at_once_and_a_broken_session_is_made_anew() {
         let rows = api.finished_rows(0, token, seconds(15));
         assert!(rows.iter().any(|row| data(row)["result"]["stdout"] == "met"), "{rows:?}");
     }
-    // More than the host has channels for.
+    // These are more commands than the host has channels.
     let tokens: Vec<String> = (0..20).map(|n| api.command(4, &format!("sleep 0.05; echo {n}"))).collect();
     for (n, token) in tokens.iter().enumerate() {
         let rows = api.finished_rows(0, token, seconds(30));
         assert!(rows.iter().any(|row| data(row)["result"]["stdout"].as_str() == Some(&n.to_string())), "{rows:?}");
     }
-    // What runs ends with the session; what is asked next runs on the next one.
+    // A running command ends with the session; the next command runs in a new session.
     let cut = api.command(4, "echo begun; sleep 60");
     until("the command runs", seconds(10), || sshd.has_sessions().then_some(()));
     sshd.kill_sessions();
@@ -130,7 +130,7 @@ fn several_commands_run_at_once_and_a_broken_session_is_made_anew() {
     );
     assert_eq!(api.output_of_ssh(4, "echo again"), "again");
     sshd.stop();
-    // A command that goes out before the end of the session is seen ends with it; the next one finds nobody.
+    // A command that is sent before we notice the end of the session ends with it; the next one cannot connect.
     until("the host is missed", seconds(15), || {
         let rows = command(&api, 4, &json!([{ "command": "true" }]));
         last_message(&rows).starts_with("cannot connect on target node '4': ").then_some(())
@@ -323,7 +323,7 @@ fn engine_commands_go_into_the_pipe_or_say_what_is_wrong_with_it() {
     client.request("ENGINECOMMAND", "unread", "4", &request(&pipe));
     let said = central.api().finished_rows(0, "unread", seconds(40));
     assert!(data(said.last().unwrap())["message"].as_str().unwrap().contains("nobody reads it"), "{said:?}");
-    // The host's SFTP server waits in the pipe, and would after its sshd is gone.
+    // The host's SFTP server waits for the pipe, even after its sshd has ended.
     drop(fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap());
 }
 
@@ -348,7 +348,7 @@ fn files_and_directories_are_copied_whole_or_not_at_all() {
     fs::create_dir(&cache).unwrap();
     let name = source.file_name().unwrap().to_str().unwrap().to_owned();
 
-    // Into a directory, and over a file that is there.
+    // Copy into a directory, and replace an existing file.
     let into = format!("{}/", there.display());
     let user = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
     let request = json!({ "source": source, "destination": into, "mode": "0640", "owner": user.trim() });
@@ -360,14 +360,14 @@ fn files_and_directories_are_copied_whole_or_not_at_all() {
     }
     assert_eq!(fs::read_dir(&there).unwrap().count(), 1, "no temporary file is left");
 
-    // What a script reads of it.
+    // A script reads these members.
     let mut stheno = Command::new(STHENO);
     stheno.args(["copy", "--json", "--config"]).arg(central.plan.config_file()).arg(&source).arg(format!("4:{into}"));
     let said = stheno.output().unwrap();
     let line: Value = serde_json::from_slice(&said.stdout).unwrap_or_else(|_| panic!("{said:?}"));
     assert_eq!((&line["ok"], &line["received"]), (&json!(true), &json!(body.len())), "{line}");
 
-    // A directory with strange names.
+    // The directory contains unusual names.
     let tree = platform.path("tree");
     fs::create_dir_all(tree.join("sub 'dir'")).unwrap();
     fs::write(tree.join("sub 'dir'/x\ny"), "inside").unwrap();

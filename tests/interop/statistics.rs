@@ -11,7 +11,7 @@ use crate::mariadb::{Database, Server, is_installed};
 use crate::platform::api::{code, data};
 use crate::platform::{Daemon, Plan, Platform, seconds, until};
 
-/// What `nagiostats` of Centreon Engine prints, in part.
+/// Part of the output of Centreon Engine's `nagiostats`.
 const ENGINE: &str = "#!/bin/sh
 [ \"$1 $2\" = \"-c /etc/centreon-engine/centengine.cfg\" ] || exit 3
 cat <<END
@@ -72,7 +72,7 @@ fn central(platform: &Platform, database: &Database<'_>, more: &[&str]) -> Plan 
     plan.with_module("statistics", &lines)
 }
 
-/// Asks for statistics; the last row of the request.
+/// Requests statistics and returns the last row.
 #[track_caller]
 fn collect(central: &Daemon, path: &str) -> Value {
     let answer = central.api().get(&format!("/api/centreon/statistics/{path}"));

@@ -49,7 +49,7 @@ fn the_subcommands_trust_the_certificate_of_the_configuration_and_no_other() {
     assert_eq!(stheno(&["exec", "1", "--", "echo sealed; exit 4"]), (Some(4), "sealed\n".to_owned(), String::new()));
     let (status, out, err) = stheno(&["copy", "--json", "/nowhere", "7:/tmp/"]);
     assert!(status == Some(1) && out.contains("unknown target 7"), "{out}{err}");
-    // Another certificate in its place: whoever answers on the port is not trusted.
+    // The certificate was replaced, so the listener is not trusted.
     fs::copy(platform.path("good.pem"), platform.path("selfsigned.pem")).unwrap();
     let (status, out, err) = stheno(&["exec", "1", "--", "echo sealed"]);
     assert!(status == Some(255) && out.is_empty() && err.contains("certificate"), "{out}{err}");
@@ -67,7 +67,7 @@ fn curl(platform: &Platform, arguments: &[&str]) -> Output {
     command.args(arguments).output().expect("curl is missing: run tests/run, which installs it")
 }
 
-/// `openssl s_client` towards a port, with nothing to say.
+/// Runs `openssl s_client` on a port without sending anything.
 fn s_client(port: u16, arguments: &[&str]) -> String {
     let mut command = Command::new("openssl");
     command.args(["s_client", "-connect", &format!("127.0.0.1:{port}")]).args(arguments).stdin(Stdio::null());
@@ -243,7 +243,7 @@ fn a_hangup_signal_reads_the_certificate_again_and_drops_nobody() {
     });
     assert_eq!(central.api().output_of(7, "echo still here", seconds(15)), "still here");
     assert_eq!(connects(), before, "the node's connection was left alone");
-    // Files that cannot be used change nothing.
+    // Invalid files have no effect.
     platform.write("current.pem", "no certificate");
     central.signal("HUP");
     central.wait_for_log("current.pem", seconds(10));

@@ -1,4 +1,4 @@
-//! References to a vault: a scripted one over TLS, which is away at first.
+//! References to a scripted vault over TLS, which is not reachable at first.
 
 use std::process::Command;
 

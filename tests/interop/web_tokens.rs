@@ -29,7 +29,7 @@ fn web_api(web: u16, mode: &std::path::Path) -> Script {
     script
 }
 
-/// What a node with this token is told before the central closes.
+/// Returns the central's last message to a node with this token.
 fn refusal(port: u16, token: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(seconds(60))).unwrap();
@@ -38,7 +38,7 @@ fn refusal(port: u16, token: &str) -> String {
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer {token}\r\n\r\n"
     );
     let mut bytes = head.into_bytes();
-    // A text under the mask 0.
+    // The text is masked with 0.
     bytes.extend([0x81, 0x80 | u8::try_from(REGISTER.len()).unwrap(), 0, 0, 0, 0]);
     bytes.extend(REGISTER);
     stream.write_all(&bytes).unwrap();

@@ -1,4 +1,4 @@
-//! The packages, the tarball and the build scripts, used as on a foreign machine: below a root of their own.
+//! The packages, the tarball and the build scripts, used below a root of their own as on another machine.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod offline;
@@ -49,7 +49,7 @@ impl Drop for Folder {
     }
 }
 
-/// Runs a program of the repository or of the system and returns whether it went well and everything that it said.
+/// Runs a program and returns whether it succeeded and its output.
 fn run(program: &str, words: &[&str]) -> (bool, String) {
     let here = Path::new(ROOT).join(program);
     let program = if here.exists() { here } else { program.into() };
@@ -62,7 +62,7 @@ fn said(output: &Output) -> (bool, String) {
     (output.status.success(), text.into_owned())
 }
 
-/// Runs what has to go well.
+/// Runs a program that must succeed.
 #[track_caller]
 fn must(program: &str, words: &[&str]) -> String {
     let (fine, text) = run(program, words);

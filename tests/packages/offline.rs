@@ -10,7 +10,7 @@ use crate::{Folder, must, said};
 fn offline_the_program_builds_from_the_vendor_folder_alone() {
     let folder = Folder::new();
     let place = |name: &str| folder.path(name).display().to_string();
-    // What Git knows and what was not committed yet, and nothing that was built.
+    // Copy the tracked files with uncommitted changes, without build results.
     must(
         "sh",
         &[
@@ -25,7 +25,7 @@ fn offline_the_program_builds_from_the_vendor_folder_alone() {
     let (fine, text) = said(&fill.current_dir(&folder.0).output().unwrap());
     assert!(fine, "{text}");
 
-    // No network but loopback, and a home in which no crate was ever kept.
+    // There is only the loopback network, and the home directory contains no crates.
     let mut build = Command::new("unshare");
     build.args(["--net", "cargo", "build", "--offline", "--locked", "--target-dir", &place("target")]);
     build.current_dir(&folder.0).env("CARGO_HOME", folder.path("home"));

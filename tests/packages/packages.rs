@@ -32,7 +32,7 @@ fn built() -> &'static Folder {
 fn build(binary: &str, output: &str) {
     let mut command = Command::new(format!("{ROOT}/packages/build"));
     command.args(["--binary", binary, "--arch", &architecture(), "--output", output]);
-    // A debug build is large, and how well it is packed is not the matter here.
+    // A debug build is large, and the compression does not matter here.
     command.env("DPKG_DEB_COMPRESSOR_TYPE", "none");
     let (fine, text) = said(&command.output().unwrap());
     assert!(fine, "{text}");
@@ -103,7 +103,7 @@ fn the_package_installs_upgrades_and_goes_and_leaves_what_is_the_operators() {
 
     root.write("etc/default/stheno", "OPTIONS=--config=mine\n");
     root.write(&format!("{STATE}/history.sdb"), "history");
-    // The original's package rotates the log as well for a while.
+    // The original's package may rotate the same log for some time.
     root.write("etc/logrotate.d/gorgoned", "/var/log/centreon-gorgone/gorgoned.log {\n}\n");
     dpkg(&root, &["--install", &package()]);
     assert!(root.path("etc/logrotate.d/stheno.disabled").exists() && !root.path("etc/logrotate.d/stheno").exists());
@@ -203,7 +203,7 @@ fn the_unit_is_strict_and_its_drop_in_is_understood() {
         assert!(unit.lines().any(|found| found == line), "{line}");
     }
     let drop_in = fs::read_to_string(format!("{ROOT}/config/systemd/stheno-sudo.conf")).unwrap();
-    // What the drop-in lifts has to be what the unit sets.
+    // The drop-in must reset exactly the options that the unit sets.
     for line in drop_in.lines().filter(|line| line.contains('=') && !line.starts_with('#')) {
         let key = line.split('=').next().unwrap();
         assert!(unit.lines().any(|found| found.starts_with(&format!("{key}="))), "{line} lifts nothing");
@@ -215,7 +215,7 @@ fn a_build_of_an_image_without_systemd_and_without_proc_gets_user_and_directorie
     let root = root();
     root.write("etc/shadow", "root:*:::::::\n");
     root.write("etc/gshadow", "root:*::\n");
-    // Nothing but what a shell needs: no systemd, no useradd.
+    // The path has only what a shell needs: no systemd, no useradd.
     let tools = Folder::new();
     for tool in ["sh", "sed", "grep", "cut", "mkdir", "chmod", "chown", "mv", "id"] {
         let found = must("sh", &["-c", &format!("command -v {tool}")]);
@@ -258,7 +258,7 @@ fn the_examples_copy_where_the_unit_lets_them_write() {
         }
     }
     assert!(roots > 5);
-    // What people are told to type.
+    // The commands that the documentation shows.
     for (name, start) in
         [("README.md", "    stheno copy"), ("docs/copies.md", "    stheno copy"), ("src/cli/help.rs", "  stheno copy")]
     {

@@ -1,4 +1,4 @@
-//! The build scripts, in what goes wrong before anything is built.
+//! Errors of the build scripts before anything is built.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::{Folder, ROOT, run, said};
 
-/// A copy of the scripts, so that tools can be missing, half there, or broken.
+/// A copy of the scripts whose tools may be missing, incomplete or broken.
 fn copy() -> Folder {
     let folder = Folder::new();
     for file in
@@ -67,7 +67,7 @@ fn without_a_network_the_build_says_so_and_leaves_nothing_that_looks_like_a_tool
 #[test]
 fn a_half_filled_tools_folder_is_noticed_and_filled_again() {
     let folder = copy();
-    // A compiler that does not run, and the beginning of another part.
+    // The compiler does not run, and another part is incomplete.
     folder.write("cross/tools/rust/rustc", "#!/bin/sh\nexit 1\n");
     fs::set_permissions(folder.path("cross/tools/rust/rustc"), fs::Permissions::from_mode(0o755)).unwrap();
     folder.write("cross/tools/zig.partial/zig", "");
@@ -76,7 +76,7 @@ fn a_half_filled_tools_folder_is_noticed_and_filled_again() {
         !fine && text.contains("rust in cross/tools is incomplete or of another recipe and is fetched again"),
         "{text}"
     );
-    // There was no network to fetch it from, but what was broken is gone.
+    // It could not be downloaded without a network, but the broken part was removed.
     assert!(text.contains("is there a network?") && !folder.path("cross/tools/rust").exists(), "{text}");
 }
 
@@ -88,7 +88,7 @@ fn a_tool_that_runs_but_lost_a_file_is_noticed() {
     fs::set_permissions(folder.path("cross/tools/rust/rustc"), fs::Permissions::from_mode(0o755)).unwrap();
     folder.write(library, "//! The library.\n");
     folder.write("cross/tools/rust/lib/another", "");
-    // As the script leaves it when it has fetched these very files.
+    // The script leaves this state after it has downloaded these files.
     let identity = r#"eval "$(sed -n '/^identity()/,/^}/p' fetch)"; identity "$PWD/tools/rust" >tools/rust/identity"#;
     let written = Command::new("bash").args(["-c", identity]).current_dir(folder.path("cross")).status().unwrap();
     assert!(written.success());

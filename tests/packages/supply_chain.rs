@@ -1,4 +1,4 @@
-//! What the packages are made of and how they are made: the list in them, equal files, the versions of `Cargo.lock`.
+//! The content of the packages: their list of crates, reproducible files, and the versions of `Cargo.lock`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ fn linked(features: &[&str], target: &str) -> BTreeSet<String> {
         vec!["tree", "--locked", "--edges=normal,no-proc-macro", "--prefix=none", "--format={p}", "--target"];
     words.push(target);
     words.extend(features);
-    // What it says of waiting for another Cargo is no part of the tree.
+    // Cargo's line about waiting for another Cargo is not part of the tree.
     let output = Command::new("cargo").args(&words).current_dir(ROOT).output().unwrap();
     assert!(output.status.success(), "{}", said(&output).1);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -150,7 +150,7 @@ fn every_script_calls_cargo_with_the_versions_of_the_lock_file() {
     assert!(calls >= 5, "{calls} calls were found");
 }
 
-/// Copies what Git knows, and what was not committed yet, to a folder.
+/// Copies the files that Git tracks, with uncommitted changes, to a folder.
 fn copy(folder: &Folder, name: &str) -> String {
     let place = folder.path(name).display().to_string();
     fs::create_dir_all(&place).unwrap();
@@ -170,7 +170,7 @@ fn packages_of_one_binary_from_two_folders_are_the_same_files() {
         let script = format!("umask {mask}; packages/build --binary '{binary}' --arch {architecture} --output out");
         let mut build = Command::new("sh");
         build.args(["-c", &script]).current_dir(&place);
-        // A debug build is large, and how well it is packed is not the matter here.
+        // A debug build is large, and the compression does not matter here.
         build.env("DPKG_DEB_COMPRESSOR_TYPE", "none").env("SOURCE_DATE_EPOCH", "1700000000");
         let (fine, text) = said(&build.output().unwrap());
         assert!(fine, "{text}");
@@ -189,7 +189,7 @@ fn reproducible_the_program_is_the_same_when_built_in_two_folders() {
         let place = copy(&folder, name);
         let mut build = Command::new("cargo");
         build.args(["build", "--locked", "--no-default-features", "--target-dir", "target"]).current_dir(&place);
-        // As cross/build does it.
+        // cross/build does the same.
         build.env("RUSTFLAGS", format!("--remap-path-prefix={place}=. --remap-path-prefix={home}=cargo"));
         let (fine, text) = said(&build.output().unwrap());
         assert!(fine, "{text}");

@@ -33,7 +33,7 @@ pub struct Client {
     identity: Vec<u8>,
     key: Vec<u8>,
     iv: Vec<u8>,
-    /// How often the server has changed the session's key.
+    /// Number of changes of the session's key by the server.
     pub rotations: usize,
 }
 
@@ -46,7 +46,7 @@ impl Client {
         Self::connect_as(port, owner, name, identity.as_bytes())
     }
 
-    /// The same with a routing id of the caller's choice.
+    /// Does the same with a given routing id.
     pub fn connect_as(port: u16, owner: &str, name: &str, identity: &[u8]) -> io::Result<Self> {
         let key = keys::private(owner);
         let mut dealer = Dealer::connect(port, identity, 0)?;
@@ -65,7 +65,7 @@ impl Client {
         Ok(client)
     }
 
-    /// A new connection with the same routing id and key, as libzmq makes it after the old one broke.
+    /// Reconnects with the same routing id and key, as libzmq does after a broken connection.
     pub fn reconnect(self, port: u16) -> io::Result<Self> {
         let dealer = Dealer::connect(port, &self.identity, 0)?;
         Ok(Self { dealer, ..self })
@@ -84,7 +84,7 @@ impl Client {
         Ok(())
     }
 
-    /// How long [`Self::receive`] waits.
+    /// Sets how long [`Self::receive`] waits.
     pub fn set_timeout(&self, limit: Duration) {
         self.dealer.set_timeout(limit);
     }
@@ -109,12 +109,12 @@ impl Client {
         STANDARD.encode(sealed).into_bytes()
     }
 
-    /// Writes bytes of ZMTP as they are.
+    /// Writes raw bytes of ZMTP.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.dealer.send_bytes(bytes)
     }
 
-    /// The next plain text; a new key is taken over on the way.
+    /// Returns the next plain text; a new key is applied.
     pub fn receive_plain(&mut self) -> io::Result<Vec<u8>> {
         loop {
             let message = self.dealer.receive()?;

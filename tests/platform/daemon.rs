@@ -16,7 +16,7 @@ use super::{Plan, keys, program, seconds, tail, until};
 
 /// A running daemon; killed and reaped when it is dropped.
 pub struct Daemon {
-    /// What it was started as.
+    /// The plan with which it was started.
     pub plan: Plan,
     child: Child,
 }
@@ -30,7 +30,7 @@ impl Daemon {
         Self::start_as(plan, command)
     }
 
-    /// The same with the program (and perhaps a subcommand) given; the usual options are added.
+    /// Does the same with another program, possibly with a subcommand; the usual options are added.
     #[track_caller]
     pub fn start_as(plan: Plan, mut command: Command) -> Self {
         plan.write();
@@ -39,7 +39,7 @@ impl Daemon {
         daemon
     }
 
-    /// Starts a daemon that is expected to refuse, and returns its exit status and everything it said.
+    /// Starts a daemon that must refuse to start, and returns its exit status and output.
     #[track_caller]
     pub fn refused(plan: Plan) -> (ExitStatus, String) {
         plan.write();
@@ -89,7 +89,7 @@ impl Daemon {
         self.child.wait().unwrap();
     }
 
-    /// Asks it to stop and returns how it ended and how long that took.
+    /// Stops it with SIGTERM and returns its exit status and the time that it took.
     #[track_caller]
     pub fn stop(&mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
@@ -117,7 +117,7 @@ impl Daemon {
         self.wait_until_ready();
     }
 
-    /// Fails if it no longer runs.
+    /// Panics if it no longer runs.
     #[track_caller]
     pub fn assert_running(&mut self) {
         let status = self.child.try_wait().unwrap();
@@ -140,12 +140,12 @@ impl Daemon {
         open_database(&self.plan.database)
     }
 
-    /// What it logged so far.
+    /// Returns its log so far.
     pub fn log(&self) -> String {
         fs::read(self.plan.log_file()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// Waits for words in the log.
+    /// Waits until the log contains a text.
     #[track_caller]
     pub fn wait_for_log(&self, words: &str, limit: Duration) {
         until(&format!("'{words}' in the log of {}", self.plan.name), limit, || {
@@ -158,7 +158,7 @@ impl Daemon {
         self.memory_kib("VmRSS:")
     }
 
-    /// The most resident memory that it ever had, in KiB.
+    /// Peak resident memory in KiB.
     pub fn peak_kib(&self) -> u64 {
         self.memory_kib("VmHWM:")
     }

@@ -22,7 +22,7 @@ pub fn folder(owner: &str) -> PathBuf {
     if folder.join(PUBLIC_FILE).exists() {
         return folder;
     }
-    // Made aside and renamed, because several test programs may want the same pair at once.
+    // The pair is made in another folder and renamed, because several test programs may make the same pair.
     let aside = keys.join(format!("{owner}-{}-{:?}", std::process::id(), std::thread::current().id()));
     fs::create_dir_all(&aside).unwrap();
     let output = Command::new(super::STHENO).args(["keys", "generate"]).arg(&aside).output().unwrap();

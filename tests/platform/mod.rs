@@ -106,8 +106,8 @@ pub fn free_port() -> u16 {
     panic!("no free TCP port between {FIRST} and {}", FIRST + COUNT);
 }
 
-/// A limit is what an idle machine never needs; a loaded one gets so many times as long. It tells a delay from a hang and
-/// measures nothing: figures are what `benches/scenarios` is for.
+/// Factor by which limits are longer on a loaded machine than on an idle one. It distinguishes a delay from a hang and
+/// measures nothing; `benches/scenarios` does.
 const PATIENCE: u32 = 4;
 
 /// Fails the test if `time` was longer than `limit` allows on a loaded machine.
@@ -129,7 +129,7 @@ pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T
     }
 }
 
-/// The whole seconds as a limit; for readable calls.
+/// Returns a limit in seconds.
 pub const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }

@@ -1,4 +1,4 @@
-//! What a daemon of a test is configured to be, and the YAML that says so.
+//! The configuration of a daemon in a test, and its YAML.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,9 +11,9 @@ use super::{free_port, keys};
 pub struct Plan {
     /// Name of the daemon and of its files.
     pub name: String,
-    /// Its id; 0 leaves it to others to tell.
+    /// Its id; 0 for none, so that SETCOREID sets it.
     pub id: u32,
-    /// Where its files are.
+    /// The directory of its files.
     pub folder: PathBuf,
     /// The folder of its key pair.
     pub keys: PathBuf,
@@ -49,7 +49,7 @@ pub struct Plan {
     pub authorized: Vec<String>,
     /// `--severity`
     pub severity: String,
-    /// The folder or file of the database, where not the usual.
+    /// The folder or file of the database, if it is not the usual one.
     pub database: PathBuf,
     /// Environment variables that it is started with.
     pub environment: Vec<(String, String)>,

@@ -23,7 +23,7 @@ impl SmallDisk {
     /// Mounts one of this size (`8m`).
     ///
     /// # Errors
-    /// Why file systems may not be mounted here.
+    /// Returns why file systems cannot be mounted here.
     pub fn mounted(place: PathBuf, size: &str) -> Result<Self, String> {
         fs::create_dir(&place).unwrap();
         let mounted = mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], &place);
@@ -31,7 +31,7 @@ impl SmallDisk {
         Ok(Self(place))
     }
 
-    /// From now on nothing can be written.
+    /// Makes the file system read-only.
     pub fn remount_read_only(&self) {
         mount(&["-o", "remount,ro"], &self.0).unwrap();
     }

@@ -77,7 +77,7 @@ impl Dealer {
         Ok(dealer)
     }
 
-    /// How long [`Self::receive`] waits.
+    /// Sets how long [`Self::receive`] waits.
     pub fn set_timeout(&self, limit: Duration) {
         self.writer.set_read_timeout(Some(limit)).unwrap();
     }

@@ -5,9 +5,9 @@ use stheno::model::history::HistoryRow;
 
 use super::world::World;
 
-/// No more may ever wait for one peer, on its stream and before it.
+/// Maximum number of bytes that may wait for one peer, on its stream and before it.
 const WAITING_BOUND_BYTES: usize = 4 << 20;
-/// Of a copy to a peer that takes nothing, no more is on its way.
+/// Maximum number of bytes of a copy that are sent to a peer that reads nothing.
 const COPY_BOUND_BYTES: usize = 512 << 10;
 
 impl World {
@@ -55,7 +55,7 @@ impl World {
         assert!(!self.tokens.is_empty(), "{what}: the run sent no command at all");
     }
 
-    /// Now that everything is whole again, every machine does what it is told, and the central hears of it.
+    /// Checks that, after everything is repaired, every machine runs commands and the central gets the results.
     pub fn check_service(&mut self, what: &str) {
         let ids: Vec<u64> = self.machines.iter().map(|machine| machine.id).collect();
         let sent: Vec<(u64, String)> = ids.into_iter().map(|id| (id, self.accepted_command(id))).collect();
@@ -96,7 +96,7 @@ impl World {
         }
     }
 
-    /// What happened, in short, to compare runs.
+    /// Returns a summary for comparing runs.
     pub fn fingerprint(&self) -> (u64, usize, Vec<(Option<String>, Code)>) {
         let rows = self.machines.iter().flat_map(|machine| &machine.disk.rows);
         (self.millis, self.pipes.len(), rows.map(|row| (row.token.clone(), row.code)).collect())

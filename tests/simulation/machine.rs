@@ -56,7 +56,7 @@ pub struct Machine {
     pub pipes: BTreeMap<ConnectionId, usize>,
     /// Connections whose stream takes no more for now.
     pub blocked: BTreeSet<ConnectionId>,
-    /// It was told to stop and has not ended yet.
+    /// Whether it was told to stop and has not ended yet.
     pub stopping: bool,
     /// The greatest row id of each history in the one with this number so far.
     pub seen_origins: BTreeMap<(i64, HistoryName), i64>,
@@ -216,6 +216,7 @@ impl Machine {
             tpapi: Vec::new(),
             from_environment: Vec::new(),
             waiting: Default::default(),
+            added: Default::default(),
             sources: Default::default(),
             warnings: Vec::new(),
         };

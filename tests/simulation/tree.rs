@@ -23,7 +23,7 @@ struct Planned {
     below: Vec<Registration>,
 }
 
-/// Which row it is, wherever it stands.
+/// Identifies a row in any history.
 fn identity_of(machine: &Machine, row: &HistoryRow) -> (HistoryName, i64) {
     let own = HistoryName { node: node(machine.id), number: machine.disk.number };
     row.origin.map_or((own, row.id), |origin| (origin.history, origin.id))
@@ -57,7 +57,7 @@ fn plan(seed: u64, machines_max: u64) -> BTreeMap<u64, Planned> {
     let mut planned = BTreeMap::from([(1, Planned { level: 0, up: None, below: Vec::new() })]);
     for id in 2..=count {
         let parents: Vec<u64> = planned.iter().filter(|(_, machine)| machine.level < 3).map(|(id, _)| *id).collect();
-        // Rather below a relay than at the central.
+        // Relays are preferred to the central as parents.
         let pick = |random: &mut Seeded| parents[usize::try_from(random.below(parents.len() as u64)).unwrap()];
         let parent = pick(&mut random).max(pick(&mut random));
         let kind = [Kind::Push, Kind::Push, Kind::Pull, Kind::WebSocket][usize::try_from(random.below(4)).unwrap()];
@@ -120,7 +120,7 @@ impl World {
         Self::of(random, machines)
     }
 
-    /// Something happens somewhere.
+    /// Lets a random event happen.
     pub fn step_in_tree(&mut self) {
         let millis = self.random.below(60);
         self.advance(millis);

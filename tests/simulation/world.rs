@@ -150,7 +150,7 @@ impl World {
         }
     }
 
-    /// Both ends learn it, but for the one that is dead already.
+    /// Tells both ends, unless one has ended already.
     pub fn break_pipe(&mut self, pipe: usize, except: Option<usize>) {
         if !std::mem::replace(&mut self.pipes[pipe].open, false) {
             return;
@@ -199,7 +199,7 @@ impl World {
             let effects: Vec<Effect> = std::iter::from_fn(|| dispatch.poll_effect()).collect();
             for effect in effects {
                 self.perform(machine, effect);
-                // The effect may have been its end.
+                // The effect may have ended the machine.
                 if self.machines[machine].dispatch.is_none() {
                     return;
                 }
@@ -262,6 +262,7 @@ impl World {
             // The modules that want such work are not configured here.
             Effect::Shutdown(_)
             | Effect::Log(_)
+            | Effect::Admit(_)
             | Effect::StartTls { .. }
             | Effect::Host(
                 HostWork::ReadPollers | HostWork::Work { .. } | HostWork::KillCommand(_) | HostWork::EndCommand(_),
@@ -269,7 +270,7 @@ impl World {
             | Effect::Ssh { .. }
             | Effect::AskWebApi { .. }
             | Effect::SetLogLevel(_) => {}
-            // Its last words still arrive.
+            // Its last bytes still arrive.
             Effect::Stopped => {
                 self.flush(machine);
                 let pipes: Vec<usize> = self.machines[machine].pipes.values().copied().collect();
@@ -439,7 +440,7 @@ impl World {
         self.deliver_all();
         let machine = usize::try_from(self.random.below(self.machines.len() as u64)).unwrap();
         match self.random.below(200) {
-            // What waits for a full disk is lost in a crash, as it must be.
+            // A change that waits for a full disk is lost in a crash.
             0 if !self.is_full(machine) => self.crash(machine),
             1..=8 if self.machines[machine].dispatch.is_none() => self.start(machine),
             9..=10 => self.break_some_pipe(),
@@ -453,7 +454,7 @@ impl World {
             }
             44 if self.random.once_in(4) => self.step_clock(machine),
             45 if self.random.once_in(4) => {
-                // Somebody has mended the clock.
+                // The clock was corrected.
                 self.clocks.remove(&machine);
             }
             43 if !self.is_full(machine) => self.stop(machine),
@@ -491,12 +492,12 @@ impl World {
         self.cut_off.push(id);
         let machine = usize::try_from(id - 1).unwrap();
         for pipe in self.machines[machine].pipes.values() {
-            // Nothing arrives any more and nobody is told, as when a cable is pulled.
+            // Nothing arrives and no error is reported, as with an unplugged cable.
             self.pipes[*pipe].directions.iter_mut().for_each(|direction| direction.stalled_until = u64::MAX);
         }
     }
 
-    /// Everything works again, for long enough that every deadline has passed.
+    /// Repairs everything and lets time pass until every deadline is over.
     pub fn heal_and_settle(&mut self) {
         self.cut_off.clear();
         self.cut_cables.clear();

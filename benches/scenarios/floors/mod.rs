@@ -80,6 +80,7 @@ const WITHOUT: &[(&str, &str, &str)] = &[
     ("parts", "", "none: two ways side by side"),
     ("memory_poller_idle", "before", "none: what is released later"),
     ("flash_bytes_per_command", "", "none: a count of what is written"),
+    ("flash_bytes_batched", "", "none: a count of what is written"),
     ("memory_after_work", "growth", "none: a growth that should be 0"),
     ("soak", "", "none: a growth that should be 0"),
     ("idle_wakeups", "", "none: a count that must be 0"),

@@ -10,7 +10,7 @@ use crate::model::number_map::NumberMap;
 use crate::session::api_client::ApiClient;
 use crate::session::websocket_server::WebSocketServer;
 use crate::wire::send_queue::SendQueue;
-use crate::wire::zmtp::connection::Connection as ZmtpConnection;
+use crate::wire::zmtp::connection::ZmtpConnection;
 
 use super::PeerKey;
 use super::external::External;

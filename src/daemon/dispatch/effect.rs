@@ -3,6 +3,7 @@
 use crate::config::web_api::WebAccount;
 use crate::model::connection::{ConnectionId, Endpoint};
 use crate::model::host_work::HostWork;
+use crate::model::joining::Admitted;
 use crate::model::log::{Level, LogLine};
 use crate::model::node_id::NodeId;
 use crate::model::ssh::SshOrder;
@@ -59,6 +60,8 @@ pub enum Effect {
         /// The work.
         work: SshWork,
     },
+    /// An invited node has joined: note what it is known by, and read the configuration again.
+    Admit(Admitted),
     /// Write a line to the log.
     Log(LogLine),
     /// Change the severity of the log; `None` restores the configured one.

@@ -15,7 +15,7 @@ use crate::node::input::Input;
 use crate::session::zmq_listener::{Delivery, ListenerOutput, ListenerSettings};
 use crate::wire::gorgone::envelope::Text;
 use crate::wire::zmtp::ZmtpError;
-use crate::wire::zmtp::connection::{Connection as ZmtpConnection, Event, Settings, SocketType};
+use crate::wire::zmtp::connection::{Event, Settings, SocketType, ZmtpConnection};
 
 use super::connections::{Connection, Kind};
 use super::{CryptoJob, Dispatch, Effect, MAX_QUERIES_PER_CONNECTION, MAX_UNSENT_BYTES, OwnKey, Owner};
@@ -167,6 +167,7 @@ impl Dispatch {
             ListenerOutput::Malformed { client, token, reason } => {
                 self.core.handle_input(Input::ClientMalformed { client, token, reason }, now);
             }
+            ListenerOutput::Admitted(admitted) => self.effects.push_back(Effect::Admit(admitted)),
             ListenerOutput::ClientGone(client) => self.core.handle_input(Input::ClientGone(client), now),
             ListenerOutput::OpenHello { hello, job, is_known } => {
                 self.effects.push_back(Effect::Crypto(CryptoJob::Hello { hello, job, is_known }));

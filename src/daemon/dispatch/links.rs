@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use crate::config::joined::JoinedKind;
 use crate::config::settings::FingerprintMode;
 use crate::model::connection::ParentKind;
 use crate::model::connection::{ConnectionId, Endpoint, PeerAddress};
 use crate::model::history::StoreChange;
+use crate::model::joining::{Admitted, AdmittedBy};
 use crate::model::link::{LinkMode, pin_of_target};
 use crate::model::log::LogLine;
 use crate::model::message::Outgoing;
@@ -16,7 +18,7 @@ use crate::model::token::Token;
 use crate::node::input::Input;
 use crate::session::zmq_dialer::{self, DialOutcome, DialerOutput, DialerSettings, ZmqDialer};
 use crate::wire::gorgone::envelope;
-use crate::wire::zmtp::connection::{Connection as ZmtpConnection, Event, Settings, SocketType};
+use crate::wire::zmtp::connection::{Event, Settings, SocketType, ZmtpConnection};
 
 use super::connections::{Connection, Kind};
 use super::dialled::{Dialled, PeerKey};
@@ -215,6 +217,7 @@ impl Dispatch {
             DialerOutput::Send(payload) => self.send_link(key, payload),
             DialerOutput::Up(link) => {
                 let identity = self.dialled.link(key).map(|link| link.routing_id.clone()).unwrap_or_default();
+                self.admit_dialled(key);
                 let input = match key {
                     PeerKey::Node(node) => {
                         self.core.handle_input(Input::NodeLink(node, link), now);
@@ -252,6 +255,18 @@ impl Dispatch {
                 let text = format!("{key}: {}", line.text);
                 self.log(LogLine { text, ..line });
             }
+        }
+    }
+
+    /// Notes that an invited node that we connect to has joined, with the key that it has shown.
+    fn admit_dialled(&mut self, key: PeerKey) {
+        let PeerKey::Node(node) = key else { return };
+        let invited = self.config.added.invited_as(JoinedKind::PushZmq);
+        let target = self.dialled.link(key).map(|link| link.endpoint.to_string()).unwrap_or_default();
+        if invited.iter().any(|invitation| invitation.node == node)
+            && let Some(thumbprint) = self.keys.fingerprints.get(&target).cloned()
+        {
+            self.effects.push_back(Effect::Admit(Admitted { node, by: AdmittedBy::Key(thumbprint) }));
         }
     }
 

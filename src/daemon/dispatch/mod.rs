@@ -33,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use crate::config::Config;
+use crate::config::joined::JoinedKind;
 use crate::model::broken::{self, Fault};
 use crate::model::code::Code;
 use crate::model::connection::{ConnectionId, PeerAddress};
@@ -193,12 +194,13 @@ impl Dispatch {
         let core = Core::new(options, remembered, surroundings.core_random, now);
         let pinned = keys::pinned_clients(&restored.fingerprints);
         let settings = external::listener_settings(&config, &own_key, pinned);
-        let listener = ZmqListener::new(settings, restored.sessions, now);
+        let mut listener = ZmqListener::new(settings, restored.sessions, now);
+        listener.invite(config.added.invited_as(JoinedKind::Pull));
         let fault = own_key.fault(config.core.link);
         let own_names = [config.core.hostname.clone()];
         let api_access = config.modules.httpserver.as_ref().map(|http| Rc::new(api::access(http, own_names)));
         let listener_settings = config.modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
-        let websocket_access = listener_settings.map(websocket::access);
+        let websocket_access = listener_settings.map(|server| websocket::access(server, &config.added));
         let mut dispatch = Self {
             core,
             listener,

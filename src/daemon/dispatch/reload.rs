@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::config::Config;
 use crate::config::changes::{self, Changes};
+use crate::config::joined::JoinedKind;
 use crate::model::time::Now;
 use crate::node::input::Input;
 
@@ -23,21 +24,23 @@ impl Dispatch {
         self.listener.authorize(&kept, is_taken_out || !read.core.bound_keys.is_empty());
         let http = config.modules.httpserver.clone();
         let tokens = config.modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.clone());
+        let has_other_invitations = config.added.invitations != read.added.invitations;
         let changes = changes::take_over(config, read);
         let modules = &config.modules;
         let has_other_callers = modules.httpserver != http;
         let server = modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
-        let has_other_tokens = server != tokens.as_ref();
+        let has_other_tokens = server != tokens.as_ref() || has_other_invitations;
         if has_other_callers {
             let own_names = [config.core.hostname.clone()];
             self.api_access = modules.httpserver.as_ref().map(|http| Rc::new(api::access(http, own_names)));
         }
         if has_other_tokens {
-            self.websocket_access = server.map(websocket::access);
+            self.websocket_access = server.map(|server| websocket::access(server, &config.added));
         }
         let action = modules.action.clone().map(Box::new);
         let proxy = modules.proxy.clone().map(Box::new);
         self.listener.authorize(&config.core.authorized_clients, false);
+        self.listener.invite(config.added.invited_as(JoinedKind::Pull));
         self.core.handle_input(Input::Reconfigured { action, proxy }, now);
         if has_other_callers || has_other_tokens {
             self.review_connections(now);

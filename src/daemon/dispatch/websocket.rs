@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use crate::config::joined::{Added, JoinedKind};
 use crate::config::modules::proxy::WebSocketSettings;
 use crate::model::action::Action;
 use crate::model::connection::{ClientId, ConnectionId, PeerAddress};
@@ -40,7 +41,7 @@ impl Undecided {
     }
 }
 
-pub(super) fn access(settings: &WebSocketSettings) -> Rc<WebSocketAccess> {
+pub(super) fn access(settings: &WebSocketSettings, added: &Added) -> Rc<WebSocketAccess> {
     let tokens = settings.tokens.iter().map(|token| NamedToken {
         name: token.name.clone(),
         hash: TokenHash::from_bytes(token.hash),
@@ -49,6 +50,7 @@ pub(super) fn access(settings: &WebSocketSettings) -> Rc<WebSocketAccess> {
     let bounds = WebSocketServerSettings::default();
     let proxies = settings.trusted_proxies.iter().map(|subnet| (subnet.address, subnet.prefix)).collect();
     let access = WebSocketAccess::new(settings.token.as_deref(), tokens.collect(), bounds);
+    let access = access.with_invitations(added.invited_as(JoinedKind::Pullwss));
     Rc::new(access.with_trusted_proxies(Ranges::new(proxies)).with_web_api(settings.web_api.is_some()))
 }
 
@@ -118,6 +120,7 @@ impl Dispatch {
                     self.tell_address(client, &message, connection, now);
                     self.core.handle_input(Input::WebSocketMessage { client, message }, now);
                 }
+                Some(WebSocketServerOutput::Admitted(admitted)) => self.effects.push_back(Effect::Admit(admitted)),
                 Some(WebSocketServerOutput::Malformed { reason, .. }) => {
                     let text = format!("{}: a node sent an invalid message: {reason}", entry.peer);
                     self.complain(text, now);

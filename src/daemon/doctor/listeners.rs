@@ -49,11 +49,13 @@ pub fn holds_connection(process: u32, port: u16) -> bool {
     lines().iter().any(|line| line.state == "01" && line.remote.1 == port && sockets.contains(&line.inode))
 }
 
-/// Whether process `process` listens on `port`.
+/// The port of the peer of an established connection that process `process` has accepted on `port`.
 #[must_use]
-pub fn is_port_of(process: u32, port: u16) -> bool {
+pub fn accepted_on(process: u32, port: u16) -> Option<u16> {
     let sockets = sockets_of(process);
-    lines().iter().any(|line| line.state == "0A" && line.local_port == port && sockets.contains(&line.inode))
+    let mut lines = lines().into_iter();
+    let line = lines.find(|line| line.state == "01" && line.local_port == port && sockets.contains(&line.inode))?;
+    Some(line.remote.1)
 }
 
 /// The inodes of the sockets of a process; none if it is not ours to look at.
@@ -73,10 +75,12 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(listening_ports().contains(&port));
-        assert!(is_port_of(std::process::id(), port));
         assert!(!holds_connection(std::process::id(), port));
-        let _client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let connection = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let client = connection.local_addr().unwrap().port();
+        let _accepted = listener.accept().unwrap();
         assert!(holds_connection(std::process::id(), port));
+        assert_eq!(accepted_on(std::process::id(), port), Some(client));
         assert!(is_here("127.0.0.1".parse().unwrap()) && !is_here("192.0.2.1".parse().unwrap()));
     }
 }

@@ -6,11 +6,11 @@
 //! machine itself.
 
 mod listeners;
-mod socket;
+pub(in crate::daemon) mod socket;
 mod web_socket;
-mod zmq;
+pub(in crate::daemon) mod zmq;
 
-pub use listeners::{holds_connection, is_port_of};
+pub use listeners::{accepted_on, holds_connection};
 pub use socket::read_banner;
 pub use web_socket::look_at_web_socket;
 pub use zmq::{Answer, ZmqPeer, look_at_zmq};

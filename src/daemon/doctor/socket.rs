@@ -17,7 +17,7 @@ const BANNER: Duration = Duration::from_secs(4);
 const ADDRESSES_MAX: usize = 4;
 
 /// A connected stream; reads and writes end after a while.
-pub(super) enum Socket {
+pub(in crate::daemon) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -81,7 +81,7 @@ pub(super) fn find_addresses(report: &mut Report, host: &str, port: u16) -> Opti
 }
 
 /// Why no connection came about.
-pub(super) enum Refused {
+pub(in crate::daemon) enum Refused {
     /// The machine refuses the port.
     Port,
     /// Nothing came back.
@@ -91,7 +91,7 @@ pub(super) enum Refused {
 }
 
 /// Connects to an endpoint; adds a step for the name and, if it succeeds, one for the connection.
-pub(super) fn connect(report: &mut Report, endpoint: &Endpoint) -> Result<Socket, Option<Refused>> {
+pub(in crate::daemon) fn connect(report: &mut Report, endpoint: &Endpoint) -> Result<Socket, Option<Refused>> {
     let (host, port) = match endpoint {
         Endpoint::Tcp { host, port } => (host, *port),
         Endpoint::Ipc(path) => {
@@ -127,7 +127,7 @@ fn refused(error: io::Error) -> Refused {
 }
 
 /// Adds the step for a connection that did not come about. `elsewhere` is the port on which the peer was found instead.
-pub(super) fn explain(report: &mut Report, endpoint: &Endpoint, refused: Refused, elsewhere: Option<u16>) {
+pub(in crate::daemon) fn explain(report: &mut Report, endpoint: &Endpoint, refused: Refused, elsewhere: Option<u16>) {
     const STEP: &str = "port";
     let expected = format!("a connection to {endpoint}");
     match refused {

@@ -16,12 +16,12 @@ use crate::model::connection::Endpoint;
 use crate::model::diagnosis::{Cause, Report};
 use crate::model::time::Monotonic;
 use crate::wire::receive_buffer::ReceiveBuffer;
-use crate::wire::websocket::connection::{Connection, Event, Settings};
+use crate::wire::websocket::connection::{Event, Settings, WebSocketConnection};
 use crate::wire::websocket::upgrade::{ResponseProblem, UpgradeCall, connect_request, read_connect_response};
 
 /// How long to wait for each answer.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How long a right token may stay without an answer: a wrong one is refused at once.
+/// How long an original central is given to refuse a token.
 const TOKEN: Duration = Duration::from_millis(1_500);
 /// Difference between two clocks from which on it is reported.
 const CLOCK_SECONDS: i64 = 60;
@@ -253,7 +253,7 @@ fn upgrade(
     let expected = format!("a WebSocket at '{}'", settings.uri);
     let Err(seen) = answered else {
         report.good(STEP, expected, "the central opens it");
-        let socket = Connection::client(Settings::default(), received, &mut random);
+        let socket = WebSocketConnection::client(Settings::default(), received, &mut random);
         return token(report, Talk { socket, stream }, if call.is_perl() { None } else { Some(id) });
     };
     let is_token = matches!(problem, Some(ResponseProblem::Status { status: 401 | 403, .. }));
@@ -276,7 +276,7 @@ const TOKEN_ADVICE: &str = "set 'token' of the module pullwss here to the 'token
 
 /// An open WebSocket.
 struct Talk {
-    socket: Connection,
+    socket: WebSocketConnection,
     stream: Box<dyn Stream>,
 }
 
@@ -313,27 +313,31 @@ impl Talk {
     }
 }
 
-/// Waits whether the central refuses the token, and asks it whether it takes node `id`; adds the step.
+/// How a central says that it does not accept a token.
+const REFUSALS: [&str; 4] = ["token authorization unallowed", "try again later", "not valid any more", "come again"];
+
+/// Asks the central whether it takes node `id`, or waits whether it refuses the token; adds the step.
 fn token(report: &mut Report, mut talk: Talk, id: Option<u64>) -> Option<Result<(), String>> {
     let expected = "the token is accepted";
-    let Some(seen) = talk.next(TOKEN) else {
-        report.good("token", expected, "no objection");
-        let Some(id) = id else { return Some(Ok(())) };
+    // An original central would take the question for a registration, and says nothing while it waits for that.
+    let patience = if let Some(id) = id {
         let node = json!({ "id": id, "type": "wss", "identity": id, "probe": true });
-        let question = format!("[REGISTERNODES] [] [] {}", json!({ "nodes": [node] }));
-        let _closed_meanwhile = talk.say(&question);
-        return Some(match talk.next(ANSWER) {
-            Some(text) if text.is_empty() || text == TAKEN => Ok(()),
-            None => Ok(()),
-            Some(text) => Err(text),
-        });
+        let _closed_meanwhile = talk.say(&format!("[REGISTERNODES] [] [] {}", json!({ "nodes": [node] })));
+        ANSWER
+    } else {
+        TOKEN
     };
-    let (cause, advice) = if seen.contains("try again later") {
+    let said = talk.next(patience).unwrap_or_default();
+    if !REFUSALS.iter().any(|refusal| said.contains(refusal)) {
+        report.good("token", expected, "no objection");
+        return Some(if said.is_empty() || said == TAKEN { Ok(()) } else { Err(said) });
+    }
+    let (cause, advice) = if said.contains("try again later") {
         (Cause::NoAnswer, "wait some minutes: too many wrong tokens came from this address, or the web API is away")
     } else {
         (Cause::WrongToken, TOKEN_ADVICE)
     };
-    report.bad("token", expected, seen, cause, advice);
+    report.bad("token", expected, said, cause, advice);
     None
 }
 

@@ -22,7 +22,7 @@ use crate::session::zmq_dialer::{DialerOutput, DialerSettings, FingerprintMode, 
 use crate::wire::gorgone::key_exchange::{is_handshake_issue, parse_public_key};
 use crate::wire::gorgone::keys::PublicKey;
 use crate::wire::tls_link::{ClientTls, TlsIdentity};
-use crate::wire::zmtp::connection::{Connection, Event, Settings, SocketType};
+use crate::wire::zmtp::connection::{Event, Settings, SocketType, ZmtpConnection};
 
 /// How long to wait for each answer of the peer.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -167,7 +167,7 @@ fn answered(report: &mut Report, peer: &ZmqPeer<'_>, answer: Option<Answer>) -> 
 }
 
 /// How a conversation ended.
-enum End {
+pub(in crate::daemon) enum End {
     /// What answers is no Gorgone daemon.
     Foreign(String),
     /// Nothing came back in time.
@@ -181,7 +181,12 @@ enum End {
 }
 
 /// A conversation with the peer. Returns the thumbprint of its key, if it showed one, and how it ended.
-fn talk(peer: &ZmqPeer<'_>, keys: &KeyPair, mut socket: Socket, patience: Duration) -> (Option<String>, End) {
+pub(in crate::daemon) fn talk(
+    peer: &ZmqPeer<'_>,
+    keys: &KeyPair,
+    mut socket: Socket,
+    patience: Duration,
+) -> (Option<String>, End) {
     let mut random = SystemRandom::new();
     let mut dialer = ZmqDialer::new(DialerSettings {
         own_name: peer.own_name.clone(),
@@ -251,7 +256,7 @@ struct Talking {
     is_refused: bool,
     is_up: bool,
     end: Option<End>,
-    zmtp: Option<Connection>,
+    zmtp: Option<ZmtpConnection>,
 }
 
 impl Talking {
@@ -297,7 +302,7 @@ impl Talking {
             DialerOutput::Connect { routing_id, .. } => {
                 let socket_type = SocketType::Dealer;
                 let settings = Settings { socket_type, identity: routing_id, max_message_bytes: MESSAGE_BYTES_MAX };
-                self.zmtp = Some(Connection::new(settings));
+                self.zmtp = Some(ZmtpConnection::new(settings));
             }
             DialerOutput::Send(payload) => {
                 if let Some(zmtp) = &mut self.zmtp {

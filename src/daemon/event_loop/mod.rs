@@ -4,6 +4,7 @@
 //! then flush the send queues. Thus every acknowledged message is stored, and load makes commits larger, not more
 //! frequent.
 
+mod added_nodes;
 mod announcing;
 mod children;
 mod copies;
@@ -42,13 +43,14 @@ use crate::config::Config;
 use crate::edge::child_process::Environment;
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
-use crate::edge::notify::State as ServiceState;
+use crate::edge::notify::ServiceState;
 use crate::edge::random::{BlockRandom, SystemRandom};
 use crate::edge::signals::{Signal, Signals};
 use crate::edge::{self, child_process, clock, process_memory};
 use crate::model::connection::ConnectionId;
 use crate::model::log::{Level, LogLine};
 use crate::model::number_map::NumberMap;
+use crate::model::registration::Registration;
 #[cfg(feature = "status")]
 use crate::model::status::Histogram;
 use crate::model::time::{Monotonic, Now};
@@ -57,6 +59,7 @@ use crate::model::time_zone::TimeZone;
 use super::dispatch::{Dispatch, Effect, OwnKey, Surroundings};
 use super::key_files::KeyPair;
 use super::run_options::RunOptions;
+use added_nodes::AddedNodes;
 use children::Children;
 use copies::CopyWork;
 use listeners::Listening;
@@ -76,6 +79,8 @@ const REGISTER_FILE: Token = Token(2);
 const DATABASE: Token = Token(3);
 /// Token number of the first listener; the others follow.
 const FIRST_LISTENER: usize = 4;
+/// Token of the watch of added nodes.
+const ADDED_NODES: Token = Token(13);
 /// Token of the watches of command files, above those of the listeners.
 const COMMAND_FILE: Token = Token(14);
 const COMMAND_DIR: Token = Token(15);
@@ -114,6 +119,9 @@ struct EventLoop {
     log: LogWriter,
     listening: Listening,
     register_file: Option<RegisterFile>,
+    added_nodes: AddedNodes,
+    /// The added nodes of the start, until they are taken.
+    first_added: Vec<Registration>,
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "nothing in this build"))]
     orders: Orders,
     /// The top file, for [`reload`].
@@ -187,6 +195,7 @@ impl EventLoop {
         registry.register(signals.source(), SIGNALS, Interest::READABLE).map_err(RunError::new)?;
         let listening = Listening::open(&config, open_files, registry, log, now)?;
         let register_file = RegisterFile::open(&config, registry, log, now);
+        let (added_nodes, first_added) = (AddedNodes::open(&config, registry), config.added.nodes.clone());
         let orders = Orders::new(&config);
         let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
@@ -219,6 +228,8 @@ impl EventLoop {
             log,
             listening,
             register_file,
+            added_nodes,
+            first_added,
             orders,
             config_path,
             upkeep,
@@ -244,6 +255,8 @@ impl EventLoop {
         let mut events = Events::with_capacity(1024);
         // The file may have changed between its first reading and the start of the watch.
         self.reload_register_file();
+        let added = std::mem::take(&mut self.first_added);
+        self.take_added_nodes(&added, clock::read());
         self.tell_service_manager(ServiceState::Ready);
         self.turn(clock::read());
         loop {
@@ -311,6 +324,7 @@ impl EventLoop {
             }
             REGISTER_FILE => self.register_file_touched(),
             DATABASE => self.database_touched(now),
+            ADDED_NODES => self.added_nodes_touched(),
             source @ (COMMAND_FILE | COMMAND_DIR) => self.command_files_touched(source, now),
             Token(source) if source < FIRST_SOURCE => self.listening.mark_waiting(source),
             Token(source) if source >= ssh::FIRST_SSH_SOURCE => self.ssh_event(source, now),
@@ -359,6 +373,7 @@ impl EventLoop {
                 Effect::Host(work) => self.host_work(work, now),
                 Effect::AskWebApi { account, name } => self.ask_web_api(account, name, now),
                 Effect::Ssh { node, connection, work } => self.ssh_work(node, connection, work, now),
+                Effect::Admit(admitted) => self.admit(admitted),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
                 Effect::Stopped => self.phase = Phase::Stopped(now.monotonic + LAST_FLUSH),
@@ -383,6 +398,7 @@ impl EventLoop {
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
+                JobResult::Admitted(result) => self.admitted(result, now),
                 JobResult::ConfigurationRead(reading) => self.configuration_read(reading, now),
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }

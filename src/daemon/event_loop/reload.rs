@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use crate::config;
-use crate::config::{Config, Problem};
+use crate::config::{Config, Problem, joined};
 use crate::model::log::LogLine;
 use crate::model::time::Now;
 
@@ -19,6 +19,7 @@ pub(super) type Reading = Result<Box<Config>, Vec<Problem>>;
 pub(super) fn protect_own_files(config: &Config, logfile: Option<&PathBuf>) {
     let mut files = config.own_files();
     files.extend(logfile.cloned());
+    files.push(joined::path_of(&config.core.database));
     crate::edge::copy::set_own_files(files, &config.core.database, &config.sources);
 }
 
@@ -46,6 +47,8 @@ impl EventLoop {
             }
         };
         let changes = self.dispatch.reconfigure(&read, now);
+        let adds = self.take_added_nodes(&read.added.nodes, now);
+        let mut log = |line: LogLine| self.log.write(&line, now.wall);
         for text in &changes.taken {
             log(LogLine::info("core", format!("configuration: {text}")));
         }
@@ -55,7 +58,7 @@ impl EventLoop {
                 format!("configuration: {key} has changed, which takes effect after a restart"),
             ));
         }
-        if changes.is_empty() {
+        if changes.is_empty() && !adds {
             log(LogLine::info("core", "configuration read again: nothing has changed"));
         }
         self.host.take_list(&read);

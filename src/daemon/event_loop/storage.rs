@@ -20,6 +20,7 @@ use crate::edge::tls::server::ServerContext;
 use crate::model::command::{CommandEnd, CommandId};
 use crate::model::connection::ConnectionId;
 use crate::model::host_work::HostDone;
+use crate::model::joining::Admitted;
 use crate::model::log::LogLine;
 #[cfg(feature = "status")]
 use crate::model::status::Histogram;
@@ -48,6 +49,8 @@ pub(super) enum JobResult {
     /// The certificate of the listener with this index, with warnings.
     CertificateLoaded(usize, Box<Result<(ServerContext, Vec<String>), TlsError>>),
     RegisterFileRead(register_file::Reading),
+    /// A node that has joined was noted, or why not.
+    Admitted(Result<Admitted, String>),
     ConfigurationRead(reload::Reading),
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::edge::log::LogWriter;
-use crate::edge::notify::{self, State as ServiceState};
+use crate::edge::notify::{self, ServiceState};
 use crate::edge::process_memory;
 use crate::edge::{self, clock};
 use crate::model::log::LogLine;

@@ -44,6 +44,15 @@ pub fn known_key(path: &Path, target: &str) -> Option<String> {
     open(path).ok()??.query_row(sql, [target], |row| row.get(0)).optional().ok()?
 }
 
+/// The number of the newest session that is stored; 0 if there is none, or the database cannot be read.
+#[must_use]
+pub fn newest_session(path: &Path) -> i64 {
+    let read = |connection: Connection| {
+        connection.query_row("SELECT max(id) FROM gorgone_identity", [], |row| row.get::<_, Option<i64>>(0)).ok()?
+    };
+    open(path).ok().flatten().and_then(read).unwrap_or(0)
+}
+
 fn open(path: &Path) -> Result<Option<Connection>, StoreError> {
     match path.try_exists() {
         Ok(true) => {}

@@ -20,7 +20,7 @@ pub(super) const INCREMENTAL: i64 = 2;
 
 /// The result of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct PurgeStep {
     /// Number of rows and sessions deleted.
     pub purged: usize,
     /// Whether pages were released, so that the next checkpoint shrinks the file.
@@ -64,18 +64,18 @@ const INSTANT_ROWS_BY_INDEX: &str = "DELETE FROM gorgone_history WHERE id IN \
                             AND id <> (SELECT max(id) FROM gorgone_history)";
 
 /// Deletes a few expired rows at a time, then releases pages. `is_ordered`: see [`super::time_order`].
-pub(super) fn step(transaction: &Transaction<'_>, is_ordered: bool, before: Before) -> Result<Step> {
+pub(super) fn step(transaction: &Transaction<'_>, is_ordered: bool, before: Before) -> Result<PurgeStep> {
     let (old_rows, instant_rows) = match is_ordered {
         true => (OLD_ROWS, INSTANT_ROWS),
         false => (OLD_ROWS_BY_INDEX, INSTANT_ROWS_BY_INDEX),
     };
     let deadline = Instant::now() + STEP_MAX;
-    let mut step = Step::default();
+    let mut step = PurgeStep::default();
     for (sql, before) in [(SESSIONS, before.used), (old_rows, before.rows), (instant_rows, before.instant)] {
         let mut delete = transaction.prepare_cached(sql)?;
         loop {
             if Instant::now() >= deadline {
-                return Ok(Step { is_left: true, ..step });
+                return Ok(PurgeStep { is_left: true, ..step });
             }
             let deleted = delete.execute(params![before, ROWS])?;
             step.purged += deleted;
@@ -102,7 +102,7 @@ pub(super) fn keep_below(transaction: &Transaction<'_>, max_pages: i64) -> Resul
     Ok(dropped)
 }
 
-fn give_back(transaction: &Transaction<'_>, deadline: Instant, step: &mut Step) -> Result<()> {
+fn give_back(transaction: &Transaction<'_>, deadline: Instant, step: &mut PurgeStep) -> Result<()> {
     if number(transaction, "auto_vacuum")? != INCREMENTAL {
         return Ok(());
     }

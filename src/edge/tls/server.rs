@@ -93,6 +93,16 @@ pub fn validity(settings: &ServerTls, wall: WallTime) -> Result<(i64, bool), Tls
     Ok(leaf.map_or((0, true), |leaf| (seconds(leaf.not_after_s), seconds(leaf.not_before_s) <= 0)))
 }
 
+/// The SHA-256 of the certificate of a listener, by which clients may pin it.
+///
+/// # Errors
+/// The file cannot be read, or holds none.
+pub fn fingerprint(settings: &ServerTls) -> Result<[u8; 32], TlsError> {
+    let chain = certificate::read_chain(&settings.certificate_file)?;
+    let first = chain.first().map(|leaf| ring::digest::digest(&ring::digest::SHA256, leaf));
+    Ok(first.and_then(|digest| digest.as_ref().try_into().ok()).unwrap_or_default())
+}
+
 fn check_match(certified: &CertifiedKey, certificate_file: &Path, key_file: &Path) -> Result<(), TlsError> {
     let Err(error) = certified.keys_match() else { return Ok(()) };
     if !matches!(error, rustls::Error::InconsistentKeys(_)) {

@@ -13,7 +13,7 @@ use crate::model::token::Token;
 
 use super::ending::failure_data;
 use super::receiving::Receiving;
-use super::request::{Dialect, Request};
+use super::request::{CopyRequest, Dialect};
 use crate::node::context::Context;
 use crate::node::json;
 use crate::node::output::Output;
@@ -31,7 +31,7 @@ const CHUNK_BYTES: usize = 150_000;
 #[derive(Debug)]
 struct Copy {
     token: Token,
-    request: Request,
+    request: CopyRequest,
     kind: CopyKind,
     total: u64,
     /// Whether a step of the source is in progress.
@@ -67,7 +67,7 @@ impl LocalCopies {
 impl Local<'_> {
     /// Starts a REMOTECOPY to this daemon.
     pub(super) fn begin(&mut self, token: &Token, data: &str) -> Handled {
-        let read = match Request::read(data) {
+        let read = match CopyRequest::read(data) {
             Ok(_) if self.copies.all.len() >= COPIES_MAX => Err(("too many copies at once, try again later", "")),
             read => read,
         };

@@ -21,7 +21,7 @@ pub(in crate::node) const ENVELOPE_BYTES_MAX: usize = 600;
 
 /// The content of a REMOTECOPY.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::node) struct Request {
+pub(in crate::node) struct CopyRequest {
     /// The member `logging` as received JSON text.
     logging: String,
     pub source: String,
@@ -49,7 +49,7 @@ struct RawRequest<'a> {
     logging: Option<&'a RawValue>,
 }
 
-impl Request {
+impl CopyRequest {
     /// Reads the data of a REMOTECOPY.
     ///
     /// # Errors

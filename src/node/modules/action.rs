@@ -39,7 +39,7 @@ use checking::Checking;
 use list::Command;
 use plugins::Validation;
 use plugins::{Owner, Source};
-use request::{Refusal, Request};
+use request::{CommandRequest, Refusal};
 use series::Series;
 use starting::Starting;
 
@@ -153,7 +153,7 @@ impl Commands {
         // A central that we dial gets no ACK.
         let asker = peer.client().filter(|client| client.parent().is_none());
         let of_central = peer.client().is_some_and(|client| client.parent().is_some());
-        let request = Request::read(data).map(|request| Request { of_central, ..request });
+        let request = CommandRequest::read(data).map(|request| CommandRequest { of_central, ..request });
         if context.options.modules.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
             return self.check_request(context, asker, token, request, data.len());
         }
@@ -166,7 +166,7 @@ impl Commands {
         context: &mut Context,
         asker: Option<ClientId>,
         token: &Token,
-        request: Result<Request, Refusal>,
+        request: Result<CommandRequest, Refusal>,
     ) -> Handled {
         let request = match request {
             Ok(request) => request,

@@ -1,6 +1,5 @@
 //! A build without the feature `centreon`: no configuration has the module `legacycmd`, so it gets no requests.
 
-use crate::model::action::Action;
 use crate::model::legacy::{LegacyDone, LegacyStored};
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
@@ -54,16 +53,6 @@ impl LegacyCmd {
     }
 
     pub(in crate::node) fn send_again(&mut self, _: &mut Context, _: &Token) {}
-
-    pub(in crate::node) fn request(
-        &mut self,
-        context: &mut Context,
-        action: &Action,
-        token: &Token,
-        _: &str,
-    ) -> Handled {
-        context.refuse_unknown(action, token)
-    }
 
     pub(in crate::node) fn stop(&mut self, _: &mut Context) {}
 }

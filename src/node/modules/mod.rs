@@ -45,16 +45,12 @@ impl Modules {
         match module {
             Module::Cron => self.cron.request(context, questions, action, token, data),
             Module::Engine => self.engine.request(context, token, data),
+            #[cfg(feature = "centreon")]
             Module::LegacyCmd => self.legacycmd.request(context, action, token, data),
             Module::Nodes => self.nodes.request(context, token),
+            #[cfg(feature = "centreon")]
             Module::Statistics => self.statistics.request(context, action, token, data),
-            Module::Proxy
-            | Module::Register
-            | Module::Action
-            | Module::HttpServer
-            | Module::Pull
-            | Module::PullWss
-            | Module::DbCleaner => context.refuse_unknown(action, token),
+            _ => context.refuse_unknown(action, token),
         }
     }
 

@@ -1,13 +1,11 @@
 //! A build without the feature `centreon`: no configuration has the module `statistics`, so it gets no requests.
 
-use crate::model::action::Action;
 use crate::model::statistics::StatisticsDone;
-use crate::model::token::Token;
 use crate::model::work::WorkId;
 use crate::node::context::Context;
 use crate::node::journal::Seen;
 use crate::node::listeners::Listeners;
-use crate::node::peer::{Handled, OwnRequest};
+use crate::node::peer::OwnRequest;
 
 /// The module's empty state.
 #[derive(Default)]
@@ -15,16 +13,6 @@ pub(in crate::node) struct Statistics;
 
 #[expect(clippy::unused_self, clippy::needless_pass_by_value, reason = "the module that is absent has state")]
 impl Statistics {
-    pub(in crate::node) fn request(
-        &mut self,
-        context: &mut Context,
-        action: &Action,
-        token: &Token,
-        _: &str,
-    ) -> Handled {
-        context.refuse_unknown(action, token)
-    }
-
     pub(in crate::node) fn work_done(&mut self, _: &mut Context, _: &mut Listeners, _: WorkId, _: StatisticsDone) {}
 
     pub(in crate::node) const fn next_due(&mut self) -> Option<OwnRequest> {

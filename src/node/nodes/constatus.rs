@@ -23,8 +23,12 @@ const LEVELS_MAX: u8 = 32;
 /// Our own status texts, built again only after a change.
 #[derive(Debug, Default)]
 pub(super) struct StatusTexts {
-    /// Version of the registry and own id from which the PONG was built.
-    pong_of: (u64, Option<NodeId>),
+    /// Version of the registry and own id from which the beginning of the PONG was built.
+    begun_of: (u64, Option<NodeId>),
+    /// The PONG without what it says about the daemon's work.
+    begun: String,
+    /// Number of running requests and second for which the PONG was built.
+    pong_of: (usize, u64),
     pong: String,
     constatus_of: u64,
     constatus: String,
@@ -33,18 +37,26 @@ pub(super) struct StatusTexts {
 }
 
 impl StatusTexts {
-    /// Returns the `data` of a PONG.
-    pub(super) fn pong(&mut self, context: &Context, registry: &Registry) -> &str {
-        let made_of = (registry.version() + 1, context.own_id);
-        if self.pong_of != made_of {
+    /// Returns the `data` of a PONG of a daemon with `running` requests. Its memory is asked for once a second, because
+    /// that takes ten times as long as the rest of a PING.
+    pub(super) fn pong(&mut self, context: &Context, registry: &Registry, running: usize) -> &str {
+        let begun_of = (registry.version() + 1, context.own_id);
+        let pong_of = (running, context.now.monotonic.as_millis() / 1_000);
+        if self.begun_of == begun_of && self.pong_of == pong_of {
+            return &self.pong;
+        }
+        if self.begun_of != begun_of {
             let mut text =
                 format!("{{\"action\":\"ping\",\"message\":\"ping ok\",\"id\":{},\"hostname\":", context.id_json());
             json::push_string(&mut text, &context.options.hostname);
             text.push_str(",\"data\":");
             text.push_str(&write_map(registry, &context.names));
-            text.push('}');
-            (self.pong_of, self.pong) = (made_of, text);
+            (self.begun_of, self.begun) = (begun_of, text);
         }
+        let memory = (context.options.memory)().map(|bytes| format!(",\"memory\":{bytes}")).unwrap_or_default();
+        let (begun, version) = (&self.begun, env!("CARGO_PKG_VERSION"));
+        self.pong_of = pong_of;
+        self.pong = format!("{begun},\"about\":{{\"version\":\"{version}\",\"running\":{running}{memory}}}}}");
         &self.pong
     }
 

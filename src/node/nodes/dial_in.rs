@@ -21,6 +21,7 @@ use crate::model::registration::{NodeKind, Registration};
 use super::Nodes;
 use super::newcomer::{IDENTITY_LEN_MAX, Newcomer};
 use super::node::Link;
+use super::pings::ping;
 use super::registration::read_registration;
 use crate::node::context::Context;
 use crate::node::output::{Output, Twice};
@@ -227,13 +228,19 @@ impl Nodes {
     ///
     /// # Errors
     /// Returns why not.
-    fn judge(&self, context: &Context, newcomer: &Newcomer) -> Result<(), String> {
+    fn judge(&mut self, context: &mut Context, newcomer: &Newcomer) -> Result<(), String> {
         let id = newcomer.registration.id;
         self.admit_unlisted(context, id, (newcomer.client, newcomer.named))?;
         match self.get(id) {
             Some(node) if !node.dials_in() => Err(format!("node '{id}' is registered as one that we connect to")),
             Some(node) if node.link == Link::Up && node.client.is_some_and(|client| client != newcomer.client) => {
-                Err(format!("another daemon is connected as node '{id}'"))
+                let has_answered = node.liveness.ping_ok > 0;
+                if !has_answered {
+                    // A node that has just joined waits for this.
+                    self.send(context, id, ping());
+                }
+                let word = if has_answered { " and has answered" } else { "" };
+                Err(format!("another daemon is connected as node '{id}'{word}"))
             }
             _ => Ok(()),
         }

@@ -165,11 +165,7 @@ impl Nodes {
 
     /// Returns the `data` of a PONG of a daemon with `running` requests.
     pub(super) fn pong_text(&mut self, context: &Context, running: usize) -> String {
-        let text = self.texts.pong(context, &self.registry);
-        let memory = (context.options.memory)().map(|bytes| format!(",\"memory\":{bytes}")).unwrap_or_default();
-        let start = text.strip_suffix('}').unwrap_or(text);
-        let version = env!("CARGO_PKG_VERSION");
-        format!("{start},\"about\":{{\"version\":\"{version}\",\"running\":{running}{memory}}}}}")
+        self.texts.pong(context, &self.registry, running).to_owned()
     }
 
     /// Returns the `data` of a CONSTATUS, and whether an answer to the API leaves a row.

@@ -26,7 +26,6 @@ impl Removed {
     }
 
     /// Returns the nodes that were removed after a version; `None` if some of them are forgotten.
-    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for reports"))]
     pub(super) fn since(&self, version: u64) -> Option<Vec<NodeId>> {
         let later = self.nodes.iter().filter(|(removed, _)| *removed > version);
         (version >= self.forgotten).then(|| later.map(|(_, id)| *id).collect())

@@ -92,6 +92,7 @@ impl Nodes {
         }
         let (module, what) = match source {
             RegistrationSource::File => ("register", "the register file"),
+            RegistrationSource::Added => ("register", "the file of 'stheno node add'"),
             RegistrationSource::Database => ("nodes", "the database"),
         };
         let total = nodes.len();

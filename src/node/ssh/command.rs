@@ -12,7 +12,7 @@ use super::{Job, SshHosts, not_connected, relay_file, relay_word, rows};
 use crate::node::context::Context;
 use crate::node::modules::action::TIMEOUT_MAX;
 use crate::node::modules::action::list::Command;
-use crate::node::modules::action::request::{Refusal, Request};
+use crate::node::modules::action::request::{CommandRequest, Refusal};
 use crate::node::modules::action::series::Series;
 use crate::node::modules::action::shell_words::quoted;
 use crate::node::nodes::pathway::Route;
@@ -50,7 +50,7 @@ impl SshHosts {
         context: &mut Context,
         route: Route,
         token: &Token,
-        request: Result<Request, Refusal>,
+        request: Result<CommandRequest, Refusal>,
     ) -> Result<(), String> {
         let request = match request {
             Ok(request) => request,

@@ -18,7 +18,7 @@ use crate::model::token::Token;
 use super::{Job, SshHosts, not_connected, relay_file, relay_word};
 use crate::node::context::Context;
 use crate::node::copies::receiving::{ForHost, Gathered};
-use crate::node::copies::request::Request;
+use crate::node::copies::request::CopyRequest;
 use crate::node::journal::NewRow;
 use crate::node::json;
 use crate::node::modules::action::shell_words::quoted;
@@ -109,7 +109,7 @@ impl SshHosts {
         token: &Token,
         data: &str,
     ) -> Result<(), String> {
-        let mut request = Request::read(data).map_err(|(message, detail)| format!("{message} ({detail})"))?;
+        let mut request = CopyRequest::read(data).map_err(|(message, detail)| format!("{message} ({detail})"))?;
         let raw: RawRequest = json::read_object(data, &mut String::new()).unwrap_or_default();
         let number = self.next;
         let spec = request.spec(&route.target.to_string(), number);

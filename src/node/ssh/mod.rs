@@ -26,7 +26,7 @@ use crate::model::token::Token;
 use super::context::Context;
 use super::journal::NewRow;
 use super::json;
-use super::modules::action::request::Request;
+use super::modules::action::request::CommandRequest;
 use super::nodes::pathway::Route;
 use super::output::Output;
 use super::phase::STOPPING_TEXT;
@@ -153,9 +153,9 @@ impl SshHosts {
         }
         match action {
             Action::RemoteCopy => self.copy(context, route, token, data),
-            Action::ActionEngine => self.commands(context, route, token, Request::read_single(data)),
+            Action::ActionEngine => self.commands(context, route, token, CommandRequest::read_single(data)),
             Action::EngineCommand => self.engine_commands(context, route, token, data),
-            _ => self.commands(context, route, token, Request::read(data)),
+            _ => self.commands(context, route, token, CommandRequest::read(data)),
         }
     }
 

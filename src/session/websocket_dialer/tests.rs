@@ -38,7 +38,7 @@ impl World {
     }
 
     /// The connection is up; gives the central's end of it as well.
-    fn up(settings: WebSocketDialerSettings) -> (Self, Connection) {
+    fn up(settings: WebSocketDialerSettings) -> (Self, WebSocketConnection) {
         let mut world = Self::started(settings);
         world.node.handle_connected(at(0), &mut world.random);
         let server = world.upgrade();
@@ -47,7 +47,7 @@ impl World {
         (world, server)
     }
 
-    fn upgrade(&mut self) -> Connection {
+    fn upgrade(&mut self) -> WebSocketConnection {
         let request = self.sent();
         let mut parser = crate::wire::http::request::RequestParser::new(Default::default());
         parser.receive(&request);
@@ -57,7 +57,7 @@ impl World {
         assert_eq!(head.authorization.as_deref(), Some(&b"Bearer s3cret"[..]));
         let response = upgrade::accept(&head).unwrap();
         self.receive(&response, at(0));
-        Connection::server(Settings::default(), ReceiveBuffer::new())
+        WebSocketConnection::server(Settings::default(), ReceiveBuffer::new())
     }
 
     fn receive(&mut self, bytes: &[u8], now: Now) {

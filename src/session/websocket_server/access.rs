@@ -6,12 +6,15 @@ use std::time::Duration;
 use super::MODULE;
 use super::tokens::{Admission, NamedToken, NodeTokens};
 use crate::model::connection::PeerAddress;
+use crate::model::joining::{Admitted, AdmittedBy, Invitation};
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
 use crate::model::refusal_log::RefusalLog;
-use crate::model::time::Monotonic;
+use crate::model::time::{Monotonic, Now};
 use crate::session::forwarded::{self, Ranges};
 use crate::session::web_tokens::Claim;
+use crate::wire::gorgone::joining;
+use crate::wire::http::bearer_auth;
 use crate::wire::http::head::RequestSource;
 use crate::wire::websocket::connection::MAX_MESSAGE_BYTES;
 
@@ -62,6 +65,7 @@ pub struct WebSocketAccess {
     backlogs_bytes: Cell<usize>,
     /// Addresses of proxies whose `X-Forwarded-For` header is trusted.
     trusted_proxies: Ranges,
+    invitations: Vec<Invitation>,
 }
 
 impl WebSocketAccess {
@@ -74,7 +78,24 @@ impl WebSocketAccess {
             refusals: RefusalLog::new(MODULE),
             backlogs_bytes: Cell::new(0),
             trusted_proxies: Ranges::default(),
+            invitations: Vec::new(),
         }
+    }
+
+    /// Sets the invitations of nodes that may join with a token of their own.
+    #[must_use]
+    pub fn with_invitations(self, invitations: Vec<Invitation>) -> Self {
+        Self { invitations, ..self }
+    }
+
+    /// The node that joins with the token of an `Authorization` header, if it is invited. It has to come again with its
+    /// new token.
+    pub(super) fn invited(&self, authorization: Option<&[u8]>, now: Now) -> Option<Admitted> {
+        let (node, hash, proof) = joining::read_token(bearer_auth::read(authorization?)?)?;
+        let seconds = now.wall.as_seconds();
+        let mut invited = self.invitations.iter().filter(|one| one.node == node && seconds <= one.until);
+        let is_proved = invited.any(|one| joining::proves_token(&one.secret, node, &hash, proof));
+        is_proved.then_some(Admitted { node, by: AdmittedBy::Token(hash) })
     }
 
     /// Sets the proxies that are trusted to name their clients.

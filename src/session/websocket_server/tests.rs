@@ -19,7 +19,7 @@ fn random() -> SeededRandom {
 /// A central's connection together with a client that speaks to it.
 struct Pair {
     central: WebSocketServer,
-    client: Connection,
+    client: WebSocketConnection,
     outputs: Vec<WebSocketServerOutput>,
 }
 
@@ -76,7 +76,7 @@ impl Pair {
         let mut received = ReceiveBuffer::new();
         received.extend_from_slice(&drain(central.send_queue()));
         assert_eq!(call.read_response(&mut received), Ok(true));
-        let client = Connection::client(Settings::default(), received, &mut random());
+        let client = WebSocketConnection::client(Settings::default(), received, &mut random());
         central.handle_sent(at(0));
         Self { central, client, outputs: Vec::new() }
     }

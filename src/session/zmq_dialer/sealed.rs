@@ -11,7 +11,7 @@ use crate::wire::gorgone::key_exchange::{is_handshake_issue, is_key, parse_key};
 use crate::wire::gorgone::sealing::{KeyMaterial, SessionKey};
 use crate::wire::tls_link::{self, Frame, FrameKind, TlsLink};
 
-use super::{DialerOutput, State, ZmqDialer};
+use super::{DialState, DialerOutput, ZmqDialer};
 use crate::session::back_off::Severity;
 
 /// A link that is up. No `Debug`: it holds keys.
@@ -85,7 +85,7 @@ impl ClassicKeys {
 
 impl ZmqDialer {
     pub(super) fn handle_sealed(&mut self, payload: &[u8], now: Now, random: &mut dyn Random) {
-        let State::Up(sealed) = &mut self.state else { return };
+        let DialState::Up(sealed) = &mut self.state else { return };
         match &mut sealed.protection {
             Protection::Classic(_) => self.handle_classic(payload, now, random),
             Protection::Tls(link) if tls_link::is_records(payload) => match link.open(payload.to_vec()) {
@@ -119,7 +119,9 @@ impl ZmqDialer {
     }
 
     fn handle_classic(&mut self, payload: &[u8], now: Now, random: &mut dyn Random) {
-        let State::Up(Sealed { protection: Protection::Classic(keys), heard, .. }) = &mut self.state else { return };
+        let DialState::Up(Sealed { protection: Protection::Classic(keys), heard, .. }) = &mut self.state else {
+            return;
+        };
         let endpoint = &self.settings.endpoint;
         let Some(plain) = keys.open(payload) else {
             if is_handshake_issue(payload) {

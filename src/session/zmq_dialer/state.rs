@@ -6,7 +6,7 @@ use crate::wire::tls_link::{Step, TlsLink};
 use super::sealed::Sealed;
 
 /// The states in order.
-pub(super) enum State {
+pub(super) enum DialState {
     /// Not started or stopped.
     Stopped,
     /// Between two attempts.
@@ -33,7 +33,7 @@ pub(super) enum State {
     Up(Sealed),
 }
 
-impl State {
+impl DialState {
     /// What is awaited, in words; `None` if no step is under way.
     pub(super) const fn step(&self) -> Option<&'static str> {
         match self {

@@ -80,7 +80,7 @@ fn what_its_keys_do_not_open_starts_a_new_handshake_but_clear_leftovers_do_not()
 fn messages_that_arrive_while_the_key_is_opened_are_read_afterwards() {
     let mut random = SeededRandom::new(&[1; 32]);
     let mut dialer = up(&mut random);
-    dialer.state = State::OpeningKey { deadline: Monotonic::from_millis(99), early: Vec::new() };
+    dialer.state = DialState::OpeningKey { deadline: Monotonic::from_millis(99), early: Vec::new() };
     dialer.handle_payload(&key(1).seal(b"[PING] [a] [] {}"), now_at(1), &mut random);
     let rotation = key_exchange::encode_key(key(2).material(), "node", 999);
     dialer.handle_payload(&key(1).seal(&rotation), now_at(1), &mut random);
@@ -89,11 +89,11 @@ fn messages_that_arrive_while_the_key_is_opened_are_read_afterwards() {
     let attempt = dialer.attempt;
     dialer.handle_job(DialOutcome { attempt, answer: DialAnswer::Classic(result) }, now_at(2), &mut random);
     assert_eq!(messages(&mut dialer).len(), 2);
-    dialer.state = State::OpeningKey { deadline: Monotonic::from_millis(99), early: Vec::new() };
+    dialer.state = DialState::OpeningKey { deadline: Monotonic::from_millis(99), early: Vec::new() };
     for _ in 0..=MAX_EARLY_MESSAGES {
         dialer.handle_payload(b"AAAA", now_at(3), &mut random);
     }
-    assert!(matches!(dialer.state, State::Waiting { .. }), "early messages are bounded");
+    assert!(matches!(dialer.state, DialState::Waiting { .. }), "early messages are bounded");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn the_outcome_of_an_abandoned_attempt_is_ignored() {
     let mut dialer = up(&mut random);
     let abandoned = dialer.attempt;
     dialer.reset(now_at(1), &mut random);
-    dialer.state = State::OpeningKey { deadline: Monotonic::from_millis(99), early: Vec::new() };
+    dialer.state = DialState::OpeningKey { deadline: Monotonic::from_millis(99), early: Vec::new() };
     let mut come = |attempt| {
         let result = DialResult::Key(key(3).material().clone());
         dialer.handle_job(DialOutcome { attempt, answer: DialAnswer::Classic(result) }, now_at(1), &mut random);

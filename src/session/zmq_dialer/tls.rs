@@ -10,7 +10,7 @@ use crate::wire::gorgone::key_exchange::DialJob;
 use crate::wire::tls_link::{self, ClientTls, Frame, FrameKind, Greeting, Offer, Proof, Step, StepResult};
 
 use super::sealed::Sealed;
-use super::state::State;
+use super::state::DialState;
 use super::work::DialWork;
 use super::{DialerOutput, ZmqDialer, seed};
 
@@ -35,7 +35,7 @@ impl ZmqDialer {
                     public_key_pem: Arc::clone(&self.public_key_pem),
                     seed: seed(random),
                 };
-                self.state = State::SealingHello { deadline: self.step_deadline(now) };
+                self.state = DialState::SealingHello { deadline: self.step_deadline(now) };
                 self.run_job(DialWork::Classic(job));
             }
             Choice::Sealed(tls) => {
@@ -44,14 +44,14 @@ impl ZmqDialer {
                     Ok((step, hello)) => {
                         self.outputs.push_back(DialerOutput::Send(hello));
                         let deadline = self.step_deadline(now);
-                        self.state = State::AwaitingProof { deadline, step: Box::new(step) };
+                        self.state = DialState::AwaitingProof { deadline, step: Box::new(step) };
                     }
                     Err(why) => self.fail(why, Severity::NeedsOperator, true, now, random),
                 }
             }
             Choice::Demand(mode, why) => {
                 self.outputs.push_back(DialerOutput::Send(tls_link::encode_demand(mode)));
-                self.state = State::GivingUp { deadline: self.step_deadline(now), why };
+                self.state = DialState::GivingUp { deadline: self.step_deadline(now), why };
             }
             Choice::Refuse(severity, why) => self.fail(why, severity, true, now, random),
         }
@@ -122,9 +122,9 @@ impl ZmqDialer {
             return;
         }
         let deadline = self.step_deadline(now);
-        match std::mem::replace(&mut self.state, State::Proving { deadline }) {
-            State::AwaitingProof { step, .. } => self.run_job(DialWork::Tls(*step, payload.to_vec())),
-            State::AwaitingWelcome { mut link, thumbprint, .. } => match link.open(payload.to_vec()) {
+        match std::mem::replace(&mut self.state, DialState::Proving { deadline }) {
+            DialState::AwaitingProof { step, .. } => self.run_job(DialWork::Tls(*step, payload.to_vec())),
+            DialState::AwaitingWelcome { mut link, thumbprint, .. } => match link.open(payload.to_vec()) {
                 Ok((frames, _)) if matches!(frames.first(), Some(Frame { kind: FrameKind::Greeting, .. })) => {
                     if !self.settings.is_pinned {
                         self.settings.is_pinned = true;
@@ -134,7 +134,7 @@ impl ZmqDialer {
                     self.go_up(Sealed::tls(*link, now.monotonic), now, random);
                     frames.into_iter().skip(1).for_each(|frame| self.take_frame(frame));
                 }
-                Ok(_) => self.state = State::AwaitingWelcome { deadline, link, thumbprint },
+                Ok(_) => self.state = DialState::AwaitingWelcome { deadline, link, thumbprint },
                 Err(why) => self.handshake_failed(&why, now, random),
             },
             state => self.state = state,
@@ -143,21 +143,21 @@ impl ZmqDialer {
 
     /// Takes the result of a step of TLS.
     pub(super) fn tls_step_done(&mut self, result: StepResult, now: Now, random: &mut dyn Random) {
-        if !matches!(self.state, State::Proving { .. }) {
+        if !matches!(self.state, DialState::Proving { .. }) {
             return;
         }
         let deadline = self.step_deadline(now);
         match result {
             StepResult::Goes { step, reply } => {
                 self.outputs.push_back(DialerOutput::Send(reply));
-                self.state = State::AwaitingProof { deadline, step: Box::new(step) };
+                self.state = DialState::AwaitingProof { deadline, step: Box::new(step) };
             }
             StepResult::Proved(Proof { link, thumbprint, reply, .. }) => {
                 if let Err(text) = self.check_fingerprint(thumbprint.clone()) {
                     return self.fail(text, Severity::NeedsOperator, true, now, random);
                 }
                 self.outputs.push_back(DialerOutput::Send(reply));
-                self.state = State::AwaitingWelcome { deadline, link: Box::new(link), thumbprint };
+                self.state = DialState::AwaitingWelcome { deadline, link: Box::new(link), thumbprint };
             }
             StepResult::Failed(why) => self.handshake_failed(&why, now, random),
         }

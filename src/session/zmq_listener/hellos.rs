@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::connection::{ClientId, ConnectionId, PeerAddress};
+use crate::model::joining::{Admitted, AdmittedBy, Invitation};
 use crate::model::log::LogLine;
 use crate::model::random::Random;
 use crate::model::time::Now;
+use crate::wire::gorgone::joining;
 use crate::wire::gorgone::key_exchange::{Hello, HelloJob, HelloOutcome, RefusalReason};
 use crate::wire::gorgone::sealing::KeyMaterial;
 use crate::wire::gorgone::seeded_random::SEED_LEN;
@@ -17,6 +19,7 @@ use super::{HelloId, HelloResult, HelloWork, ListenerOutput, ListenerSettings, M
 /// Handshakes with a running job.
 pub(super) struct Hellos {
     authorized: Arc<BTreeSet<String>>,
+    invitations: Vec<Invitation>,
     next: u64,
     pending: BTreeMap<HelloId, PendingHello>,
 }
@@ -29,11 +32,22 @@ struct PendingHello {
     is_known: bool,
     /// A later handshake of the same routing id takes precedence.
     superseded: bool,
+    /// The name of a node that wants to join, which proves its key.
+    joins_as: Option<String>,
 }
 
 impl Hellos {
     pub fn new(settings: &ListenerSettings) -> Self {
-        Self { authorized: Arc::new(settings.authorized.iter().cloned().collect()), next: 0, pending: BTreeMap::new() }
+        let authorized = Arc::new(settings.authorized.iter().cloned().collect());
+        Self { authorized, invitations: Vec::new(), next: 0, pending: BTreeMap::new() }
+    }
+
+    /// The node that joins with this name and key, if it is invited. It has to come again once its key is authorised.
+    fn admit(&self, name: &str, thumbprint: &str, now: Now) -> Option<Admitted> {
+        let (node, seconds) = (joining::node_in_name(name)?, now.wall.as_seconds());
+        let mut invited = self.invitations.iter().filter(|one| one.node == node && seconds <= one.until);
+        let is_proved = invited.any(|one| joining::proves_key(&one.secret, node, name, thumbprint));
+        is_proved.then(|| Admitted { node, by: AdmittedBy::Key(thumbprint.to_owned()) })
     }
 
     /// Whether a key may have a session.
@@ -66,8 +80,15 @@ impl ZmqListener {
         self.hellos.authorized = Arc::new(authorized);
     }
 
+    /// Replaces the invitations of nodes that may join with a key of their own.
+    pub fn invite(&mut self, invitations: Vec<Invitation>) {
+        self.hellos.invitations = invitations;
+    }
+
     pub(super) fn begin_hello(&mut self, connection: ConnectionId, hello: Hello, now: Now, random: &mut dyn Random) {
-        if self.refuses_classic(connection, now) || !self.admits(connection, now) {
+        let joins_as = joining::node_in_name(&hello.name).map(|_| hello.name.clone());
+        // Whoever joins gets no session by this handshake.
+        if (joins_as.is_none() && self.refuses_classic(connection, now)) || !self.admits(connection, now) {
             return;
         }
         let mut seed = [0; SEED_LEN];
@@ -80,6 +101,9 @@ impl ZmqListener {
             seed,
         };
         self.run_hello(connection, HelloWork::Classic(job));
+        if let Some(mut pending) = self.hellos.pending.last_entry().filter(|_| joins_as.is_some()) {
+            pending.get_mut().joins_as = joins_as;
+        }
     }
 
     /// Whether a connection may begin a handshake now. If not, it has been refused, or its first attempt is under way.
@@ -122,7 +146,9 @@ impl ZmqListener {
         let is_known = self.limits.is_known(peer);
         self.hellos.next += 1;
         let hello = HelloId(self.hellos.next);
-        self.hellos.pending.insert(hello, PendingHello { routing_id, connection, peer, is_known, superseded: false });
+        self.hellos
+            .pending
+            .insert(hello, PendingHello { routing_id, connection, peer, is_known, superseded: false, joins_as: None });
         self.outputs.push_back(ListenerOutput::OpenHello { hello, job, is_known });
     }
 
@@ -135,12 +161,33 @@ impl ZmqListener {
         }
         let Some(connection) = self.live.get(&pending.routing_id).copied() else { return };
         match result {
+            HelloResult::Classic(outcome) if pending.joins_as.is_some() => {
+                self.join_done(connection, pending.joins_as.as_deref().unwrap_or_default(), &outcome, now);
+            }
             HelloResult::Classic(outcome) => self.classic_hello_done(connection, outcome, now),
             // TLS lives and dies with its connection.
             HelloResult::Tls(result) if connection == pending.connection => {
                 self.tls_step_done(connection, *result, now)
             }
             HelloResult::Tls(_) => {}
+        }
+    }
+
+    /// Takes the key of a node that has proved that it is invited. The handshake itself is refused in any case.
+    fn join_done(&mut self, connection: ConnectionId, name: &str, outcome: &HelloOutcome, now: Now) {
+        let thumbprint = match outcome {
+            HelloOutcome::Refused { thumbprint, .. } => thumbprint.as_deref(),
+            HelloOutcome::Accepted { thumbprint, .. } => Some(thumbprint.as_str()),
+        };
+        match thumbprint.and_then(|thumbprint| self.hellos.admit(name, thumbprint, now)) {
+            Some(admitted) => {
+                self.refuse(connection);
+                self.outputs.push_back(ListenerOutput::Admitted(admitted));
+            }
+            None => {
+                let why = "it wants to join, but its word was used, has expired or is of another central";
+                self.refuse_hello(connection, why, now);
+            }
         }
     }
 

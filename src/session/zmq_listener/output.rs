@@ -1,6 +1,7 @@
 //! What the listener wants done, and the work of its handshakes.
 
 use crate::model::connection::{ClientId, ConnectionId};
+use crate::model::joining::Admitted;
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::session::StoredSession;
@@ -91,6 +92,8 @@ pub enum ListenerOutput {
         /// The fault.
         reason: String,
     },
+    /// An invited node has proved its key, which must be authorised now. Its next handshake succeeds.
+    Admitted(Admitted),
     /// A session has ended for good.
     ClientGone(ClientId),
     /// Run the job on a worker and pass its result to [`ZmqListener::handle_hello`].

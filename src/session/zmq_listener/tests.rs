@@ -49,7 +49,7 @@ impl Bench {
             match output {
                 ListenerOutput::Send { connection, payload } => self.sent.push((connection, payload)),
                 ListenerOutput::Close { connection, .. } => self.closed.push(connection),
-                ListenerOutput::Authenticated(_) | ListenerOutput::Identified { .. } => {}
+                ListenerOutput::Authenticated(_) | ListenerOutput::Identified { .. } | ListenerOutput::Admitted(_) => {}
                 ListenerOutput::Message { client, message } => self.messages.push((client, message)),
                 ListenerOutput::Malformed { token, .. } => self.malformed.push(token),
                 ListenerOutput::ClientGone(client) => self.gone.push(client),

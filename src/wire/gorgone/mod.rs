@@ -3,6 +3,7 @@
 //! Out of scope: framing (`wire::zmtp`), the order of a conversation (`session`), clocks, randomness of its own.
 
 pub mod envelope;
+pub mod joining;
 pub mod key_exchange;
 pub mod keys;
 pub mod sealing;

@@ -105,7 +105,7 @@ enum Step {
 ///
 /// It reads no clock: its owner closes a silent connection. It holds memory for one message of at most the maximum
 /// size, for unread bytes, and for what waits to be sent.
-pub struct Connection {
+pub struct WebSocketConnection {
     role: Role,
     settings: Settings,
     state: State,
@@ -116,7 +116,7 @@ pub struct Connection {
     close_is_sent: bool,
 }
 
-impl Connection {
+impl WebSocketConnection {
     /// The end that accepted, with the bytes received after the upgrade.
     #[must_use]
     pub fn server(settings: Settings, received: ReceiveBuffer) -> Self {

@@ -77,7 +77,7 @@ pub enum Event {
 }
 
 /// The result of one step of reading.
-pub(super) enum Step {
+pub(super) enum ReadStep {
     /// Something was read that the owner need not know. There may be more.
     Again,
     /// More bytes are needed.
@@ -109,14 +109,14 @@ enum State {
 ///
 /// A connection reads no clock: its owner closes one that is not ready in time. It holds memory for unread bytes, for
 /// one message of at most `max_message_bytes`, and for what waits to be sent.
-pub struct Connection {
+pub struct ZmtpConnection {
     settings: Settings,
     state: State,
     received: ReceiveBuffer,
     to_send: SendQueue,
 }
 
-impl Connection {
+impl ZmtpConnection {
     /// A new connection whose greeting waits in the send queue, with the default water marks.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
@@ -174,9 +174,9 @@ impl Connection {
     pub fn poll_event(&mut self) -> Result<Option<Event>, ZmtpError> {
         loop {
             match self.read() {
-                Ok(Step::Again) => {}
-                Ok(Step::Wait) => return Ok(None),
-                Ok(Step::Event(event)) => return Ok(Some(event)),
+                Ok(ReadStep::Again) => {}
+                Ok(ReadStep::Wait) => return Ok(None),
+                Ok(ReadStep::Event(event)) => return Ok(Some(event)),
                 Err(error) => {
                     self.fail(error.clone());
                     return Err(error);
@@ -268,21 +268,21 @@ impl Connection {
 
     // Reading.
 
-    fn read(&mut self) -> Result<Step, ZmtpError> {
+    fn read(&mut self) -> Result<ReadStep, ZmtpError> {
         match &mut self.state {
             State::Greeting { held } => {
-                let Some(greeting) = greeting::parse(self.received.readable())? else { return Ok(Step::Wait) };
+                let Some(greeting) = greeting::parse(self.received.readable())? else { return Ok(ReadStep::Wait) };
                 let (minor_version, held) = (greeting.minor_version, std::mem::take(held));
                 self.received.consume(greeting::GREETING_BYTES);
                 self.state = State::Handshake { minor_version, held };
                 if self.settings.socket_type == SocketType::Dealer {
                     self.send_ready();
                 }
-                Ok(Step::Again)
+                Ok(ReadStep::Again)
             }
             State::Handshake { minor_version, held } => {
                 let Some((routing_id, socket_type)) = read_ready(&self.settings, &mut self.received)? else {
-                    return Ok(Step::Wait);
+                    return Ok(ReadStep::Wait);
                 };
                 let (minor_version, held) = (*minor_version, std::mem::take(held));
                 if self.settings.socket_type == SocketType::Router {
@@ -290,7 +290,7 @@ impl Connection {
                 }
                 self.to_send.push(held);
                 self.state = State::Ready(Traffic::default());
-                Ok(Step::Event(Event::Ready { routing_id, socket_type, minor_version }))
+                Ok(ReadStep::Event(Event::Ready { routing_id, socket_type, minor_version }))
             }
             State::Ready(traffic) => {
                 traffic.read(&mut self.received, &mut self.to_send, self.settings.max_message_bytes)

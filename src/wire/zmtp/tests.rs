@@ -2,7 +2,7 @@
 
 use super::ZmtpError;
 use super::command::{self, Command};
-use super::connection::{Connection, Event, Settings, SocketType};
+use super::connection::{Event, Settings, SocketType, ZmtpConnection};
 use super::frame::{FrameHeader, FrameKind, encode_header};
 use super::greeting::{self, OURS};
 use crate::wire::send_queue::{SendQueue, WaterMarks};
@@ -61,8 +61,8 @@ fn opened(peer_type: &str, identity: &[u8]) -> Vec<u8> {
 }
 
 /// A ROUTER after the handshake with a DEALER.
-fn ready_router() -> Connection {
-    let mut connection = Connection::new(settings(SocketType::Router));
+fn ready_router() -> ZmtpConnection {
+    let mut connection = ZmtpConnection::new(settings(SocketType::Router));
     connection.receive(&opened("DEALER", b"gorgone-1"));
     assert!(matches!(connection.poll_event(), Ok(Some(Event::Ready { .. }))));
     drain(connection.send_queue());
@@ -86,7 +86,7 @@ fn ready(routing_id: &[u8], socket_type: &str, minor_version: u8) -> Event {
 type Outcome = (Vec<Event>, Option<ZmtpError>, Vec<u8>);
 
 fn play<'pieces>(socket_type: SocketType, pieces: impl IntoIterator<Item = &'pieces [u8]>) -> Outcome {
-    let mut connection = Connection::new(settings(socket_type));
+    let mut connection = ZmtpConnection::new(settings(socket_type));
     let mut events = Vec::new();
     let mut error = None;
     for (number, piece) in pieces.into_iter().enumerate() {
@@ -140,7 +140,7 @@ fn a_libzmq_dealer_is_served_by_our_router() {
 
 #[test]
 fn our_dealer_talks_to_a_libzmq_router_as_a_libzmq_dealer_does() {
-    let mut connection = Connection::new(Settings { identity: DEALER_ID.to_vec(), ..settings(SocketType::Dealer) });
+    let mut connection = ZmtpConnection::new(Settings { identity: DEALER_ID.to_vec(), ..settings(SocketType::Dealer) });
     assert_eq!(drain(connection.send_queue()), OURS, "the greeting goes out whole before anything comes in");
     connection.send_message(b"[PING] [] [] {}");
     connection.receive(&unhex(LIBZMQ_ROUTER[0]));
@@ -365,7 +365,7 @@ fn a_ping_is_echoed_with_at_most_16_octets_and_not_into_a_full_queue() {
     assert!(command::parse(b"\x04PING\0").is_err());
 
     let marks = WaterMarks { high_bytes: 1000, low_bytes: 100 };
-    let mut connection = Connection::with_water_marks(settings(SocketType::Router), marks);
+    let mut connection = ZmtpConnection::with_water_marks(settings(SocketType::Router), marks);
     connection.receive(&opened("DEALER", b""));
     for _ in 0..10_000 {
         connection.receive(&frame(FrameKind::Command, b"\x04PING\0\0"));
@@ -401,12 +401,12 @@ fn an_idle_connection_holds_no_memory() {
     assert!(matches!(connection.poll_event(), Ok(Some(Event::Message(_)))));
     drain(connection.send_queue());
     assert_eq!(connection.receive_capacity_bytes() + connection.send_queue().capacity_bytes(), 0);
-    assert!(size_of::<Connection>() <= 256, "{} bytes", size_of::<Connection>());
+    assert!(size_of::<ZmtpConnection>() <= 256, "{} bytes", size_of::<ZmtpConnection>());
 }
 
 #[test]
 fn the_log_can_say_what_a_silent_peer_owes() {
-    let mut connection = Connection::new(settings(SocketType::Router));
+    let mut connection = ZmtpConnection::new(settings(SocketType::Router));
     let bytes = opened("DEALER", b"");
     let steps = [
         (&b""[..], "its ZMTP greeting"),
@@ -423,7 +423,7 @@ fn the_log_can_say_what_a_silent_peer_owes() {
         drop(connection.poll_event());
         assert_eq!(connection.awaited(), expected);
     }
-    let mut stranger = Connection::new(settings(SocketType::Router));
+    let mut stranger = ZmtpConnection::new(settings(SocketType::Router));
     stranger.receive(b"GET");
     assert_eq!(
         (stranger.poll_event(), stranger.awaited()),

@@ -2,7 +2,7 @@
 
 use super::ZmtpError;
 use super::command::{self, Command, MAX_COMMAND_BYTES};
-use super::connection::{Event, Step, push_command};
+use super::connection::{Event, ReadStep, push_command};
 use super::frame::{FrameHeader, FrameKind};
 use crate::wire::receive_buffer::ReceiveBuffer;
 use crate::wire::send_queue::SendQueue;
@@ -112,10 +112,10 @@ impl Traffic {
         received: &mut ReceiveBuffer,
         to_send: &mut SendQueue,
         max_message_bytes: usize,
-    ) -> Result<Step, ZmtpError> {
+    ) -> Result<ReadStep, ZmtpError> {
         match &mut self.body {
             Body::Between => {
-                let Some(header) = FrameHeader::parse(received.readable())? else { return Ok(Step::Wait) };
+                let Some(header) = FrameHeader::parse(received.readable())? else { return Ok(ReadStep::Wait) };
                 match header.kind {
                     FrameKind::Command => read_command(header, received, to_send),
                     FrameKind::More | FrameKind::Last => self.read_message_frame(header, received, max_message_bytes),
@@ -124,26 +124,26 @@ impl Traffic {
             Body::Gathering(gathering) => {
                 gathering.take(received);
                 if !gathering.is_whole() {
-                    return Ok(Step::Wait);
+                    return Ok(ReadStep::Wait);
                 }
                 let payload = std::mem::take(&mut gathering.payload);
                 self.body = Body::Between;
-                Ok(Step::Event(Event::Message(payload)))
+                Ok(ReadStep::Event(Event::Message(payload)))
             }
             Body::Skipping { missing_bytes, last } => {
                 let here_bytes = received.len().min(*missing_bytes);
                 received.consume(here_bytes);
                 *missing_bytes -= here_bytes;
                 if *missing_bytes > 0 {
-                    return Ok(Step::Wait);
+                    return Ok(ReadStep::Wait);
                 }
                 let was_last = *last;
                 self.body = Body::Between;
                 if !was_last {
-                    return Ok(Step::Again);
+                    return Ok(ReadStep::Again);
                 }
                 let Dropped { frames, bytes } = std::mem::take(&mut self.dropped);
-                Ok(Step::Event(Event::Multipart { frames, bytes }))
+                Ok(ReadStep::Event(Event::Multipart { frames, bytes }))
             }
         }
     }
@@ -153,26 +153,26 @@ impl Traffic {
         header: FrameHeader,
         received: &mut ReceiveBuffer,
         max_message_bytes: usize,
-    ) -> Result<Step, ZmtpError> {
+    ) -> Result<ReadStep, ZmtpError> {
         let body_bytes = header.body_within(max_message_bytes)?;
         if header.kind == FrameKind::More || self.dropped.frames > 0 {
             received.consume(header.header_bytes);
             self.dropped.frames = self.dropped.frames.saturating_add(1);
             self.dropped.bytes = self.dropped.bytes.saturating_add(body_bytes);
             self.body = Body::Skipping { missing_bytes: body_bytes, last: header.kind == FrameKind::Last };
-            return Ok(Step::Again);
+            return Ok(ReadStep::Again);
         }
         if let Some(body) = whole_body(header, body_bytes, received) {
             let payload = body.to_vec();
             received.consume(header.header_bytes + body_bytes);
-            return Ok(Step::Event(Event::Message(payload)));
+            return Ok(ReadStep::Event(Event::Message(payload)));
         }
         if body_bytes <= WAIT_IN_BUFFER_BYTES {
-            return Ok(Step::Wait);
+            return Ok(ReadStep::Wait);
         }
         received.consume(header.header_bytes);
         self.body = Body::Gathering(Gathering { payload: Vec::new(), filled_bytes: 0, size_bytes: body_bytes });
-        Ok(Step::Again)
+        Ok(ReadStep::Again)
     }
 }
 
@@ -181,9 +181,13 @@ pub(super) fn whole_body(header: FrameHeader, body_bytes: usize, received: &Rece
     received.readable().get(header.header_bytes..)?.get(..body_bytes)
 }
 
-fn read_command(header: FrameHeader, received: &mut ReceiveBuffer, to_send: &mut SendQueue) -> Result<Step, ZmtpError> {
+fn read_command(
+    header: FrameHeader,
+    received: &mut ReceiveBuffer,
+    to_send: &mut SendQueue,
+) -> Result<ReadStep, ZmtpError> {
     let body_bytes = header.body_within(MAX_COMMAND_BYTES)?;
-    let Some(body) = whole_body(header, body_bytes, received) else { return Ok(Step::Wait) };
+    let Some(body) = whole_body(header, body_bytes, received) else { return Ok(ReadStep::Wait) };
     match command::parse(body)? {
         // A peer that pings and does not read the answers would fill the queue without end. It gets none while the
         // queue is full.
@@ -194,5 +198,5 @@ fn read_command(header: FrameHeader, received: &mut ReceiveBuffer, to_send: &mut
         Command::Ping { .. } | Command::Pong | Command::Ready(_) | Command::Other { .. } => {}
     }
     received.consume(header.header_bytes + body_bytes);
-    Ok(Step::Again)
+    Ok(ReadStep::Again)
 }

@@ -1,4 +1,4 @@
-//! `kill -9` of the central at any point of a file, and of the poller: no line is lost, none is done twice.
+//! Kills the central at any point of a file, and the poller: no line is lost, and none is done twice.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn a_central_that_is_killed_at_any_point_of_a_file_loses_no_line_and_does_none_t
     let world = World::new();
     let mut central = world.start();
     world.order("1.cmd", text(COUNT));
-    // From before the first byte to after the last.
+    // The pauses cover the time before the first byte to that after the last.
     for pause in [0, 3, 10, 20, 40, 60, 80, 100, 120, 150, 200, 300] {
         thread::sleep(Duration::from_millis(pause));
         central.kill();
@@ -29,7 +29,7 @@ fn a_central_that_is_killed_at_any_point_of_a_file_loses_no_line_and_does_none_t
     }
     world.engine.wait_for(COUNT);
     world.wait_until_files_are_gone();
-    // What would come twice has time to come.
+    // Wait, so that a second execution would be noticed.
     let (_, last, end) = finish(&central, &json!([{ "command": "EXTERNALCMD", "target": 2, "param": "[2] last" }]));
     assert_eq!(last, 2, "{end}");
     let mut all = expected(COUNT);
@@ -81,7 +81,7 @@ fn a_poller_that_is_killed_meanwhile_gets_every_line_at_most_once_and_what_is_op
     });
     let once: std::collections::BTreeSet<&String> = lines.iter().collect();
     assert_eq!(once.len(), lines.len(), "a line came twice");
-    // What the poller had taken and not written when it was killed has a row that says so.
+    // A request that the poller had accepted but not written when it was killed has a row that says so.
     let lost = COUNT + 1 - lines.len();
     let rows: i64 = central
         .database()

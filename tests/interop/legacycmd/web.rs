@@ -1,17 +1,17 @@
-//! The calls that Centreon Web's own client makes, in their order and with what it expects of each answer: status 200, a
+//! The calls of Centreon Web's own client, in its order and with the answers that it expects: status 200, a
 //! `token`, then rows by `nodes/<id>/log/<token>` until the last one no longer says that work has begun.
 
 use super::*;
 use crate::platform::api::Answer;
 
-/// What that client sends: a form's content type, also with JSON, and a body with each method.
+/// Sends a request as that client does: with a form's content type, even for JSON, and a body for every method.
 fn call(central: &Daemon, method: &str, path: &str, body: &str) -> Answer {
     let mut api = central.api();
     api.headers = "Content-Type: application/x-www-form-urlencoded\r\nAccept: */*\r\n".to_owned();
     api.call(method, &format!("/api/{path}"), body.as_bytes())
 }
 
-/// Sends a command; its token.
+/// Sends a command and returns its token.
 #[track_caller]
 fn send(central: &Daemon, method: &str, path: &str, body: &str) -> String {
     let answer = call(central, method, path, body);
@@ -19,7 +19,7 @@ fn send(central: &Daemon, method: &str, path: &str, body: &str) -> String {
     answer.json()["token"].as_str().unwrap_or_else(|| panic!("{path}: no token")).to_owned()
 }
 
-/// Asks for the rows of a token until the last one is an end; that row's code and data.
+/// Polls the rows of a token until its last row and returns the code and data of that row.
 #[track_caller]
 fn wait(central: &Daemon, node: u32, token: &str) -> (i64, Value) {
     until(&format!("the end of {token}"), seconds(30), || {
@@ -56,7 +56,7 @@ fn the_calls_of_the_web_interface_get_what_it_expects() {
     }
     let direct = call(&central, "GET", "internal/thumbprint", "").json();
     assert_eq!(direct["data"]["thumbprint"].as_str().map(str::len), Some(43));
-    // A poller is added.
+    // The administrator adds a poller.
     world.database.run("INSERT INTO nagios_server (id, name, gorgone_communication_type) VALUES (7, 'new', '4');");
     let token = send(&central, "POST", "centreon/nodes/sync", "{}");
     let (code, data) = wait(&central, 1, &token);
@@ -73,10 +73,10 @@ fn the_calls_of_the_web_interface_get_what_it_expects() {
     let token = send(&central, "POST", "nodes/2/core/action/command", r#"[{"command":"echo hello"}]"#);
     let (code, data) = wait(&central, 2, &token);
     assert_eq!((code, &data["message"]), (2, &json!("commands processing has finished successfully")));
-    // Discovery is not here: the answer says so instead of a token that would never end.
+    // The module for discovery is absent: the answer says so instead of returning a token that never ends.
     let answer = call(&central, "POST", "centreon/autodiscovery/hosts", "{}");
     assert_eq!(answer.json()["message"], "Method not implemented");
-    // A token that nobody knows.
+    // This token is unknown.
     let unknown = call(&central, "GET", "nodes/2/log/unknown", "");
     assert_eq!((unknown.status, unknown.json()["error"].is_string()), (200, true));
 }
@@ -98,7 +98,7 @@ fn an_import_on_a_remote_server_inserts_the_task_runs_the_worker_and_reloads_bro
     plan.severity = "debug".to_owned();
     let remote = Daemon::start(plan.with_tpapi("clapi", "gorgone", "s3cr$t\"`x"));
     remote.wait_for_log("the pollers of the Centreon database are known", seconds(20));
-    // From its central.
+    // The request comes from its central.
     let mut client = remote.client();
     let content = json!({ "content": { "parent_id": "12", "cbd_reload": "sudo systemctl reload cbd" } });
     client.request("ADDIMPORTTASKWITHPARENT", "import", "", &content);
@@ -123,7 +123,7 @@ fn an_import_on_a_remote_server_inserts_the_task_runs_the_worker_and_reloads_bro
     let bytes = fs::read(&remote.plan.database).unwrap();
     let log = fs::read(format!("{}-wal", remote.plan.database.display())).unwrap_or_default();
     assert!(!shows(&String::from_utf8_lossy(&bytes)) && !shows(&String::from_utf8_lossy(&log)));
-    // What makes no sense.
+    // These requests are invalid.
     client.request("ADDIMPORTTASKWITHPARENT", "bad", "", &json!({ "content": { "parent_id": "x" } }));
     let rows = remote.api().finished_rows(0, "bad", seconds(20));
     assert!(rows.iter().any(|row| data(row)["message"] == "expected parent_id task ID, found 'x'"), "{rows:?}");
@@ -135,7 +135,7 @@ fn an_older_and_a_newer_schema_of_the_database_are_read() {
         return;
     }
     let world = World::new();
-    // Newer: the uid is a number of 64 bits, and there are columns that nobody here knows.
+    // A newer schema has uids of 64 bits and columns that we do not know.
     let uid = u64::MAX;
     world.database.run(&format!(
         "ALTER TABLE nagios_server MODIFY uid BIGINT UNSIGNED, ADD brand_new JSON; \
@@ -145,7 +145,7 @@ fn an_older_and_a_newer_schema_of_the_database_are_read() {
     let mut central = world.start();
     world.order("1.cmd", format!("EXTERNALCMD:{uid}:[1] a;`b$\n"));
     assert_eq!(world.engine.wait_for(1), ["[1] ab$"]);
-    // Older: no uid, no reload of broker.
+    // An older schema has no uid and no reload of the broker.
     central.stop();
     world.database.run("ALTER TABLE nagios_server DROP uid, DROP broker_reload_command, DROP snmp_trapd_path_conf;");
     central.start_again();

@@ -9,7 +9,7 @@ use super::{central, command, last_message, last_of};
 use crate::platform::api::{code, data};
 use crate::platform::{Daemon, Platform, seconds};
 
-/// The most memory that a process ever had, in bytes.
+/// Returns the peak memory of a process in bytes.
 fn peak_memory(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -19,7 +19,7 @@ fn peak_memory(process: u32) -> u64 {
 #[test]
 fn a_gigabyte_of_output_costs_no_memory_and_holds_up_nobody() {
     let platform = Platform::new();
-    // New keys meanwhile, many times.
+    // The session's key changes many times meanwhile.
     let sshd = Sshd::start(&platform, "host", &["RekeyLimit 50M"]);
     let central = Daemon::start(central(&platform, &[(4, sshd.node(&[]))]));
     let api = central.api();
@@ -64,7 +64,7 @@ fn action_engine_runs_its_command_with_the_rows_of_any_command() {
     assert_eq!(rows[2].1["result"], json!({ "exit_code": 2, "stdout": "it's 2", "stderr": "" }));
     client.request("ACTIONENGINE", "nothing", "4", &json!({ "content": {} }));
     assert_eq!(last_of(&central, "nothing"), "need command argument");
-    // The same through the API.
+    // The API gives the same result.
     let body = json!({ "command": "echo api" });
     let token = api.post("/api/nodes/4/core/action/engine", &body).json()["token"].as_str().unwrap().to_owned();
     let rows = api.finished_rows(0, &token, seconds(30));
@@ -88,10 +88,10 @@ fn old_algorithms_are_used_where_they_are_asked_for_and_named_where_the_build_la
     assert_eq!(api.output_of_ssh(4, "echo old"), "old");
     let said = last_message(&command(&api, 5, &json!([{ "command": "true" }])));
     assert!(said.contains("ssh_legacy_algorithms: true offers older ones"), "{said}");
-    // The option is no help where the build has none of them.
+    // The option has no effect in a build without these algorithms.
     let said = last_message(&command(&api, 7, &json!([{ "command": "true" }])));
     assert!(said.contains("ssh_legacy_algorithms: true") || said.contains("LIBSSH2_KEX_SHA1_ENABLE"), "{said}");
-    // As the library is usually built it has no SHA-1; the log says what such a build needs.
+    // The usual build of the library has no SHA-1; the log says what such a build needs.
     let said = last_message(&command(&api, 6, &json!([{ "command": "true" }])));
     let log = central.log();
     assert!(said.contains("finished successfully") || log.contains("LIBSSH2_KEX_SHA1_ENABLE"), "{said}\n{log}");

@@ -14,7 +14,7 @@ use super::{COPIED, central};
 use crate::platform::api::{code, data};
 use crate::platform::{Daemon, Platform, seconds};
 
-/// A port that leads to sshd until so many bytes went in one direction.
+/// Opens a port that leads to sshd until a number of bytes went in one direction.
 struct Proxy {
     port: u16,
     stop: Arc<AtomicBool>,
@@ -67,14 +67,14 @@ impl Drop for Proxy {
 #[test]
 fn a_host_that_closes_in_any_phase_ends_what_was_asked_of_it_and_harms_nobody_else() {
     const ALL: usize = usize::MAX;
-    // Up to the middle of the copy; not a whole number of packets.
+    // The limit is in the middle of the copy and of a packet.
     const STEPS: usize = 40;
     const STEP_BYTES: usize = 181;
     let platform = Platform::new();
     let sshd = Sshd::start(&platform, "host", &[]);
     let there = platform.path("there");
     fs::create_dir(&there).unwrap();
-    // From the banner over key exchange, login, channels and exec to the middle of a file.
+    // The limits lie between the banner and the middle of a file.
     let from_host = (0..STEPS).map(|step| (step * STEP_BYTES, ALL));
     let to_host = (0..STEPS).map(|step| (ALL, step * STEP_BYTES)).chain([(ALL, 700_000), (ALL, 1_500_000)]);
     let proxies: Vec<(u32, Proxy)> =
@@ -124,7 +124,7 @@ fn a_host_that_closes_in_any_phase_ends_what_was_asked_of_it_and_harms_nobody_el
     {
         central.wait_for_log(words, seconds(5));
     }
-    // The good node never noticed.
+    // The good node was not affected.
     let log = central.log();
     assert!(!log.lines().any(|line| line.contains("WARNING") && line.contains("node '4'")), "{log}");
     assert_eq!(api.output_of_ssh(4, "echo alive"), "alive");

@@ -1,4 +1,4 @@
-//! Hosts that give few channels: OpenSSH's sshd with a small `MaxSessions`, tinysshd with one in the life of a connection, and
+//! Hosts with few channels: OpenSSH's sshd with a small `MaxSessions`, tinysshd with one channel per connection, and
 //! one that allows SFTP only.
 
 use std::fs;
@@ -20,7 +20,7 @@ struct Tinysshd {
 }
 
 impl Tinysshd {
-    /// `None` where it is not installed.
+    /// Returns `None` if it is not installed.
     fn start(platform: &Platform) -> Option<Self> {
         let keys = platform.path("tiny_keys");
         let made = Command::new("/usr/sbin/tinysshd-makekey").arg(&keys).status().ok()?;
@@ -104,7 +104,7 @@ fn a_host_that_gives_few_channels_does_all_that_is_asked_of_it_one_after_the_oth
     for (id, _) in &nodes {
         api.wait_for_pong(*id, seconds(20));
         use_host(&platform, &api, *id);
-        // A ping beside a command finds no channel, which is an answer.
+        // A ping during a command gets no channel; the refusal counts as an answer.
         assert_eq!(number(&api.node_status(*id)["ping_failed"]), 0);
     }
     let log = central.log();
@@ -137,7 +137,7 @@ fn a_host_that_allows_sftp_only_says_so_and_takes_files() {
     let sshd = Sshd::start(&platform, "host", &["ForceCommand internal-sftp"]);
     let central = Daemon::start(central(&platform, &[(4, sshd.node(&[]))]));
     let api = central.api();
-    // It answers, so it lives.
+    // The host answers, so it counts as alive.
     api.wait_for_pong(4, seconds(20));
     let rows = command(&api, 4, &json!([{ "command": "echo hello" }]));
     assert_eq!(rows.iter().map(|(code, _)| *code).collect::<Vec<_>>(), [0, 0, 1, 1], "{rows:?}");

@@ -1,4 +1,4 @@
-//! Hosts that are none, or that end the conversation: a good node beside them does not notice.
+//! Ports that are not SSH hosts, and hosts that end the conversation. They do not affect a good node.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -26,7 +26,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// Says a text to everybody and closes.
+    /// Sends a text to each client and closes the connection.
     pub fn saying(text: &str) -> Self {
         let text = text.to_owned();
         Self::start(move |mut stream: TcpStream, _: &AtomicBool| drop(stream.write_all(text.as_bytes())))
@@ -54,7 +54,7 @@ impl Script {
         Self { port, connections, stop, thread: Some(thread) }
     }
 
-    /// How often it was connected to.
+    /// Returns the number of connections so far.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
@@ -73,7 +73,7 @@ impl Drop for Script {
     }
 }
 
-/// Says nothing until the test ends.
+/// Sends nothing until the test ends.
 fn silent(mut stream: TcpStream, stop: &AtomicBool) {
     let mut bytes = [0; 1024];
     while !stop.load(Ordering::Relaxed) {
@@ -95,7 +95,7 @@ fn endless_banner(mut stream: TcpStream, stop: &AtomicBool) {
     }
 }
 
-/// One line without an end.
+/// Sends a line that never ends.
 fn endless_line(mut stream: TcpStream, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         if stream.write_all(&[b'x'; 4096]).is_err() {
@@ -117,7 +117,7 @@ fn is_silent_after_its_banner(mut stream: TcpStream, stop: &AtomicBool) {
     silent(stream, stop);
 }
 
-/// What comes in place of the key exchange is no packet.
+/// Sends bytes that are not a packet instead of the key exchange.
 fn talks_nonsense(mut stream: TcpStream, stop: &AtomicBool) {
     let _gone = stream.write_all(b"SSH-2.0-Script\r\n");
     let _gone = stream.write_all(&[0xff; 100_000]);
@@ -174,7 +174,7 @@ fn two_hundred_nodes_of_which_most_are_black_holes_do_not_hold_up_the_others() {
     let rows = command(&api, 150, &json!([{ "command": "true" }]));
     assert!(last_message(&rows).contains("no key exchange within 2 s"), "{rows:?}");
     assert_within(asked.elapsed(), seconds(25));
-    // As for any push node: the ping that could not be sent counts as failed, once.
+    // As for every push node, the ping that could not be sent counts as failed once.
     until("a failed ping is counted", seconds(30), || (number(&api.node_status(150)["ping_failed"]) > 0).then_some(()));
     let (silent, alive) = (api.node_status(150), api.node_status(10));
     assert_eq!(

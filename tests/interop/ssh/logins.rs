@@ -48,7 +48,7 @@ fn a_password_opens_by_either_way_and_stays_unseen() {
         api.wait_for_pong(id, seconds(20));
         assert_eq!(api.output_of_ssh(id, "some command"), format!("{user} ran some command"));
     }
-    // A command whose end nobody tells was no success.
+    // A command whose exit status is unknown did not succeed.
     for (line, words) in
         [("leave", "the host closed the channel before the exit status"), ("cut", "the connection broke before")]
     {
@@ -74,7 +74,7 @@ struct User {
 }
 
 impl User {
-    /// `None` without the right to make one.
+    /// Returns `None` if the test may not add users.
     fn new(platform: &Platform) -> Option<Self> {
         let name = format!("stheno-{}", std::process::id());
         let hash = Command::new("openssl").args(["passwd", "-6", SECRET]).output().unwrap().stdout;
@@ -117,7 +117,7 @@ struct Dropbear {
 }
 
 impl Dropbear {
-    /// `None` where it is not installed.
+    /// Returns `None` if it is not installed.
     fn start(platform: &Platform) -> Option<Self> {
         let key = platform.path("dropbear_key");
         let made = Command::new("dropbearkey").args(["-t", "ed25519", "-f"]).arg(&key).output().ok()?;
@@ -125,7 +125,7 @@ impl Dropbear {
         let port = free_port();
         let mut command = Command::new("/usr/sbin/dropbear");
         command.args(["-F", "-E", "-p", &format!("127.0.0.1:{port}"), "-r"]).arg(&key);
-        // It removes that file in the end, so it has to be one of ours.
+        // dropbear removes this file when it ends, so the file must be in the test's folder.
         command.arg("-P").arg(platform.path("dropbear.pid"));
         let log = fs::File::create(platform.path("dropbear.log")).unwrap();
         let process = command.stdin(Stdio::null()).stderr(log).spawn().ok()?;
@@ -148,7 +148,7 @@ fn sshd_and_dropbear_let_a_user_of_this_machine_in_by_password_and_do_what_they_
         return eprintln!("skipped: a user for password logins is made by root only");
     };
     let sshd = Sshd::start(&platform, "host", &["PasswordAuthentication yes"]);
-    // One that wants both a key and a password.
+    // The host requires both a key and a password.
     let both = ["PasswordAuthentication yes", "AuthenticationMethods publickey,password"];
     let both = Sshd::start(&platform, "both", &[both[0], both[1], "AuthorizedKeysFile .ssh/authorized_keys"]);
     let dropbear = Dropbear::start(&platform);
@@ -178,7 +178,7 @@ fn sshd_and_dropbear_let_a_user_of_this_machine_in_by_password_and_do_what_they_
             command(&api, *id, &json!([{ "command": "id -un; echo err >&2; exit 3" }, { "command": "kill -9 $$" }]));
         assert_eq!(rows[2].1["result"], json!({ "exit_code": 3, "stdout": user.name, "stderr": "err" }), "{id}");
         assert_eq!(rows[4].1["result"]["signal"], "KILL", "{id}: {rows:?}");
-        // Several at once, over one session.
+        // Several commands run at once over one session.
         let tokens: Vec<String> = (0..16).map(|n| api.command(*id, &format!("sleep 0.1; echo {n}"))).collect();
         for (n, token) in tokens.iter().enumerate() {
             let rows = api.finished_rows(0, token, seconds(30));
@@ -188,7 +188,7 @@ fn sshd_and_dropbear_let_a_user_of_this_machine_in_by_password_and_do_what_they_
                 "{id}: {rows:?}"
             );
         }
-        // What takes too long is ended there.
+        // A command that takes too long is killed on the host.
         let marker = user.home.join(format!("marker-{id}"));
         let hour = format!("echo $$ > '{}'; exec sleep 3600", marker.display());
         command(&api, *id, &json!([{ "command": hour, "timeout": 2 }]));

@@ -1,4 +1,4 @@
-//! Hosts that turn us away, and keys that are known in another way than by the host's own line.
+//! Hosts that refuse us, and host keys that are known by other lines than the host's own.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -75,7 +75,7 @@ fn where_no_algorithm_is_common_both_offers_are_named_and_the_advice_fits() {
     let said = said(9);
     assert!(said.contains("offers ssh-ed25519-cert-v01@openssh.com; we offer ssh-ed25519, "), "{said}");
     assert!(said.ends_with("host certificates are not supported: have it offer the plain key, too"), "{said}");
-    // Nobody waits for a host that will not change its mind.
+    // A request does not wait for a host whose refusal is permanent.
     assert_within(asked.elapsed(), seconds(10));
 }
 

@@ -15,7 +15,7 @@ use super::{COPIED, central, copy, last_message, last_of, rows_of};
 use crate::platform::client::Client;
 use crate::platform::{Daemon, Platform, seconds, until};
 
-/// As a Perl daemon writes it: a line break after every 76 characters.
+/// Encodes as a Perl daemon does, with a line break after every 76 characters.
 fn base64_lines(bytes: &[u8]) -> String {
     let text = STANDARD.encode(bytes);
     text.as_bytes().chunks(76).map(|line| format!("{}\n", std::str::from_utf8(line).unwrap())).collect()
@@ -99,7 +99,7 @@ fn a_copy_that_comes_in_pieces_goes_on_over_sftp_whole_or_not_at_all() {
     assert_eq!(fs::read_to_string(unpacked.join("inner")).unwrap(), "inside");
     assert_eq!(entries(&cache).len(), 0, "the archive is gone");
 
-    // What goes wrong is told, and leaves what was there.
+    // A failed copy is reported and leaves the existing file unchanged.
     let wrong = content("regular", &file, &cache);
     let end = json!({ "type": "regular", "destination": file, "cache_dir": cache, "status": "end", "md5": "0" });
     send_in_pieces(&mut client, "short", "4", &wrong, b"short", &json!({ "md5": md5_of(b"other") }));
@@ -143,7 +143,7 @@ fn a_central_above_copies_to_a_host_behind_its_relay_and_runs_commands_there_aft
     let to = there.join("file");
     let request = json!({ "source": source, "destination": to, "cache_dir": platform.path("") });
     let copied = api.post("/api/nodes/4/core/proxy/remotecopy", &request).json()["token"].as_str().unwrap().to_owned();
-    // Not waited for: what is asked afterwards runs afterwards.
+    // The copies are not waited for, but a command that is sent later also runs later.
     let command = api.command(4, &format!("wc -c < '{}'", to.display()));
     let rows = api.finished_rows(4, &command, seconds(30));
     assert!(rows.iter().any(|row| row.to_string().contains("3000000")), "{rows:?}");
@@ -152,7 +152,7 @@ fn a_central_above_copies_to_a_host_behind_its_relay_and_runs_commands_there_aft
     assert_eq!(entries(&there), ["file"]);
 }
 
-/// Relay files that were made meanwhile; they are removed with it.
+/// The relay files written since its creation; they are removed when it is dropped.
 struct CentCore {
     directory: PathBuf,
     before: Vec<String>,
@@ -173,7 +173,7 @@ impl CentCore {
         names.map(|name| self.directory.join(name)).collect()
     }
 
-    /// What they say.
+    /// Returns their content.
     fn lines(&self) -> Vec<String> {
         self.new_files().iter().map(|path| fs::read_to_string(path).unwrap()).collect()
     }
@@ -220,7 +220,7 @@ fn targets_behind_an_ssh_host_get_relay_files() {
     assert!(!there.exists() && fs::read_to_string(&source).unwrap() == "content", "it keeps its name at the relay");
     assert_eq!(centcore.lines(), ["RELOAD:9\n", "EXTERNALCMD:9:[1] A;b\n", "EXTERNALCMD:9:[2] C\n", "SENDCFGFILE:9\n"]);
 
-    // What names no word for the relay runs nowhere; in particular not on the relay itself.
+    // A command without a word for the relay runs nowhere, in particular not on the relay itself.
     let marker = platform.path("marker");
     for word in [json!(null), json!("RELOAD:9\nOTHER")] {
         let metadata = json!({ "centcore_proxy": 1, "centcore_cmd": word });
@@ -230,7 +230,7 @@ fn targets_behind_an_ssh_host_get_relay_files() {
     }
     assert!(!marker.exists());
 
-    // A copy in pieces names none either: as in the original it is put on the relay.
+    // A copy in pieces has no such word; like the original, we put it on the relay.
     let content = json!({ "type": "regular", "destination": there, "cache_dir": platform.path("") });
     send_in_pieces(&mut client, "pieces", "9", &content, b"pieces", &json!({}));
     assert_eq!(last_of(&central, "pieces"), COPIED);

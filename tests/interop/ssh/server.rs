@@ -30,7 +30,7 @@ fn keygen(path: &Path, options: &[&str]) {
 impl Sshd {
     /// With lines of `sshd_config`; `no sftp` leaves the subsystem out.
     pub fn start(platform: &Platform, name: &str, lines: &[&str]) -> Self {
-        // Where sshd wants it to be; the package makes it only for its service.
+        // sshd needs this directory; the package creates it only for its service.
         let _exists = fs::create_dir_all("/run/sshd");
         let folder = platform.path(name);
         fs::create_dir(&folder).unwrap();
@@ -41,7 +41,7 @@ impl Sshd {
         keygen(&folder.join("id"), &["-t", "ed25519"]);
         let authorized = folder.join("authorized");
         fs::copy(folder.join("id.pub"), &authorized).unwrap();
-        // Of two lines the first counts.
+        // sshd uses the first of two lines with the same keyword.
         let own: String = lines.iter().filter(|line| **line != "no sftp").map(|line| format!("{line}\n")).collect();
         // With SHLVL, bash does not read the user's ~/.bashrc, which may take long.
         let mut config = format!(
@@ -115,7 +115,7 @@ impl Sshd {
         fs::read_to_string(self.folder.join("id.pub")).unwrap()
     }
 
-    /// Has an authority sign the host's key, for any name.
+    /// Has an authority sign the host's key for any name.
     pub fn certify(&self, authority: &Path, certificate: &Path) {
         let mut command = Command::new("ssh-keygen");
         command.arg("-q").arg("-s").arg(authority).args(["-I", "host", "-h"]).arg(self.folder.join("ed25519.pub"));
@@ -139,7 +139,7 @@ impl Sshd {
         format!("[127.0.0.1]:{} {key}", self.port)
     }
 
-    /// New host keys; the next start uses them.
+    /// Makes new host keys; the next start uses them.
     pub fn change_host_keys(&mut self) {
         for kind in KINDS {
             fs::remove_file(self.folder.join(kind)).unwrap();
@@ -159,12 +159,12 @@ impl Sshd {
         !self.sessions().is_empty()
     }
 
-    /// Breaks every session off.
+    /// Kills all sessions.
     pub fn kill_sessions(&self) {
         assert!(Command::new("kill").arg("-9").args(self.sessions()).status().unwrap().success());
     }
 
-    /// Nobody listens any more, and no session is left.
+    /// Stops the listener and ends all sessions.
     pub fn stop(&mut self) {
         let sessions = self.sessions();
         self.process.kill().unwrap();

@@ -29,7 +29,7 @@ use crate::node::output::Output;
 use crate::node::peer::{Handled, Peer};
 use crate::node::timers::Timer;
 use left::IDLE;
-use request::{Asked, Request};
+use request::{Asked, CopyPart};
 
 /// Maximum number of copies in progress.
 const SINKS_MAX: usize = 256;
@@ -175,7 +175,7 @@ impl Receiving {
         let len_bytes = data.len();
         let action = context.options.modules.action.as_ref();
         let bounds = action.map(|action| (action.copy_roots.clone(), action.max_unpack_ratio));
-        let request = match Request::read(data, token, bounds.unwrap_or_default(), route.is_some()) {
+        let request = match CopyPart::read(data, token, bounds.unwrap_or_default(), route.is_some()) {
             Ok(request) => request,
             Err(refusal) => {
                 if refusal.logging {
@@ -202,7 +202,7 @@ impl Receiving {
             }
             return Handled::refused(json::message(text));
         }
-        let Request { step, logging, total, wants_ack, asked } = request;
+        let CopyPart { step, logging, total, wants_ack, asked } = request;
         let hears = Hears { client: peer.client(), wants_ack, asked, len_bytes };
         let for_host = route.filter(|_| !self.all.contains_key(token)).map(|Route { through, target, .. }| {
             let order = context.begin_copy();

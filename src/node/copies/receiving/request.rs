@@ -29,7 +29,7 @@ pub(super) enum Asked {
 
 /// A message of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Request {
+pub(super) struct CopyPart {
     pub step: SinkStep,
     /// Whether rows are written.
     pub logging: bool,
@@ -153,7 +153,7 @@ fn identity(sender: u64, spec: &SinkSpec, total: u64) -> String {
     format!("{sender}\0{}\0{total}\0{}\0{cache_dir}", kind.as_str(), destination.display())
 }
 
-impl Request {
+impl CopyPart {
     /// Reads the data of a PROCESSCOPY.
     pub(super) fn read(
         data: String,

@@ -29,7 +29,7 @@ use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
 use super::ending::failure_data;
-use super::request::{Dialect, Request, web_socket_chunk_bytes};
+use super::request::{CopyRequest, Dialect, web_socket_chunk_bytes};
 use crate::node::context::Context;
 use crate::node::nodes::Nodes;
 use crate::node::nodes::node::Link;
@@ -79,7 +79,7 @@ enum State {
 #[derive(Debug)]
 struct Copy {
     token: Token,
-    request: Request,
+    request: CopyRequest,
     route: Route,
     kind: CopyKind,
     total: u64,
@@ -162,7 +162,7 @@ impl Sender<'_> {
             let text = format!("REMOTECOPY with the token {token} of a copy in progress: ignored");
             return self.context.log(LogLine::warning("proxy", text));
         }
-        let request = match Request::read(data) {
+        let request = match CopyRequest::read(data) {
             Ok(request) => request,
             Err((message, detail)) => {
                 let failure = CopyFailure { message: message.to_owned(), detail: detail.to_owned() };

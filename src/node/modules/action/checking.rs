@@ -10,7 +10,7 @@ use crate::node::context::Context;
 use crate::node::modules::action::Commands;
 
 use super::Awaiting;
-use super::request::{Refusal, Request, shown_line};
+use super::request::{CommandRequest, Refusal, shown_line};
 use crate::node::peer::Handled;
 
 /// Maximum number of refused commands of one request that the log names in audit mode.
@@ -24,7 +24,7 @@ pub(in crate::node) struct Checking {
     /// The client that is told whether the request is accepted; `None` if replies are not read.
     asker: Option<ClientId>,
     pub(super) token: Token,
-    request: Result<Request, Refusal>,
+    request: Result<CommandRequest, Refusal>,
     /// The checked command lines.
     shown: Vec<String>,
     len_bytes: usize,
@@ -51,7 +51,7 @@ impl Commands {
         context: &mut Context,
         asker: Option<ClientId>,
         token: &Token,
-        request: Result<Request, Refusal>,
+        request: Result<CommandRequest, Refusal>,
         len_bytes: usize,
     ) -> Handled {
         let lines: Vec<String> = match &request {

@@ -10,7 +10,7 @@ const SHOWN_MAX: usize = 128;
 
 /// A request. Holds command lines: no `Debug`.
 #[derive(Clone, Default, PartialEq)]
-pub(in crate::node) struct Request {
+pub(in crate::node) struct CommandRequest {
     /// The list as received JSON text.
     pub content: String,
     /// The remaining commands; the first is the current one.
@@ -34,7 +34,7 @@ pub(in crate::node) struct Refusal {
     pub before: Vec<String>,
 }
 
-impl Request {
+impl CommandRequest {
     /// Reads the data of a COMMAND. One invalid command refuses all of them.
     pub fn read(data: &str) -> Result<Self, Refusal> {
         let refusal = |text: &str, logging| Refusal { text: text.to_owned(), logging, before: Vec::new() };

@@ -5,7 +5,7 @@ use crate::model::code::Code;
 use crate::model::token::Token;
 
 use super::list::Command;
-use super::request::Request;
+use super::request::CommandRequest;
 use super::rows;
 use crate::node::command_rows;
 use crate::node::context::Context;
@@ -16,12 +16,12 @@ use crate::node::phase::STOPPING_TEXT;
 /// A request and its token. Holds command lines: no `Debug`.
 pub(in crate::node) struct Series {
     token: Token,
-    request: Request,
+    request: CommandRequest,
     errors: bool,
 }
 
 impl Series {
-    pub fn new(token: Token, request: Request) -> Self {
+    pub fn new(token: Token, request: CommandRequest) -> Self {
         Self { token, request, errors: false }
     }
 

@@ -1,4 +1,4 @@
-use super::super::connection::{Connection, Event, MAX_FRAGMENTS, Settings};
+use super::super::connection::{Event, MAX_FRAGMENTS, Settings, WebSocketConnection};
 use super::super::frame::{Opcode, apply_mask, encode_header};
 use super::super::*;
 use crate::wire::gorgone::seeded_random::SeededRandom;
@@ -6,16 +6,16 @@ use crate::wire::receive_buffer::ReceiveBuffer;
 
 type Outcome = (Vec<Event>, Option<WebSocketError>, Vec<u8>);
 
-fn server(limit: usize) -> Connection {
-    Connection::server(Settings { max_message_bytes: limit }, ReceiveBuffer::new())
+fn server(limit: usize) -> WebSocketConnection {
+    WebSocketConnection::server(Settings { max_message_bytes: limit }, ReceiveBuffer::new())
 }
 
-fn client(limit: usize) -> Connection {
+fn client(limit: usize) -> WebSocketConnection {
     let mut random = SeededRandom::new(&[1; 32]);
-    Connection::client(Settings { max_message_bytes: limit }, ReceiveBuffer::new(), &mut random)
+    WebSocketConnection::client(Settings { max_message_bytes: limit }, ReceiveBuffer::new(), &mut random)
 }
 
-fn drain(connection: &mut Connection) -> Vec<u8> {
+fn drain(connection: &mut WebSocketConnection) -> Vec<u8> {
     let mut bytes = Vec::new();
     while !connection.send_queue().is_empty() {
         let front = connection.send_queue().front().to_vec();
@@ -25,7 +25,7 @@ fn drain(connection: &mut Connection) -> Vec<u8> {
     bytes
 }
 
-fn play<'a>(mut connection: Connection, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
+fn play<'a>(mut connection: WebSocketConnection, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
     let mut events = Vec::new();
     for piece in pieces {
         connection.receive(piece);
@@ -41,7 +41,7 @@ fn play<'a>(mut connection: Connection, pieces: impl Iterator<Item = &'a [u8]>) 
 }
 
 /// Plays the bytes whole, byte by byte and split at every place, with one outcome.
-fn outcome(make: impl Fn() -> Connection, bytes: &[u8]) -> Outcome {
+fn outcome(make: impl Fn() -> WebSocketConnection, bytes: &[u8]) -> Outcome {
     let whole = play(make(), std::iter::once(bytes));
     assert_eq!(play(make(), bytes.chunks(1)), whole);
     for at in 0..bytes.len().min(600) {
