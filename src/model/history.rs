@@ -160,6 +160,8 @@ pub struct PageLimit {
     pub bytes: usize,
     /// Whether rows of one `ctime` stay together.
     pub whole_instants: bool,
+    /// Whether the page is wanted as [`LogPage::json`].
+    pub as_json: bool,
 }
 
 /// A page of rows in ascending order of id.
@@ -169,13 +171,25 @@ pub struct LogPage {
     pub rows: Vec<HistoryRow>,
     /// Whether more rows follow beyond the [`PageLimit`].
     pub more: bool,
+    /// The rows without their origin as a JSON array, if the query asked for it; then they have no `data` any more.
+    pub json: Option<String>,
 }
 
 impl LogPage {
+    /// Writes the rows as JSON, and drops their data.
+    #[must_use]
+    pub fn into_json(mut self) -> Self {
+        self.rows.iter_mut().for_each(|row| row.origin = None);
+        self.json = Some(super::json_text::rows_json(&self.rows));
+        self.rows.iter_mut().for_each(|row| row.data = String::new());
+        self
+    }
+
     /// Number of bytes of the texts of its rows.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        self.rows.iter().map(HistoryRow::size_bytes).sum()
+        let json = self.json.as_ref().map_or(0, String::len);
+        json + self.rows.iter().map(HistoryRow::size_bytes).sum::<usize>()
     }
 }
 
@@ -229,6 +243,19 @@ impl SyncMark {
     }
 }
 
+/// A token that was taken for work here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakenToken {
+    /// A hash of the token.
+    pub hash: i64,
+    /// When, in seconds since the epoch.
+    pub taken: i64,
+    /// Until when it is remembered, in seconds since the epoch.
+    pub until: i64,
+    /// Whether its work is not begun before the history has a row of it.
+    pub begins_with_row: bool,
+}
+
 /// One change of the database. All changes of a loop turn are one transaction.
 #[derive(Clone, PartialEq)]
 pub enum StoreChange {
@@ -276,11 +303,15 @@ pub enum StoreChange {
     /// Change the queue of requests that wait for their nodes.
     Queue(QueueChange),
     /// Remember that a token was taken for work here, so that the same message again starts nothing.
-    TakeToken {
+    TakeToken(TakenToken),
+    /// Forget that a token was taken, because its work was not begun and its sender still has it.
+    GiveBackToken(i64),
+    /// Remember that a token was ended here although its node may end it later.
+    PutLate {
         /// A hash of the token.
         hash: i64,
         /// When, in seconds since the epoch.
-        taken: i64,
+        at: i64,
     },
     /// Delete sessions not used since `used_before` (seconds), rows stored before `rows_before`, and instant rows
     /// stored before `instant_before`, then release free pages of the file. Does as much as takes some milliseconds.
