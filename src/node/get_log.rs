@@ -119,6 +119,8 @@ pub(super) fn read_filter<'a>(member: impl Fn(&str) -> Option<&'a Value>) -> Opt
         after_ctime: time("ctime").map_or(Some(None), |ctime| ctime.map(Some))?,
         after_etime: time("etime").map_or(Some(None), |etime| etime.map(Some))?,
         code: number("code").map_or(Some(None), |code| code.map(|code| Some(Code(code))))?,
+        node: None,
+        text: None,
         newest: number("limit").map_or(Some(None), |limit| limit.map(|limit| u64::try_from(limit).ok()))?,
     })
 }

@@ -3,15 +3,15 @@
 pub(super) const RUNNING: &str = "\
 Usage: stheno running [--config FILE] [--watch] [--json] NODE
 
-Asks the running daemon of FILE, through its REST API, which commands run or wait for their turn on the node with the id
-NODE (its own id for itself). The node must be a Stheno daemon, or a host by SSH.
+Asks the running daemon of FILE, through its REST API, which commands run or wait on the node with the id NODE (its own
+id for itself). The node must be a Stheno daemon, or a host by SSH.
 
   --config FILE   the top file of the daemon that is asked, /etc/centreon-gorgone/config.yaml by default
   --watch         show it again every 2 s until Ctrl-C
   --json          print a list of {\"token\", \"action\", \"state\", \"command\", \"since\"}; state is running, starting
                   or waiting, since is in seconds since 1970
 
-Exit status: 0 it is known what runs, 1 it is not; standard error says why.
+Exit status: 0 the commands are known, 1 they are not, and standard error says why.
 
 Examples:
   stheno running --config /etc/centreon-gorgone/config.yaml 2
@@ -21,9 +21,9 @@ Examples:
 pub(super) const CANCEL: &str = "\
 Usage: stheno cancel [--config FILE] [--node NODE] [--json] TOKEN
 
-Asks the running daemon of FILE, through its REST API, to end the command with the token TOKEN before its time. The
-whole process group gets SIGTERM, and SIGKILL after 5 s if something of it is left; one that waits for its turn, or in
-the queue of a node that is away, does not begin. The token ends with code 1 and a message that begins with 'cancelled'.
+Asks the running daemon of FILE, through its REST API, to end the command with the token TOKEN. The whole process group
+gets SIGTERM, and SIGKILL after 5 s if a process is left; a command that waits for its turn, or in the queue of a node
+that is away, is not started. The token ends with code 1 and a message that begins with 'cancelled'.
 
   --config FILE   the top file of the daemon that is asked, /etc/centreon-gorgone/config.yaml by default
   --node NODE     the node that it runs on; without it, the daemon looks where it has sent the token

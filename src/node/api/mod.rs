@@ -4,6 +4,7 @@ pub(super) mod endpoints;
 #[cfg(test)]
 mod poll_tests;
 mod running;
+mod search;
 #[cfg(test)]
 mod tests;
 pub(super) mod waits;
@@ -164,6 +165,12 @@ impl ApiRoom<'_> {
         let named = target.and_then(|target| self.context.names.target(target)).map(|id| id.to_string());
         let target = named.as_deref().or(target);
         match path {
+            ["log"] if is_direct => {
+                if call.method != Method::Get {
+                    return Err(unknown_path(Some("GET")));
+                }
+                self.search_call(id, call)
+            }
             ["log", token @ ..] if !token.is_empty() => {
                 if call.method != Method::Get {
                     return Err(unknown_path(Some("GET")));
@@ -200,6 +207,10 @@ impl ApiRoom<'_> {
             ["readyz"] => return Ok(Plan::Report(ReportForm::Ready)),
             ["metrics"] if call.wishes.open_metrics => ReportForm::OpenMetrics,
             ["metrics"] => ReportForm::Metrics,
+            [] => {
+                let from = call.query.iter().find(|(key, _)| key == "from").and_then(|(_, from)| from.parse().ok());
+                ReportForm::Page { from: from.unwrap_or(0) }
+            }
             _ => return Err(unknown_path(None)),
         };
         self.admit_call(call, &Action::ConStatus, "").map_err(|()| forbidden())?;
