@@ -5,9 +5,9 @@ mod sealed;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::zmq_dialer::{DialerOutput, DialerSettings, FingerprintMode, ZmqDialer};
+use super::zmq_dialer::{DialerOutput, DialerSettings, ZmqDialer};
 use super::zmq_listener::{Delivery, ListenerOutput, ListenerSettings, ZmqListener};
-use crate::model::connection::{ClientId, ConnectionId, Endpoint, PeerAddress};
+use crate::model::connection::{ClientId, ConnectionId, Endpoint, FingerprintMode, PeerAddress};
 use crate::model::link::{LinkKind, LinkMode};
 use crate::model::log::{Level, LogLine};
 use crate::model::message::Message;
