@@ -16,7 +16,7 @@ use super::node_arguments::{JoinOptions, NodeOptions, parse_join, parse_node};
 use super::remote_arguments::{
     CopyOptions, DoctorOptions, ExecOptions, StatusOptions, parse_copy, parse_doctor, parse_exec, parse_status,
 };
-use super::view_arguments::{CancelOptions, RunningOptions, parse_cancel, parse_running};
+use super::view_arguments::{CancelOptions, QueueOptions, RunningOptions, parse_cancel, parse_queue, parse_running};
 use super::words::{named_severity, path, text, unexpected};
 use crate::daemon::run_options::RunOptions;
 use crate::model::log::Level;
@@ -65,6 +65,8 @@ pub(super) enum Command {
     Copy(CopyOptions),
     /// `exec NODES -- COMMAND`: run a command on nodes.
     Exec(ExecOptions),
+    /// `queue [NODE]`: list the requests that wait for nodes.
+    Queue(QueueOptions),
     /// `running NODE`: list the commands that run on a node.
     Running(RunningOptions),
     /// `cancel TOKEN`: end a command before its time.
@@ -124,6 +126,7 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("keys") => parse_keys(rest()),
         Some("copy") => parse_copy(rest()),
         Some("exec") => parse_exec(rest()),
+        Some("queue") => parse_queue(rest()),
         Some("running") => parse_running(rest()),
         Some("cancel") => parse_cancel(rest()),
         Some("status") => parse_status(rest(), defaults),

@@ -47,6 +47,7 @@ topics! {
     Keys: "keys", KEYS;
     Copy: "copy", COPY;
     Exec: "exec", EXEC;
+    Queue: "queue", QUEUE;
     Running: "running", RUNNING;
     Cancel: "cancel", CANCEL;
     Status: "status", STATUS;
@@ -74,8 +75,9 @@ Usage:
   stheno keys trust --config FILE NODE THUMBPRINT                take another key of a node for the right one
   stheno copy --config FILE SOURCE NODES:DESTINATION             copy a file or directory to nodes
   stheno exec --config FILE NODES -- COMMAND                     run a command on nodes
+  stheno queue --config FILE [NODE]                              list the requests that wait for nodes
   stheno running --config FILE NODE                              list the commands that run on a node
-  stheno cancel --config FILE TOKEN                              end a command before its time
+  stheno cancel --config FILE TOKEN                              end a command before its time, or before it begins
   stheno status [--watch] [--check]                              show a running daemon and its nodes
   stheno doctor [--config FILE] [--json] [NODE]                  find the cause of a trouble
   stheno node add ID --kind KIND | remove ID | list              the nodes of the running daemon
@@ -199,6 +201,7 @@ one that is not known, or the daemon's own, fails while the others go on.
   --cache-dir DIR   where both ends keep what is on its way (default /tmp)
   --owner USER, --group GROUP, --mode OCTAL
                     what the file is to belong to
+  --ttl SECONDS     where a node cannot be reached, let the copy wait for it, up to 2592000 s
   --at-once N       number of nodes that get their copy at once, 1 to 100 (default 10)
   --json            print JSON. One node: a line for each step, {\"received\", \"total\", \"bytes_per_second\"}, and
                     in the end {\"node\", \"token\", \"exit_code\", \"ok\", \"message\", ...}. Several: that last
@@ -229,6 +232,8 @@ id that is given twice counts once, and one that is not known fails while the ot
   --config FILE        the top file of the daemon that passes the command on
   --timeout SECONDS    end the command after this time; the node has a time of its own (command_timeout). Waiting ends
                        15 s later at the latest
+  --ttl SECONDS        where a node cannot be reached, let the command wait for it, up to 2592000 s; waiting ends 15 s
+                       later. After Ctrl-C it waits on: 'stheno queue' shows it, 'stheno cancel' takes it out
   --at-once N          number of nodes at once, 1 to 100 (default 10)
   --cancel-on-interrupt
                        end the command at Ctrl-C, without a question
@@ -245,6 +250,25 @@ Examples:
   stheno exec --config /etc/centreon-gorgone/config.yaml 2 -- uptime
   stheno exec --config central.yaml --timeout 300 2,3 -- 'systemctl is-active centengine'
   stheno exec --config central.yaml --json all -- df -P / | jq -r 'select(.exit_code != 0).node'
+";
+
+const QUEUE: &str = "\
+Usage: stheno queue --config FILE [--watch] [--json] [NODE]
+
+Asks the running daemon of FILE, through its REST API, which requests wait on its disk for their nodes, or for the node
+with the id NODE, in the order in which they are sent: those that were asked for with a time to live (ttl) or a time
+(not_before). 'stheno cancel' takes one out.
+
+  --config FILE   the top file of the daemon that is asked
+  --watch         show it again every 2 s until Ctrl-C
+  --json          print a list of {\"token\", \"node\", \"action\", \"state\", \"created\", \"expires\", \"bytes\",
+                  \"place\"}; state is scheduled, waiting, sent (and not confirmed) or taken (and not ended)
+
+Exit status: 0 it is known what waits, 1 it is not; standard error says why.
+
+Examples:
+  stheno queue --config /etc/centreon-gorgone/config.yaml
+  stheno queue --config central.yaml --json 2 | jq -r '.[].token'
 ";
 
 const RUNNING: &str = "\
@@ -270,7 +294,8 @@ Usage: stheno cancel --config FILE [--node NODE] [--json] TOKEN
 
 Asks the running daemon of FILE, through its REST API, to end the command with the token TOKEN before its time. The
 whole process group gets SIGTERM, and SIGKILL after 5 s if something of it is left; one that waits for its turn does not
-begin. The token ends with code 1 and a message that begins with 'cancelled'.
+begin. A request that waits in the queue for its node is taken out. The token ends with code 1 and a message that begins
+with 'cancelled'.
 
   --config FILE   the top file of the daemon that is asked
   --node NODE     the node that it runs on; without it, the daemon looks where it has sent the token

@@ -238,6 +238,11 @@ impl Remote {
     /// # Errors
     /// A sentence about the refusal, for instance because the token has ended already.
     pub(super) fn cancel(&self, token: &str, node: Option<u64>) -> Result<String, String> {
+        let queued = node.map_or("/api/queue".to_owned(), |node| format!("/api/nodes/{node}/queue"));
+        let answer = self.ask("DELETE", &format!("{queued}/{token}"))?;
+        if answer.status == 200 {
+            return Ok(answer.message().to_owned());
+        }
         let path = match node {
             Some(node) => format!("/api/nodes/{node}/running/{token}"),
             None => format!("/api/running/{token}"),
