@@ -146,6 +146,8 @@ pub struct PageLimit {
     pub bytes: usize,
     /// Whether rows of one `ctime` stay together.
     pub whole_instants: bool,
+    /// Whether the page is wanted as [`LogPage::json`].
+    pub as_json: bool,
 }
 
 /// A page of rows in ascending order of id.
@@ -155,13 +157,25 @@ pub struct LogPage {
     pub rows: Vec<HistoryRow>,
     /// Whether more rows follow beyond the [`PageLimit`].
     pub more: bool,
+    /// The rows without their origin as a JSON array, if the query asked for it; then they have no `data` any more.
+    pub json: Option<String>,
 }
 
 impl LogPage {
+    /// Writes the rows as JSON, and drops their data.
+    #[must_use]
+    pub fn into_json(mut self) -> Self {
+        self.rows.iter_mut().for_each(|row| row.origin = None);
+        self.json = Some(super::json_text::rows_json(&self.rows));
+        self.rows.iter_mut().for_each(|row| row.data = String::new());
+        self
+    }
+
     /// Number of bytes of the texts of its rows.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        self.rows.iter().map(HistoryRow::size_bytes).sum()
+        let json = self.json.as_ref().map_or(0, String::len);
+        json + self.rows.iter().map(HistoryRow::size_bytes).sum::<usize>()
     }
 }
 

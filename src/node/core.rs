@@ -212,7 +212,8 @@ impl Core {
     /// Returns the number of bytes of requests and chunks that wait in the rooms.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.copies.held_bytes() + self.commands.held_bytes() + self.modules.engine.held_bytes()
+        let rooms = self.copies.held_bytes() + self.commands.held_bytes() + self.modules.engine.held_bytes();
+        rooms + self.syncs.held_bytes(&self.nodes)
     }
 
     fn timer_due(&mut self, timer: Timer) {

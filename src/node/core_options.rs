@@ -3,8 +3,8 @@
 use crate::config::Config;
 use crate::config::delegate::DelegateSettings;
 use crate::config::modules::Modules;
-use crate::config::settings::FingerprintMode;
 use crate::model::code::Code;
+use crate::model::connection::FingerprintMode;
 use crate::model::history::{Origins, SyncMark};
 use crate::model::legacy::LegacyStored;
 use crate::model::node_id::NodeId;

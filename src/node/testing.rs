@@ -288,7 +288,10 @@ impl Bench {
     }
 
     pub fn answer(&mut self, query: u64, rows: Vec<HistoryRow>, more: bool) -> Vec<String> {
-        self.give(Input::Host(HostDone::QueryAnswer { query: QueryId(query), result: Ok(LogPage { rows, more }) }))
+        self.give(Input::Host(HostDone::QueryAnswer {
+            query: QueryId(query),
+            result: Ok(LogPage { rows, more, json: None }),
+        }))
     }
 
     /// Lets a source list these nodes and no others.

@@ -1,12 +1,10 @@
 //! All timers of the deciding part.
 
 use crate::model::api::CallId;
-use crate::model::connection::ClientId;
+use crate::model::connection::{ClientId, ParentKind};
 use crate::model::copy::SourceId;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
-
-use crate::model::connection::ParentKind;
 
 /// The purpose of a timer. Each is set at most once at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

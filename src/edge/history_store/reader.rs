@@ -150,7 +150,8 @@ pub fn query_kept<Q>(
     {
         let page = reader.query(&filter, &limit);
         bytes = bytes.saturating_add(page.as_ref().map_or(most_bytes, LogPage::size_bytes));
-        answers.push((question, page));
+        // Written here, because for some megabytes it takes longer than the loop may be held.
+        answers.push((question, if limit.as_json { page.map(LogPage::into_json) } else { page }));
     }
     drop(view);
     if answers.iter().all(|(_, answer)| answer.is_ok()) {

@@ -12,7 +12,8 @@ use crate::model::time::WallTime;
 pub(super) const WALL: WallTime = WallTime::from_micros(1_770_000_000_000_000);
 const OPTIONS: StoreOptions =
     StoreOptions { create_schema: true, synchronous_full: false, cache_kib: 512, max_bytes: None };
-pub(super) const WHOLE: PageLimit = PageLimit { rows: usize::MAX, bytes: usize::MAX, whole_instants: false };
+pub(super) const WHOLE: PageLimit =
+    PageLimit { rows: usize::MAX, bytes: usize::MAX, whole_instants: false, as_json: false };
 
 pub(super) fn open(path: &Path) -> HistoryStore {
     HistoryStore::open(path, OPTIONS).unwrap()

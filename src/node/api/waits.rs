@@ -1,6 +1,7 @@
 //! Calls that wait: for the end of a token, for the log of a node, or for the history. A call is answered as soon as
 //! its answer is known; a wait only sets the limit.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -236,7 +237,8 @@ impl ApiRoom<'_> {
     /// Asks the history for a call that waits for nothing else.
     fn ask_history_for(&mut self, call: CallId, filter: LogFilter, form: Form) {
         let token = filter.token.clone().unwrap_or_default();
-        if self.questions.ask_for_call(self.context, call, filter) {
+        let as_json = matches!(form, Form::Rows);
+        if self.questions.ask_for_call(self.context, call, filter, as_json) {
             self.calls.waiting.insert(call, Waiting::History { token, form });
         } else {
             self.context.output(Output::Answer { call, answer: super::busy() });
@@ -290,7 +292,7 @@ pub(super) fn found(token: &str, page: &LogPage) -> ApiAnswer {
     }
     let mut quoted = String::with_capacity(token.len() + 2);
     json::push_string(&mut quoted, token);
-    let rows = rows_json(&page.rows);
+    let rows = page.json.as_ref().map_or_else(|| Cow::Owned(rows_json(&page.rows)), Cow::Borrowed);
     let more = if page.more { ",\"more\":true" } else { "" };
     answer(200, format!("{{\"message\":\"Logs found\",\"token\":{quoted},\"data\":{rows}{more}}}"))
 }

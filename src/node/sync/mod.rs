@@ -13,7 +13,7 @@ pub(super) mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::model::broken::{self, Fault};
@@ -64,6 +64,8 @@ pub(super) struct Syncs {
     pages: BTreeMap<ReceiptId, StoredPage>,
     /// Completed syncs: node and serial number.
     finished: VecDeque<(NodeId, u64)>,
+    /// Nodes of whose answers some parts may be here.
+    gathering: BTreeSet<NodeId>,
 }
 
 /// The handling of syncs, with references to the state that it uses.
@@ -77,7 +79,18 @@ pub(super) struct SyncRoom<'a> {
 impl Syncs {
     /// Returns the state of a daemon that starts with these marks.
     pub fn new(origins: Origins) -> Self {
-        Self { origins: OriginMarks::new(origins), pages: BTreeMap::new(), finished: VecDeque::new() }
+        Self {
+            origins: OriginMarks::new(origins),
+            pages: BTreeMap::new(),
+            finished: VecDeque::new(),
+            gathering: BTreeSet::new(),
+        }
+    }
+
+    /// Returns the number of bytes of rows that wait for the rest of their answer.
+    pub fn held_bytes(&self, nodes: &Nodes) -> usize {
+        let part = |id: &NodeId| nodes.get(*id)?.sync.gathering.as_ref().map(|part| part.bytes);
+        self.gathering.iter().filter_map(part).sum()
     }
 
     /// Returns the next node whose syncs up to this serial number are complete.
