@@ -141,6 +141,7 @@ impl Machine {
                 users: Vec::new(),
                 allowed_hosts: None,
                 trusted_proxies: Vec::new(),
+                status: None,
                 host_names: Vec::new(),
             }),
             loaded: loaded(&["action", "proxy"]),

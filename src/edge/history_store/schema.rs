@@ -52,9 +52,9 @@ const TOKEN_END_CHARACTERS: usize = 12;
 
 /// Returns the value to compare in [`TOKEN_ENDS`].
 pub(super) fn token_ends(token: &str) -> String {
-    let start = token.chars().take(TOKEN_END_CHARACTERS);
-    let skipped = token.chars().count().saturating_sub(TOKEN_END_CHARACTERS);
-    start.chain(token.chars().skip(skipped)).collect()
+    let first = token.char_indices().nth(TOKEN_END_CHARACTERS).map_or(token.len(), |(at, _)| at);
+    let last = token.char_indices().nth_back(TOKEN_END_CHARACTERS - 1).map_or(0, |(at, _)| at);
+    [token.get(..first), token.get(last..)].map(Option::unwrap_or_default).concat()
 }
 
 /// Table of the tokens that were accepted and are unfinished.

@@ -248,7 +248,7 @@ impl Core {
             }
             Plan::Report(form) => {
                 let load = self.commands.load();
-                self.status.report(&mut self.context, &self.nodes, load, (id, call, form))
+                self.status.report(&mut self.context, (&self.nodes, &self.queue), load, (id, call, form))
             }
         };
         if let Some(answer) = answer {

@@ -160,8 +160,15 @@ impl Queue {
         self.sent.insert(head.token.digest(), sent);
     }
 
+    /// Returns the number of requests that are queued for a node.
+    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for reports"))]
+    pub(in crate::node) fn depth_of(&self, target: NodeId) -> u64 {
+        let depth = |way: &Way| way.unsent + way.scheduled + way.taken + way.storing + way.in_flight();
+        self.ways.get(&target).map_or(0, |way| u64::try_from(depth(way)).unwrap_or(u64::MAX))
+    }
+
     /// Returns the numbers about the queue.
-    #[expect(dead_code, reason = "for metrics")]
+    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for metrics"))]
     pub(in crate::node) fn counters(&self, context: &Context) -> QueueCounters {
         let oldest = self.ways.values().map(|way| way.oldest).min();
         let oldest_seconds = oldest.map_or(0, |oldest| self.clock.time(context.now).saturating_sub(oldest).max(0));

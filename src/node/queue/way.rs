@@ -67,6 +67,12 @@ pub(super) struct Way {
 }
 
 impl Way {
+    /// Returns the number of requests that may have been sent and are not known to be taken.
+    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for reports"))]
+    pub(super) fn in_flight(&self) -> usize {
+        self.flight.len()
+    }
+
     /// Returns the number of all requests.
     pub(super) fn len(&self) -> usize {
         self.unsent + self.scheduled + self.taken + self.storing + self.flight.len()
