@@ -13,15 +13,19 @@ mod help;
 mod join;
 mod keys;
 mod keys_arguments;
+mod log;
 mod manual;
 mod many;
 mod node;
 mod node_arguments;
+mod nodes;
 mod pages;
+mod queue;
 mod remote;
 mod remote_arguments;
 mod run;
 mod running;
+mod since;
 #[cfg_attr(not(feature = "status"), path = "status_absent.rs")]
 mod status;
 mod summary;
@@ -63,8 +67,12 @@ pub fn main() -> ExitCode {
         Ok(Command::NodeKey { config, node, thumbprint }) => keys::set_node_key(&config, node, thumbprint.as_deref()),
         Ok(Command::Copy(options)) => copy::run(&options),
         Ok(Command::Exec(options)) => exec::run(&options),
+        Ok(Command::Queue(options)) => queue::run(&options),
         Ok(Command::Running(options)) => running::run(&options),
         Ok(Command::Cancel(options)) => running::cancel(&options),
+        Ok(Command::Nodes(options)) => nodes::run(&options),
+        Ok(Command::Routes(options)) => nodes::routes(&options),
+        Ok(Command::Log(options)) => log::run(&options),
         Ok(Command::Status(options)) => status::run(&options),
         Ok(Command::Doctor(options)) => doctor::run(&options),
         Ok(Command::Node(options)) => node::run(&options),

@@ -38,3 +38,4 @@ mod shared_limits;
 mod startup;
 mod status;
 mod subcommand;
+mod views;

@@ -81,6 +81,8 @@ pub enum Listener {
     Api,
     /// The proxy's `httpserver`, for nodes that dial in.
     WebSocket,
+    /// The status page, with the REST API.
+    Page,
     /// The REST API and the proxy's `httpserver` on one port.
     Shared,
 }
@@ -249,7 +251,7 @@ impl Dispatch {
         self.tally.connections += 1;
         match listener {
             Listener::External => self.accept_external(connection, peer, now),
-            Listener::Api => self.accept_api(connection, peer, now),
+            Listener::Api | Listener::Page => self.accept_api(connection, peer, now),
             Listener::WebSocket => self.accept_websocket(connection, peer, now),
             Listener::Shared => self.accept_shared(connection, peer, now),
         }
