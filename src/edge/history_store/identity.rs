@@ -140,8 +140,8 @@ impl HistoryStore {
     }
 
     /// Returns whether another program has written to the file since the last call: only checkpoints of ours do, and
-    /// none may be in progress. It may be harmless (a checkpoint of a shell) or another content (`cp` onto the file), which
-    /// [`verify`] tells apart.
+    /// none may be in progress. It may be harmless (a checkpoint of a shell) or another content (`cp` onto the file),
+    /// which [`verify`] tells apart.
     pub fn was_written_by_others(&mut self) -> bool {
         let Ok(metadata) = fs::metadata(&self.path) else { return false };
         let now = written(&metadata);
@@ -159,8 +159,8 @@ impl HistoryStore {
     }
 }
 
-/// Checks the content of the database after another program has written to its file: it must be sound, and have the rows
-/// up to `newest_id`, as the writer sees them. Reads all of it; for a worker.
+/// Checks the content of the database after another program has written to its file: it must be sound, and have the
+/// rows up to `newest_id`, as the writer sees them. Reads all of it; for a worker.
 ///
 /// # Errors
 /// Says what is wrong. Nothing may be written any more.
