@@ -17,7 +17,9 @@ use super::remote_arguments::{
     BackupOptions, CopyOptions, DoctorOptions, ExecOptions, StatusOptions, parse_backup, parse_copy, parse_doctor,
     parse_exec, parse_status,
 };
-use super::view_arguments::{CancelOptions, RunningOptions, parse_cancel, parse_running};
+use super::view_arguments::{
+    CancelOptions, LogOptions, NodesOptions, RunningOptions, parse_cancel, parse_log, parse_nodes, parse_running,
+};
 use super::words::{named_severity, path, text, unexpected};
 use crate::daemon::run_options::RunOptions;
 use crate::model::log::Level;
@@ -68,6 +70,12 @@ pub(super) enum Command {
     Exec(ExecOptions),
     /// `running NODE`: list the commands that run on a node.
     Running(RunningOptions),
+    /// `nodes [ID]`: list the nodes.
+    Nodes(NodesOptions),
+    /// `routes [ID]`: list the ways to nodes.
+    Routes(NodesOptions),
+    /// `log`: show rows of the history.
+    Log(LogOptions),
     /// `cancel TOKEN`: end a command before its time.
     Cancel(CancelOptions),
     /// `doctor [NODE]`: look for the cause of a trouble.
@@ -129,8 +137,11 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("keys") => parse_keys(rest()),
         Some("copy") => parse_copy(rest()),
         Some("exec") => parse_exec(rest()),
-        Some("running") => parse_running(rest()),
-        Some("cancel") => parse_cancel(rest()),
+        Some("running") => parse_running(rest(), defaults),
+        Some("cancel") => parse_cancel(rest(), defaults),
+        Some("nodes") => parse_nodes(rest(), defaults, Topic::Nodes),
+        Some("routes") => parse_nodes(rest(), defaults, Topic::Routes),
+        Some("log") => parse_log(rest(), defaults),
         Some("status") => parse_status(rest(), defaults),
         Some("doctor") => parse_doctor(rest(), defaults),
         Some("node") => parse_node(rest(), defaults),

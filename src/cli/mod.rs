@@ -14,15 +14,18 @@ mod help;
 mod join;
 mod keys;
 mod keys_arguments;
+mod log;
 mod manual;
 mod many;
 mod node;
 mod node_arguments;
+mod nodes;
 mod pages;
 mod remote;
 mod remote_arguments;
 mod run;
 mod running;
+mod since;
 #[cfg_attr(not(feature = "status"), path = "status_absent.rs")]
 mod status;
 mod summary;
@@ -66,6 +69,9 @@ pub fn main() -> ExitCode {
         Ok(Command::Exec(options)) => exec::run(&options),
         Ok(Command::Running(options)) => running::run(&options),
         Ok(Command::Cancel(options)) => running::cancel(&options),
+        Ok(Command::Nodes(options)) => nodes::run(&options),
+        Ok(Command::Routes(options)) => nodes::routes(&options),
+        Ok(Command::Log(options)) => log::run(&options),
         Ok(Command::Status(options)) => status::run(&options),
         Ok(Command::Doctor(options)) => doctor::run(&options),
         Ok(Command::Backup(options)) => backup::back_up(&options),

@@ -9,7 +9,7 @@ use super::defaults::Defaults;
 use super::help::Topic;
 use super::many;
 use super::targets::Targets;
-use super::words::{node_id, path, text, unexpected, word};
+use super::words::{PACKAGED_CONFIG, node_id, path, text, unexpected, word};
 
 /// Options of `copy`.
 #[derive(Debug, PartialEq, Eq)]
@@ -99,9 +99,6 @@ pub(super) struct BackupOptions {
     /// `--seal`: whether a passphrase seals it.
     pub sealed: bool,
 }
-
-/// The top file of the packages.
-pub(super) const PACKAGED_CONFIG: &str = "/etc/centreon-gorgone/config.yaml";
 
 /// Default of `--cache-dir`; this directory exists on every machine.
 const CACHE_DIR: &str = "/tmp";

@@ -1,5 +1,6 @@
 //! Reads `gorgonecore` into [`CoreSettings`] (docs/protocol.md section 14).
 
+use crate::model::connection::{Endpoint, FingerprintMode};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,9 +15,8 @@ use super::options;
 use super::raw::RawConfig;
 use super::rights_section;
 use super::section::{Section, Unit, is_named_without_value, refuse, scalar};
-use super::settings::{Commits, CoreSettings, FingerprintMode, Storage};
+use super::settings::{Commits, CoreSettings, Storage};
 use super::tree::Value;
-use crate::model::connection::Endpoint;
 use crate::model::link::LinkMode;
 use crate::model::node_id::{self, NodeId};
 use crate::model::rights::{BoundKey, Rights};

@@ -1,5 +1,6 @@
 //! The validated settings that the daemon runs with; every default is filled in.
 
+use crate::model::connection::{Endpoint, FingerprintMode};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -7,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::delegate::DelegateSettings;
-use crate::model::connection::Endpoint;
 use crate::model::link::LinkMode;
 use crate::model::node_id::NodeId;
 use crate::model::rights::BoundKey;
@@ -82,17 +82,6 @@ pub enum Commits {
     Normal,
     /// `batched`: at most once in this time (`db_batch_ms`); a commit waits for the disk.
     Batched(Duration),
-}
-
-/// `fingerprint_mode`: how the key of a node that we connect to is checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FingerprintMode {
-    /// Accept any key.
-    Always,
-    /// Remember the first key and refuse a change.
-    First,
-    /// Accept only known keys.
-    Strict,
 }
 
 /// A server's certificate and key. It holds a passphrase, so it has no `Debug`.

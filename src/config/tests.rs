@@ -1,15 +1,15 @@
 //! Whole configurations, from files to settings.
 
+use crate::model::connection::{Endpoint, FingerprintMode};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::settings::{Commits, FingerprintMode, Storage};
+use super::settings::{Commits, Storage};
 use super::{Config, Problem};
 use super::{Role, load};
-use crate::model::connection::Endpoint;
 use crate::model::registration::NodeKind;
 
 mod allowed_commands;

@@ -19,13 +19,16 @@ const STACK_SIZE: usize = if cfg!(debug_assertions) { 2 << 20 } else { 512 << 10
 /// Delay before a failed start of a thread is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 /// Nice level of a background queue: about a tenth of a busy processor.
-const BACKGROUND_NICE: i32 = 10;
+pub const BACKGROUND_NICE: i32 = 10;
+/// Nice level of a queue for what strangers ask for: about a sixtieth of a busy processor, but never nothing.
+pub const STRANGER_NICE: i32 = 19;
 
 /// A queue of jobs whose results are collected by one thread. Jobs wait in the queue while no thread can be started.
 pub struct JobQueue<R> {
     shared: Arc<Shared<R>>,
     max_threads: usize,
-    is_background: bool,
+    /// Nice level of a queue of low priority.
+    nice: Option<i32>,
     /// Jobs are waiting, and no thread could be started. No event will tell when one can.
     is_stuck: bool,
 }
@@ -67,14 +70,14 @@ impl<R: Send + 'static> JobQueue<R> {
             stopping: false,
         };
         let shared = Shared { state: Mutex::new(state), work: Condvar::new(), ended: Condvar::new(), wake };
-        Self { shared: Arc::new(shared), max_threads: max_threads.max(1), is_background: false, is_stuck: false }
+        Self { shared: Arc::new(shared), max_threads: max_threads.max(1), nice: None, is_stuck: false }
     }
 
-    /// Like [`JobQueue::new`], with workers of low priority.
+    /// Like [`JobQueue::new`], with workers of low priority that never take a processor from another thread.
     #[must_use]
-    pub fn background(max_threads: usize, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
+    pub fn background(nice: i32, max_threads: usize, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
         let mut queue = Self::new(max_threads, wake);
-        queue.is_background = true;
+        queue.nice = Some(nice);
         queue
     }
 
@@ -105,12 +108,13 @@ impl<R: Send + 'static> JobQueue<R> {
     fn start_thread(&mut self) {
         let mut state = self.shared.lock();
         if state.idle < state.waiting.len() && state.threads < self.max_threads {
-            let (shared, is_background) = (Arc::clone(&self.shared), self.is_background);
+            let (shared, nice) = (Arc::clone(&self.shared), self.nice);
             let thread = std::thread::Builder::new().name("worker".to_owned()).stack_size(STACK_SIZE);
             let started = thread.spawn(move || {
-                if is_background {
+                if let Some(nice) = nice {
                     // If this fails, the worker keeps the usual priority.
-                    let _refused = rustix::process::setpriority_process(None, BACKGROUND_NICE);
+                    let _refused = rustix::process::setpriority_process(None, nice);
+                    super::system::schedule_in_batches();
                 }
                 run_worker(&shared);
             });
@@ -243,6 +247,21 @@ mod tests {
         assert_eq!(results, (0..50).map(|number| number * 2).collect::<Vec<_>>());
         assert_eq!(queue.pending(), 0);
         assert!(queue.poll_finished().is_none());
+    }
+
+    #[test]
+    fn a_background_queue_has_the_lowest_rank_and_interrupts_nobody() {
+        let (sender, receiver) = channel();
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+            let _ = sender.send(());
+        });
+        let mut queue = JobQueue::background(STRANGER_NICE, 1, wake);
+        queue.submit(Box::new(|| std::fs::read_to_string("/proc/thread-self/stat").unwrap()));
+        await_wake(&receiver);
+        let stat = queue.poll_finished().unwrap();
+        // After the name in parentheses: nice is the 19th field, the policy the 41st.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        assert_eq!((fields[16], fields[38]), ("19", "3"), "SCHED_BATCH");
     }
 
     #[test]

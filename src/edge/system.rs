@@ -190,6 +190,14 @@ pub fn forbid_dumps() -> io::Result<()> {
     Ok(process::set_dumpable_behavior(process::DumpableBehavior::NotDumpable)?)
 }
 
+/// Tells the scheduler that this thread calculates and nobody waits for it: when it wakes up, it interrupts no other.
+pub fn schedule_in_batches() {
+    // The only member of `sched_param` that the kernel reads. musl has no function of its own for the call.
+    let priority: libc::c_int = 0;
+    // SAFETY: the number lives through the call, and 0 means the calling thread. A refusal changes nothing.
+    unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_BATCH, &raw const priority) };
+}
+
 /// Returns free memory of the heap to the system: kept large blocks, and the rest if the C library can.
 pub fn release_free_memory() {
     super::large_blocks::release();

@@ -13,8 +13,10 @@ pub struct CallId(pub u64);
 /// The methods that the API knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// `GET` (`HEAD` is answered as `GET` without a body).
+    /// `GET`
     Get,
+    /// `HEAD`, which is answered as `GET` without a body.
+    Head,
     /// `POST`
     Post,
     /// `PATCH`
@@ -33,6 +35,7 @@ impl Method {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
+            Self::Head => "HEAD",
             Self::Post => "POST",
             Self::Patch => "PATCH",
             Self::Put => "PUT",

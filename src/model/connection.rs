@@ -4,6 +4,17 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+/// `fingerprint_mode`: how the key of a node that we connect to is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FingerprintMode {
+    /// Accept any key.
+    Always,
+    /// Remember the first key and refuse a change.
+    First,
+    /// Accept only known keys.
+    Strict,
+}
+
 /// Number of a connection of the event loop, unique in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);

@@ -109,6 +109,10 @@ pub struct LogFilter {
     pub after_etime: Option<f64>,
     /// Rows with this code.
     pub code: Option<Code>,
+    /// Rows that were first written by this node; `Some(None)` for those of this daemon.
+    pub node: Option<Option<NodeId>>,
+    /// Rows whose data contains this text, whatever the case of ASCII letters.
+    pub text: Option<Box<str>>,
     /// Only this number of the newest of them, still in ascending order of id.
     pub newest: Option<u64>,
 }
@@ -122,6 +126,8 @@ impl LogFilter {
             || self.after_ctime.is_some()
             || self.after_etime.is_some()
             || self.code.is_some()
+            || self.node.is_some()
+            || self.text.is_some()
     }
 
     /// Whether a row meets every condition except `newest`.
@@ -133,7 +139,15 @@ impl LogFilter {
             && self.after_ctime.is_none_or(|ctime| row.ctime > ctime)
             && self.after_etime.is_none_or(|etime| row.etime as f64 > etime)
             && self.code.is_none_or(|code| row.code == code)
+            && self.node.is_none_or(|node| row.origin.map(|origin| origin.history.node) == node)
+            && self.text.as_deref().is_none_or(|text| contains(&row.data, text))
     }
+}
+
+/// Whether `data` contains `text`, whatever the case of ASCII letters.
+fn contains(data: &str, text: &str) -> bool {
+    let (data, text) = (data.to_ascii_lowercase(), text.to_ascii_lowercase());
+    data.contains(&text)
 }
 
 /// The limits of a page of rows. A page ends at the first limit reached. With `whole_instants` it never ends between
@@ -146,6 +160,8 @@ pub struct PageLimit {
     pub bytes: usize,
     /// Whether rows of one `ctime` stay together.
     pub whole_instants: bool,
+    /// Whether the page is wanted as [`LogPage::json`].
+    pub as_json: bool,
 }
 
 /// A page of rows in ascending order of id.
@@ -155,13 +171,25 @@ pub struct LogPage {
     pub rows: Vec<HistoryRow>,
     /// Whether more rows follow beyond the [`PageLimit`].
     pub more: bool,
+    /// The rows without their origin as a JSON array, if the query asked for it; then they have no `data` any more.
+    pub json: Option<String>,
 }
 
 impl LogPage {
+    /// Writes the rows as JSON, and drops their data.
+    #[must_use]
+    pub fn into_json(mut self) -> Self {
+        self.rows.iter_mut().for_each(|row| row.origin = None);
+        self.json = Some(super::json_text::rows_json(&self.rows));
+        self.rows.iter_mut().for_each(|row| row.data = String::new());
+        self
+    }
+
     /// Number of bytes of the texts of its rows.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        self.rows.iter().map(HistoryRow::size_bytes).sum()
+        let json = self.json.as_ref().map_or(0, String::len);
+        json + self.rows.iter().map(HistoryRow::size_bytes).sum::<usize>()
     }
 }
 
@@ -215,6 +243,19 @@ impl SyncMark {
     }
 }
 
+/// A token that was taken for work here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakenToken {
+    /// A hash of the token.
+    pub hash: i64,
+    /// When, in seconds since the epoch.
+    pub taken: i64,
+    /// Until when it is remembered, in seconds since the epoch.
+    pub until: i64,
+    /// Whether its work is not begun before the history has a row of it.
+    pub begins_with_row: bool,
+}
+
 /// One change of the database. All changes of a loop turn are one transaction.
 #[derive(Clone, PartialEq)]
 pub enum StoreChange {
@@ -262,11 +303,15 @@ pub enum StoreChange {
     /// Change the queue of requests that wait for their nodes.
     Queue(QueueChange),
     /// Remember that a token was taken for work here, so that the same message again starts nothing.
-    TakeToken {
+    TakeToken(TakenToken),
+    /// Forget that a token was taken, because its work was not begun and its sender still has it.
+    GiveBackToken(i64),
+    /// Remember that a token was ended here although its node may end it later.
+    PutLate {
         /// A hash of the token.
         hash: i64,
         /// When, in seconds since the epoch.
-        taken: i64,
+        at: i64,
     },
     /// Delete sessions not used since `used_before` (seconds), rows stored before `rows_before`, and instant rows
     /// stored before `instant_before`, then release free pages of the file. Does as much as takes some milliseconds.

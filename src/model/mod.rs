@@ -14,6 +14,7 @@ pub mod foreign;
 pub mod history;
 pub mod host_work;
 pub mod joining;
+pub mod json_text;
 pub mod legacy;
 pub mod link;
 pub mod log;

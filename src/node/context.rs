@@ -28,6 +28,7 @@ use super::delegate::Delegate;
 use super::flow::{Flow, Why};
 use super::journal::{Awaited, Journal, NewRow};
 use super::json;
+use super::late_tokens::LateTokens;
 use super::names::Names;
 use super::output::{Output, ReceiptId};
 use super::peer::Handled;
@@ -54,6 +55,7 @@ pub(super) struct Context {
     /// The number of our own history; 0 if there is none.
     pub own_history: i64,
     pub journal: Journal,
+    pub late: LateTokens,
     /// Whether the last commit was stored.
     pub stores: bool,
     /// The centrals that we dial and are connected to.
@@ -82,6 +84,7 @@ impl Context {
             options,
             own_history: 0,
             journal: Journal::default(),
+            late: LateTokens::default(),
             stores: true,
             connected_parents: BTreeSet::new(),
             flow: Flow::default(),
@@ -331,6 +334,20 @@ impl Context {
             self.output(Output::Store { change, receipt: Some(receipt) });
         }
         is_new
+    }
+
+    /// Notes that a token that ends here now may be ended by its node later.
+    pub fn may_end_late(&mut self, token: &Token) {
+        let hash = token.digest();
+        if self.late.insert(hash) {
+            self.store(StoreChange::PutLate { hash, at: self.now.wall.as_seconds() });
+        }
+    }
+
+    /// Gives back a request that was taken from the queue of another daemon and not begun: it is sent again.
+    pub fn give_back(&mut self, token: &Token) {
+        self.close_token(token.as_str());
+        self.store(StoreChange::GiveBackToken(token.digest()));
     }
 
     /// Closes a token that has ended elsewhere, or whose end its node owes from now on.

@@ -33,6 +33,7 @@ use super::guard::Guard;
 use super::input::Input;
 use super::journal::{Awaited, NewRow};
 use super::json;
+use super::late_tokens::LateTokens;
 use super::listeners::{Listeners, PENDING_MAX};
 use super::malformed::MalformedLog;
 use super::modules::action::Commands;
@@ -79,6 +80,7 @@ impl Core {
     pub fn new(options: CoreOptions, restored: Restored, random: Box<dyn Random>, now: Now) -> Self {
         let mut context = Context::new(options, random, now, restored.newest_ctime);
         context.own_history = restored.origins.own;
+        context.late = LateTokens::restored(restored.late_tokens);
         let status = Status::new(&context);
         let mut core = Self {
             context,
@@ -107,8 +109,9 @@ impl Core {
         core.modules.legacycmd.start(&mut core.context, restored.legacy, &restored.open_tokens);
         core.queue.start(&mut core.context, restored.queue);
         core.nodes.restore_open_tokens(&mut core.context, restored.open_tokens, |token| {
-            core.modules.legacycmd.keeps(token) || core.queue.keeps(token)
+            core.modules.legacycmd.keeps(token) || core.queue.keeps(token) || restored.not_begun.contains(token)
         });
+        core.taken_tokens.give_back(&mut core.context, &restored.not_begun);
         asking::start(&mut core.context);
         cleaner::start(&mut core.context);
         core.modules.cron.start(&mut core.context);
@@ -205,7 +208,8 @@ impl Core {
     /// Returns the number of bytes of requests and chunks that wait in the rooms.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.copies.held_bytes() + self.commands.held_bytes() + self.modules.engine.held_bytes()
+        let rooms = self.copies.held_bytes() + self.commands.held_bytes() + self.modules.engine.held_bytes();
+        rooms + self.syncs.held_bytes(&self.nodes)
     }
 
     fn timer_due(&mut self, timer: Timer) {
@@ -243,6 +247,7 @@ impl Core {
             Timer::CommandFiles => self.modules.legacycmd.look_for_files(&mut self.context),
             Timer::CommandTables => self.modules.legacycmd.read_tables(&mut self.context),
             Timer::Orders => self.run_orders(),
+            Timer::InOrder => self.commands.next_in_order(&mut self.context),
             Timer::Queue(target) => self.queue_due(target),
             Timer::QueueDue => self.queue.look_for_due(&mut self.context),
             Timer::Purge => {
@@ -332,6 +337,7 @@ impl Core {
             self.copies.token_ended(&mut self.context, &mut self.nodes, &ended.token);
             self.api().token_ended(&ended.token);
             self.queued_has_ended(&ended.token);
+            self.commands.token_ended(&mut self.context, &ended.token);
             if !ended.of_node {
                 self.subscribers.tell_subscribers(&mut self.context, false);
             }

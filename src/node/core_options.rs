@@ -3,8 +3,8 @@
 use crate::config::Config;
 use crate::config::delegate::DelegateSettings;
 use crate::config::modules::Modules;
-use crate::config::settings::FingerprintMode;
 use crate::model::code::Code;
+use crate::model::connection::FingerprintMode;
 use crate::model::history::{Origins, SyncMark};
 use crate::model::legacy::LegacyStored;
 use crate::model::node_id::NodeId;
@@ -73,6 +73,10 @@ pub struct Restored {
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
     /// Hashes of the tokens that were accepted for work here, the oldest first.
     pub taken_tokens: Vec<i64>,
+    /// Open tokens that were taken from the queue of another daemon and whose work was not begun.
+    pub not_begun: Vec<Token>,
+    /// Hashes of tokens that were ended here although their nodes may end them later, the oldest first.
+    pub late_tokens: Vec<i64>,
     /// Copies that ended here recently, and how.
     pub ended_copies: Vec<(Token, Code)>,
     /// Orders of Centreon Web that no node has confirmed.

@@ -14,7 +14,7 @@ use crate::model::action::Action;
 use crate::model::api::CallId;
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
-use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, RowOrigin, SyncMark};
+use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, SyncMark};
 use crate::model::log::LogLine;
 use crate::model::message::Reply;
 use crate::model::token::Token;
@@ -24,14 +24,15 @@ use super::nodes::owed::ASKED_MAX;
 use super::output::Output;
 use super::peer::{Handled, Peer};
 use super::{json, trace};
+pub(super) use crate::model::json_text::rows_json;
 
 /// Maximum number of queries without an answer.
 const QUESTIONS_MAX: usize = 1_000;
 /// Size of a page for a peer that continues by id.
-const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: 512 << 10, whole_instants: false };
+const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: 512 << 10, whole_instants: false, as_json: false };
 /// Maximum size of the answer for any other peer. One that syncs by `ctime` gets the rest with its next query; others
 /// are told that there is more.
-const WHOLE: PageLimit = PageLimit { rows: 100_000, bytes: 8 << 20, whole_instants: true };
+const WHOLE: PageLimit = PageLimit { rows: 100_000, bytes: 8 << 20, whole_instants: true, as_json: false };
 
 /// Two times that differ by less are equal; rows are at least ten microseconds apart.
 pub(super) const CTIME_TOLERANCE_SECONDS: f64 = 5e-6;
@@ -118,39 +119,10 @@ pub(super) fn read_filter<'a>(member: impl Fn(&str) -> Option<&'a Value>) -> Opt
         after_ctime: time("ctime").map_or(Some(None), |ctime| ctime.map(Some))?,
         after_etime: time("etime").map_or(Some(None), |etime| etime.map(Some))?,
         code: number("code").map_or(Some(None), |code| code.map(|code| Some(Code(code))))?,
+        node: None,
+        text: None,
         newest: number("limit").map_or(Some(None), |limit| limit.map(|limit| u64::try_from(limit).ok()))?,
     })
-}
-
-/// Returns rows as a JSON array.
-pub(super) fn rows_json(rows: &[HistoryRow]) -> String {
-    let mut out = String::with_capacity(rows.iter().map(|row| row.data.len() + 240).sum());
-    out.push('[');
-    for row in rows {
-        if out.len() > 1 {
-            out.push(',');
-        }
-        // Writing to a string cannot fail.
-        let _ = write!(out, "{{\"id\":{},\"token\":", row.id);
-        match &row.token {
-            Some(token) => json::push_string(&mut out, token),
-            None => out.push_str("null"),
-        }
-        let ctime = if row.ctime.is_finite() { row.ctime } else { 0.0 };
-        let instant = u8::from(row.instant);
-        let _ = write!(
-            out,
-            ",\"code\":{},\"etime\":{},\"ctime\":{ctime},\"instant\":{instant},\"data\":",
-            row.code.0, row.etime
-        );
-        json::push_string(&mut out, &row.data);
-        if let Some(RowOrigin { history, id }) = row.origin {
-            let _ = write!(out, ",\"origin\":[{},{},{id}]", history.node.json_text(), history.number);
-        }
-        out.push('}');
-    }
-    out.push(']');
-    out
 }
 
 /// Returns whether a row is only sent to readers that page: only our own kind needs it.
@@ -230,9 +202,16 @@ impl Questions {
         true
     }
 
-    /// Queries the history for a call of the API. Returns `false` if too many queries are open.
-    pub(super) fn ask_for_call(&mut self, context: &mut Context, call: CallId, filter: LogFilter) -> bool {
-        self.ask(context, Question::Call(call), filter, WHOLE)
+    /// Queries the history for a call of the API; rows that are only passed on are wanted `as_json`. Returns `false` if
+    /// too many queries are open.
+    pub(super) fn ask_for_call(
+        &mut self,
+        context: &mut Context,
+        call: CallId,
+        filter: LogFilter,
+        as_json: bool,
+    ) -> bool {
+        self.ask(context, Question::Call(call), filter, PageLimit { as_json, ..WHOLE })
     }
 
     /// Queries the rows of a run for a GETCRON. Returns `false` if too many queries are open.
@@ -251,7 +230,7 @@ impl Questions {
     ) -> Option<ForCall> {
         let question = self.open.remove(&query)?;
         let mut result = result;
-        if let (Question::Rows { .. } | Question::Call(_), Ok(page)) = (&question, &mut result) {
+        if let (Question::Rows { .. }, Ok(page)) = (&question, &mut result) {
             // A peer that does not page cannot use it.
             page.rows.iter_mut().for_each(|row| row.origin = None);
         }
@@ -259,7 +238,9 @@ impl Questions {
             (_, Err(error)) => context.log(LogLine::error("core", format!("the history cannot be read: {error}"))),
             // A daemon that continues by `ctime`.
             (Question::Rows { client, .. }, Ok(_)) if subscribers.are_asked_by(Peer::Client(*client)) => {}
-            (Question::Rows { .. } | Question::Call(_), Ok(page)) if page.more => self.log_cut(context, page),
+            (Question::Rows { .. }, Ok(page)) if page.more => self.log_cut(context, page),
+            // Other calls go on with the next page.
+            (Question::Call(_), Ok(page)) if page.more && page.json.is_some() => self.log_cut(context, page),
             _ => {}
         }
         if let (Question::Rows { client, behind, .. }, Ok(page)) = (&question, &mut result) {

@@ -21,34 +21,7 @@ pub(super) fn read_object<'a, T: serde::Deserialize<'a>>(text: &'a str, single: 
     serde_json::from_str(single).ok()
 }
 
-/// Appends `text` as a JSON string.
-pub(super) fn push_string(out: &mut String, text: &str) {
-    out.push('"');
-    let mut rest = text;
-    while let Some(at) = rest.bytes().position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
-        let (plain, special) = rest.split_at(at);
-        out.push_str(plain);
-        let mut characters = special.chars();
-        match characters.next() {
-            Some('"') => out.push_str("\\\""),
-            Some('\\') => out.push_str("\\\\"),
-            Some('\n') => out.push_str("\\n"),
-            Some('\r') => out.push_str("\\r"),
-            Some('\t') => out.push_str("\\t"),
-            Some(other) => {
-                let nibble = |value: u32| char::from_digit(value & 15, 16).unwrap_or('0');
-                let value = u32::from(other);
-                out.push_str("\\u00");
-                out.push(nibble(value >> 4));
-                out.push(nibble(value));
-            }
-            None => {}
-        }
-        rest = characters.as_str();
-    }
-    out.push_str(rest);
-    out.push('"');
-}
+pub(super) use crate::model::json_text::push_string;
 
 /// Returns `{"message":…}`, the data of most rows and refusals.
 pub(super) fn message(text: &str) -> String {

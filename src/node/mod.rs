@@ -24,6 +24,7 @@ mod get_log;
 mod guard;
 mod journal;
 mod json;
+mod late_tokens;
 mod listeners;
 mod loading;
 mod malformed;

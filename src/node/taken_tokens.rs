@@ -5,15 +5,23 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Deserialize;
+use serde_json::Value;
 
-use crate::model::history::StoreChange;
+use crate::model::action::Action;
+use crate::model::history::{StoreChange, TakenToken};
+use crate::model::queue::TTL_MAX;
 use crate::model::token::Token;
 
 use super::context::Context;
+use super::json;
 use super::queue::options::Place;
 
 /// Maximum number of tokens in memory.
-const TAKEN_MAX: usize = 20_000;
+const TAKEN_MAX: usize = 200_000;
+/// Time for which a token is remembered if its sender does not say, in seconds.
+const KEEP: i64 = 90_000;
+/// Maximum of that time.
+const KEEP_MAX: i64 = TTL_MAX + 86_400;
 
 /// Maximum number of daemons whose places are remembered. A forgotten one costs a repetition.
 const PLACES_MAX: usize = 1_000;
@@ -31,11 +39,21 @@ pub(super) struct TakenTokens {
 struct Options {
     #[serde(default)]
     once: Option<bool>,
+    #[serde(default)]
+    queue: Option<Place>,
+    #[serde(default)]
+    logging: Value,
 }
 
 /// Returns whether the sender of a message may send it again.
 pub(super) fn is_for_once(data: &str) -> bool {
-    data.contains("\"once\"") && serde_json::from_str::<Options>(data).is_ok_and(|options| options.once == Some(true))
+    options(data).is_some()
+}
+
+/// Returns the options of a message that its sender may send again.
+fn options(data: &str) -> Option<Options> {
+    let options = data.contains("\"once\"").then(|| serde_json::from_str::<Options>(data).ok())??;
+    Some(options).filter(|options| options.once == Some(true))
 }
 
 impl TakenTokens {
@@ -79,18 +97,30 @@ impl TakenTokens {
     }
 
     /// Returns whether a message for us is a repetition. If not, it is remembered if it must be handled once.
-    pub(super) fn is_repeated(&mut self, context: &mut Context, token: &Token, data: &str) -> bool {
-        if !is_for_once(data) {
-            return false;
-        }
+    pub(super) fn is_repeated(&mut self, context: &mut Context, action: &Action, token: &Token, data: &str) -> bool {
+        let Some(options) = options(data) else { return false };
         let hash = token.digest();
         if !self.insert(hash) {
             return true;
         }
-        context.store(StoreChange::TakeToken { hash, taken: context.now.wall.as_seconds() });
+        let keep = options.queue.map_or(KEEP, |place| place.keep.clamp(KEEP, KEEP_MAX));
+        let until = context.now.wall.as_seconds().saturating_add(keep);
+        // Such a request is not run before its first row is stored, so one without a row can be given back.
+        let begins_with_row =
+            *action == Action::Command && options.queue.is_some() && !json::is_false(&options.logging);
+        let taken = context.now.wall.as_seconds();
+        context.store(StoreChange::TakeToken(TakenToken { hash, taken, until, begins_with_row }));
         // A crash before its first row ends it, because nobody may send it again then.
         context.open_token(token, None);
         false
+    }
+
+    /// Gives back requests that an earlier run had taken and not begun, because their senders still have them.
+    pub(super) fn give_back(&mut self, context: &mut Context, not_begun: &[Token]) {
+        for token in not_begun {
+            self.hashes.remove(&token.digest());
+            context.give_back(token);
+        }
     }
 }
 

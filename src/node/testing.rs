@@ -288,7 +288,10 @@ impl Bench {
     }
 
     pub fn answer(&mut self, query: u64, rows: Vec<HistoryRow>, more: bool) -> Vec<String> {
-        self.give(Input::Host(HostDone::QueryAnswer { query: QueryId(query), result: Ok(LogPage { rows, more }) }))
+        self.give(Input::Host(HostDone::QueryAnswer {
+            query: QueryId(query),
+            result: Ok(LogPage { rows, more, json: None }),
+        }))
     }
 
     /// Lets a source list these nodes and no others.
@@ -462,11 +465,11 @@ pub fn describe(output: &Output) -> String {
 
 /// Returns whether an output is omitted because most tests do not need it.
 fn is_silent(output: &Output) -> bool {
-    use StoreChange::{CloseToken, OpenToken, PutOriginMark};
+    use StoreChange::{CloseToken, OpenToken, PutLate, PutOriginMark};
     matches!(
         output,
         Output::Log(_)
             | Output::StoreMayWait { .. }
-            | Output::Store { change: OpenToken { .. } | CloseToken(_) | PutOriginMark(_), .. }
+            | Output::Store { change: OpenToken { .. } | CloseToken(_) | PutLate { .. } | PutOriginMark(_), .. }
     )
 }

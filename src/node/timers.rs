@@ -1,12 +1,10 @@
 //! All timers of the deciding part.
 
 use crate::model::api::CallId;
-use crate::model::connection::ClientId;
+use crate::model::connection::{ClientId, ParentKind};
 use crate::model::copy::SourceId;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
-
-use crate::model::connection::ParentKind;
 
 /// The purpose of a timer. Each is set at most once at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +62,8 @@ pub(super) enum Timer {
     /// Orders are sent or checked again.
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
     Orders,
+    /// A command that was taken from a queue holds up the next no more.
+    InOrder,
     /// Queued requests for a node are tried again.
     Queue(NodeId),
     /// A queued request may have expired, or its time may have come.

@@ -2,12 +2,12 @@
 
 mod sealed;
 
+use crate::model::connection::{ClientId, ConnectionId, Endpoint, FingerprintMode, PeerAddress};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::zmq_dialer::{DialerOutput, DialerSettings, FingerprintMode, ZmqDialer};
+use super::zmq_dialer::{DialerOutput, DialerSettings, ZmqDialer};
 use super::zmq_listener::{Delivery, ListenerOutput, ListenerSettings, ZmqListener};
-use crate::model::connection::{ClientId, ConnectionId, Endpoint, PeerAddress};
 use crate::model::link::{LinkKind, LinkMode};
 use crate::model::log::{Level, LogLine};
 use crate::model::message::Message;

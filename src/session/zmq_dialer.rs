@@ -16,11 +16,11 @@ mod tests;
 mod tls;
 mod work;
 
+use crate::model::connection::{Endpoint, FingerprintMode};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::connection::Endpoint;
 use crate::model::link::{LinkKind, LinkMode};
 use crate::model::log::{Level, LogLine};
 use crate::model::message::Message;
@@ -47,17 +47,6 @@ const STABLE_AFTER: Duration = Duration::from_secs(1);
 /// Maximum number of messages, and of their bytes, that may arrive from the node while its key is being decrypted.
 const MAX_EARLY_MESSAGES: usize = 64;
 const MAX_EARLY_BYTES: usize = 1 << 20;
-
-/// How the key of the node is checked (docs/protocol.md section 3, step 3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FingerprintMode {
-    /// No check.
-    Always,
-    /// Remember the first key and refuse another.
-    First,
-    /// The key must be known.
-    Strict,
-}
 
 /// Settings of a link.
 #[derive(Clone)]

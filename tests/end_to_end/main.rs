@@ -39,3 +39,4 @@ mod shared_limits;
 mod startup;
 mod status;
 mod subcommand;
+mod views;

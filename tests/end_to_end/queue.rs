@@ -40,8 +40,7 @@ fn queued(daemon: &Daemon) -> Value {
 #[test]
 fn commands_for_a_node_that_is_away_run_once_and_in_order_when_it_comes_whoever_is_killed_meanwhile() {
     let platform = Platform::new();
-    let mut poller = Daemon::start(platform.plan("poller", 2).with_action("max_concurrent_commands: 1"));
-    let mut central = Daemon::start(platform.central_with(&[&poller]));
+    let (mut central, mut poller) = platform.pair();
     central.api().wait_for_pong(2, seconds(5));
     poller.kill();
     let file = platform.path("words");

@@ -85,7 +85,11 @@ impl Disk {
                     self.open_tokens.remove(&token);
                 }
                 // No machine of the simulation has the module 'legacycmd'.
-                StoreChange::Legacy(_) | StoreChange::Queue(_) | StoreChange::TakeToken { .. } => {}
+                StoreChange::Legacy(_)
+                | StoreChange::Queue(_)
+                | StoreChange::TakeToken(_)
+                | StoreChange::GiveBackToken(_)
+                | StoreChange::PutLate { .. } => {}
                 // A run of the simulation is shorter than any purge time.
                 StoreChange::PutHostKey { .. } | StoreChange::DeleteHostKey(_) | StoreChange::Purge { .. } => {}
             }
@@ -109,7 +113,7 @@ impl Disk {
         }
         let more = end < rows.len();
         rows.truncate(end);
-        LogPage { rows, more }
+        LogPage { rows, more, json: None }
     }
 
     fn ended_copies(&self) -> Vec<(Token, Code)> {
@@ -132,6 +136,8 @@ impl Disk {
             host_keys: BTreeMap::new(),
             open_tokens: self.open_tokens.iter().map(|(token, node)| (token.clone(), *node)).collect(),
             taken_tokens: Vec::new(),
+            not_begun: Vec::new(),
+            late_tokens: Vec::new(),
             ended_copies: self.ended_copies(),
             legacy: stheno::model::legacy::LegacyStored::default(),
             queue: stheno::model::queue::QueueStored::default(),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use stheno::model::connection::FingerprintMode;
 
 use stheno::config::Config;
 use stheno::config::modules::Modules;
@@ -10,7 +11,7 @@ use stheno::config::modules::dial_in::{PullSettings, PullWssSettings};
 use stheno::config::modules::httpserver::HttpSettings;
 use stheno::config::modules::proxy::{ProxySettings, WebSocketSettings};
 use stheno::config::modules::register::RegisterSettings;
-use stheno::config::settings::{Commits, CoreSettings, FingerprintMode, Storage};
+use stheno::config::settings::{Commits, CoreSettings, Storage};
 use stheno::daemon::dispatch::{Dispatch, OwnKey, Surroundings};
 use stheno::model::connection::{ConnectionId, Endpoint};
 use stheno::model::history::HistoryName;
@@ -140,6 +141,7 @@ impl Machine {
                 users: Vec::new(),
                 allowed_hosts: None,
                 trusted_proxies: Vec::new(),
+                status: None,
                 host_names: Vec::new(),
             }),
             loaded: loaded(&["action", "proxy"]),

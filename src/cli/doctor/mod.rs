@@ -5,6 +5,7 @@ mod central;
 mod machine;
 mod node;
 
+use crate::model::connection::{Endpoint, FingerprintMode};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,9 +15,7 @@ use serde_json::json;
 use super::remote_arguments::DoctorOptions;
 use super::say;
 use crate::config::Config;
-use crate::config::settings::FingerprintMode;
 use crate::edge::history_store;
-use crate::model::connection::Endpoint;
 use crate::model::diagnosis::Report;
 
 /// Looks, prints the report and returns 1 if something was found.

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use crate::config::joined::JoinedKind;
-use crate::config::settings::FingerprintMode;
-use crate::model::connection::ParentKind;
-use crate::model::connection::{ConnectionId, Endpoint, PeerAddress};
+use crate::model::connection::{ConnectionId, Endpoint, ParentKind, PeerAddress};
 use crate::model::history::StoreChange;
 use crate::model::joining::{Admitted, AdmittedBy};
 use crate::model::link::{LinkMode, pin_of_target};
@@ -16,7 +14,7 @@ use crate::model::random::Random;
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 use crate::node::input::Input;
-use crate::session::zmq_dialer::{self, DialOutcome, DialerOutput, DialerSettings, ZmqDialer};
+use crate::session::zmq_dialer::{DialOutcome, DialerOutput, DialerSettings, ZmqDialer};
 use crate::wire::gorgone::envelope;
 use crate::wire::zmtp::connection::{Event, Settings, SocketType, ZmtpConnection};
 
@@ -90,11 +88,7 @@ impl Dispatch {
         let settings = DialerSettings {
             own_name,
             endpoint: endpoint.clone(),
-            fingerprint_mode: match self.config.core.fingerprint_mode {
-                FingerprintMode::Always => zmq_dialer::FingerprintMode::Always,
-                FingerprintMode::First => zmq_dialer::FingerprintMode::First,
-                FingerprintMode::Strict => zmq_dialer::FingerprintMode::Strict,
-            },
+            fingerprint_mode: self.config.core.fingerprint_mode,
             node: match key {
                 PeerKey::Node(node) => Some(node),
                 PeerKey::Parent(_) => None,

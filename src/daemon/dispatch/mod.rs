@@ -81,6 +81,8 @@ pub enum Listener {
     Api,
     /// The proxy's `httpserver`, for nodes that dial in.
     WebSocket,
+    /// The status page, with the REST API.
+    Page,
     /// The REST API and the proxy's `httpserver` on one port.
     Shared,
 }
@@ -102,6 +104,10 @@ pub struct Restored {
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
     /// Hashes of the tokens that were accepted for work here, the oldest first.
     pub taken_tokens: Vec<i64>,
+    /// Open tokens that were taken from the queue of another daemon and whose work was not begun.
+    pub not_begun: Vec<Token>,
+    /// Hashes of tokens that were ended here although their nodes may end them later, the oldest first.
+    pub late_tokens: Vec<i64>,
     /// Copies that ended here recently, and how.
     pub ended_copies: Vec<(Token, Code)>,
     /// Orders of Centreon Web that no node has confirmed.
@@ -184,6 +190,8 @@ impl Dispatch {
             origins: restored.origins,
             open_tokens: restored.open_tokens,
             taken_tokens: restored.taken_tokens,
+            not_begun: restored.not_begun,
+            late_tokens: restored.late_tokens,
             ended_copies: restored.ended_copies,
             legacy: restored.legacy,
             queue: restored.queue,
@@ -243,7 +251,7 @@ impl Dispatch {
         self.tally.connections += 1;
         match listener {
             Listener::External => self.accept_external(connection, peer, now),
-            Listener::Api => self.accept_api(connection, peer, now),
+            Listener::Api | Listener::Page => self.accept_api(connection, peer, now),
             Listener::WebSocket => self.accept_websocket(connection, peer, now),
             Listener::Shared => self.accept_shared(connection, peer, now),
         }

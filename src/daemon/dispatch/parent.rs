@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::config::modules::dial_in::PullWssSettings;
-use crate::model::connection::ParentKind;
-use crate::model::connection::{ConnectionId, Endpoint, PeerAddress};
+use crate::model::connection::{ConnectionId, Endpoint, ParentKind, PeerAddress};
 use crate::model::log::LogLine;
 use crate::model::message::Outgoing;
 use crate::model::random::Random;

@@ -160,7 +160,7 @@ impl Dispatch {
         for work in waiting {
             if let HostWork::Query { query, .. } = work {
                 self.connections.answered(query);
-                let nothing = LogPage { rows: Vec::new(), more: false };
+                let nothing = LogPage::default();
                 let done = HostDone::QueryAnswer { query, result: Ok(nothing) };
                 self.core.handle_input(Input::Host(done), now);
             }

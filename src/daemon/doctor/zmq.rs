@@ -1,5 +1,6 @@
 //! A Gorgone daemon over ZeroMQ: greeting, key, handshake, PING.
 
+use crate::model::connection::{Endpoint, FingerprintMode};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -14,11 +15,10 @@ use crate::edge::clock;
 use crate::edge::random::SystemRandom;
 use crate::edge::resolver;
 use crate::model::action::Action;
-use crate::model::connection::Endpoint;
 use crate::model::diagnosis::{Cause, Report};
 use crate::model::link::LinkMode;
 use crate::model::token::Token;
-use crate::session::zmq_dialer::{DialerOutput, DialerSettings, FingerprintMode, ZmqDialer};
+use crate::session::zmq_dialer::{DialerOutput, DialerSettings, ZmqDialer};
 use crate::wire::gorgone::key_exchange::{is_handshake_issue, parse_public_key};
 use crate::wire::gorgone::keys::PublicKey;
 use crate::wire::tls_link::{ClientTls, TlsIdentity};

@@ -129,7 +129,7 @@ mod tests {
 
     fn question(number: u64, token: Option<&str>) -> Question {
         let filter = LogFilter { token: token.map(str::to_owned), ..LogFilter::default() };
-        (QueryId(number), filter, PageLimit { rows: 10, bytes: 1_000, whole_instants: false })
+        (QueryId(number), filter, PageLimit { rows: 10, bytes: 1_000, whole_instants: false, as_json: false })
     }
 
     /// Runs the next job on a missing database.

@@ -141,6 +141,8 @@ impl Storage {
             origins: stored.origins,
             open_tokens: stored.open_tokens,
             taken_tokens: stored.taken_tokens,
+            not_begun: stored.not_begun,
+            late_tokens: stored.late_tokens,
             ended_copies: stored.ended_copies,
             legacy: stored.legacy,
             queue: stored.queue,

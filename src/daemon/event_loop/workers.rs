@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::edge::jobs::{Job, JobQueue};
+use crate::edge::jobs::{BACKGROUND_NICE, Job, JobQueue, STRANGER_NICE};
 use crate::model::time::Monotonic;
 
 /// The kind of a job. Results of the first ranks are collected first.
@@ -60,7 +60,8 @@ impl<T: Send + 'static> Workers<T> {
         let queue = |(rank, max, is_background)| {
             let max = if matches!(rank, Rank::Handshake | Rank::Question) { threads.min(max) } else { max };
             let wake = Arc::clone(wake);
-            if is_background { JobQueue::background(max, wake) } else { JobQueue::new(max, wake) }
+            let nice = if rank == Rank::Stranger { STRANGER_NICE } else { BACKGROUND_NICE };
+            if is_background { JobQueue::background(nice, max, wake) } else { JobQueue::new(max, wake) }
         };
         Self { queues: RANKS.into_iter().map(queue).collect() }
     }

@@ -7,7 +7,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
 use super::{
-    HistoryStore, LAST_PATIENCE, StoreError, StoreErrorKind, WRITE_PATIENCE, column, legacy, purge, queue, time_order,
+    HistoryStore, LAST_PATIENCE, StoreError, StoreErrorKind, WRITE_PATIENCE, column, legacy, purge, queue, taken,
+    time_order,
 };
 use crate::model::history::{HistoryRow, RowOrigin, StoreChange, SyncMark};
 use crate::model::node_id::NodeId;
@@ -199,11 +200,14 @@ fn run(
                 let sql = "DELETE FROM stheno_open_tokens WHERE token = ?1";
                 transaction.prepare_cached(sql)?.execute([token.as_str()])?;
             }
-            StoreChange::TakeToken { hash, taken } => legacy::take_token(&transaction, *hash, *taken)?,
+            StoreChange::TakeToken(taken) => taken::take(&transaction, taken)?,
+            StoreChange::GiveBackToken(hash) => taken::give_back(&transaction, *hash)?,
+            StoreChange::PutLate { hash, at } => taken::put_late(&transaction, *hash, *at)?,
             StoreChange::Queue(change) => queue::apply(&transaction, change)?,
             StoreChange::Legacy(change) => legacy::apply(&transaction, change)?,
             StoreChange::Purge { used_before, rows_before, instant_before } => {
                 let before = purge::Before { used: *used_before, rows: *rows_before, instant: *instant_before };
+                taken::purge(&transaction, wall.as_seconds(), *rows_before)?;
                 let done = purge::step(&transaction, order.is_kept, before)?;
                 if order.is_kept && !done.is_left {
                     time_order::note_order(&transaction)?;
@@ -264,7 +268,7 @@ fn insert_row(statement: &mut rusqlite::CachedStatement<'_>, row: &HistoryRow, c
 
 /// Converts an id to a number, or to a blob of its digits if it exceeds SQLite's integers; text would be converted to a
 /// float in these columns.
-fn sql_id(node: NodeId) -> Value {
+pub(super) fn sql_id(node: NodeId) -> Value {
     i64::try_from(node.get()).map_or_else(|_| Value::Blob(node.to_string().into_bytes()), Value::Integer)
 }
 

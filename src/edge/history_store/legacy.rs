@@ -1,5 +1,5 @@
 //! State stored in addition to the original's tables, so that a crash neither loses nor repeats orders of Centreon Web:
-//! unconfirmed messages, the position in the current command file, and the tokens that were accepted here.
+//! unconfirmed messages, and the position in the current command file.
 
 use rusqlite::{Connection, Result, Transaction, params};
 
@@ -7,8 +7,6 @@ use super::column;
 use crate::model::legacy::{FileMark, LegacyChange, LegacyStored, StoredOrder};
 use crate::model::token::Token;
 
-/// Minimum number of tokens that are remembered; older ones are deleted occasionally.
-pub(super) const TAKEN_MAX: usize = 20_000;
 /// Maximum number of messages that are read at the start.
 const ORDERS_MAX: usize = 100_000;
 
@@ -34,33 +32,6 @@ pub(super) fn apply(transaction: &Transaction<'_>, change: &LegacyChange) -> Res
         }
     }
     Ok(())
-}
-
-/// Remembers a token; deletes the oldest ones if there are too many.
-pub(super) fn take_token(transaction: &Transaction<'_>, hash: i64, taken: i64) -> Result<()> {
-    let sql = "INSERT OR REPLACE INTO stheno_taken_tokens (hash, taken) VALUES (?1, ?2)";
-    transaction.prepare_cached(sql)?.execute([hash, taken])?;
-    // Counting is done for about one token in 1,024, because hashes are evenly distributed.
-    if hash.rem_euclid(1_024) == 0 {
-        let sql = format!(
-            "DELETE FROM stheno_taken_tokens WHERE hash IN \
-             (SELECT hash FROM stheno_taken_tokens ORDER BY taken DESC LIMIT -1 OFFSET {TAKEN_MAX})"
-        );
-        transaction.execute(&sql, [])?;
-    }
-    Ok(())
-}
-
-pub(super) fn taken_tokens(connection: &Connection) -> Result<Vec<i64>> {
-    let sql = format!("SELECT hash FROM stheno_taken_tokens ORDER BY taken DESC LIMIT {TAKEN_MAX}");
-    let mut statement = connection.prepare(&sql)?;
-    let mut rows = statement.query([])?;
-    let mut hashes = Vec::new();
-    while let Some(row) = rows.next()? {
-        hashes.extend(column::integer(row, 0));
-    }
-    hashes.reverse();
-    Ok(hashes)
 }
 
 pub(super) fn load(connection: &Connection) -> Result<LegacyStored> {

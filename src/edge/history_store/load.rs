@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Result, Row};
 
-use super::{Stored, column, legacy, queue};
+use super::{Stored, column, legacy, queue, taken};
 use crate::model::code::Code;
 use crate::model::history::{HistoryName, Origins, SyncMark};
 use crate::model::node_id::NodeId;
@@ -45,12 +45,15 @@ pub(super) fn load(connection: &Connection, number: i64) -> Result<Stored> {
         host_keys: host_keys(connection)?,
         origins: Origins { own: number, marks: origin_marks(connection)? },
         open_tokens: open_tokens(connection)?,
-        taken_tokens: legacy::taken_tokens(connection)?,
+        taken_tokens: taken::taken(connection)?,
+        not_begun: Vec::new(),
+        late_tokens: taken::late(connection)?,
         ended_copies: ended_copies(connection)?,
         legacy: legacy::load(connection)?,
         queue: queue::load(connection)?,
         warnings: Vec::new(),
     };
+    stored.not_begun = taken::not_begun(connection, &stored.open_tokens)?;
     stored.warnings = warnings.lines;
     if warnings.more > 0 {
         stored.warnings.push(format!("{} more invalid rows were skipped", warnings.more));

@@ -37,6 +37,7 @@ mod purge;
 mod queue;
 mod reader;
 mod schema;
+mod taken;
 #[cfg(test)]
 mod tests;
 mod time_order;
@@ -102,6 +103,10 @@ pub struct Stored {
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
     /// Hashes of the tokens that were accepted for work here, the oldest first.
     pub taken_tokens: Vec<i64>,
+    /// Open tokens that were taken from the queue of another daemon and whose work was not begun.
+    pub not_begun: Vec<Token>,
+    /// Hashes of tokens that were ended here although their nodes may end them later, the oldest first.
+    pub late_tokens: Vec<i64>,
     /// Copies that ended here recently, and how.
     pub ended_copies: Vec<(Token, Code)>,
     /// Orders of Centreon Web that no node has confirmed.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
 
+use super::apply::sql_id;
 use super::{LONG_PATIENCE, StoreError, column, schema, time_order};
 use crate::model::code::Code;
 use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, RowOrigin};
@@ -150,7 +151,8 @@ pub fn query_kept<Q>(
     {
         let page = reader.query(&filter, &limit);
         bytes = bytes.saturating_add(page.as_ref().map_or(most_bytes, LogPage::size_bytes));
-        answers.push((question, page));
+        // Written here, because for some megabytes it takes longer than the loop may be held.
+        answers.push((question, if limit.as_json { page.map(LogPage::into_json) } else { page }));
     }
     drop(view);
     if answers.iter().all(|(_, answer)| answer.is_ok()) {
@@ -223,6 +225,14 @@ impl Question {
         }
         if let Some(code) = filter.code {
             question.push("code = ?", Value::Integer(code.0));
+        }
+        match filter.node {
+            Some(Some(node)) => question.push("stheno_node = ?", sql_id(node)),
+            Some(None) => question.conditions.push("stheno_node IS NULL"),
+            None => {}
+        }
+        if let Some(text) = &filter.text {
+            question.push("instr(lower(data), ?) > 0", Value::Text(text.to_ascii_lowercase()));
         }
         question
     }

@@ -6,7 +6,7 @@ use crate::edge::temp_dir::TempDir;
 use crate::model::history::StoreChange;
 use crate::model::time::WallTime;
 
-const BIG: PageLimit = PageLimit { rows: usize::MAX, bytes: usize::MAX, whole_instants: false };
+const BIG: PageLimit = PageLimit { rows: usize::MAX, bytes: usize::MAX, whole_instants: false, as_json: false };
 
 /// Four commits a second apart of five rows each: token `t0` to `t4`, code = number of the commit, etime = row id.
 fn filled(dir: &TempDir) -> (HistoryStore, PathBuf) {
@@ -47,7 +47,7 @@ fn each_condition_and_their_combinations_choose_the_same_rows_as_the_model() {
     let reader = HistoryReader::open(&path).unwrap();
     let all = reader.query(&LogFilter::default(), &BIG).unwrap().rows;
     assert_eq!(all.len(), 20);
-    for bits in 0..64_u32 {
+    for bits in 0..256_u32 {
         let set = |bit: u32| bits & 1 << bit != 0;
         let filter = LogFilter {
             after_id: set(0).then_some(7),
@@ -55,6 +55,8 @@ fn each_condition_and_their_combinations_choose_the_same_rows_as_the_model() {
             after_ctime: set(2).then_some(1_001.0),
             after_etime: set(3).then_some(9.0),
             code: set(4).then_some(Code(3)),
+            node: set(6).then_some(None),
+            text: set(7).then(|| "A".into()),
             newest: set(5).then_some(2),
         };
         let mut expected: Vec<i64> = all.iter().filter(|row| filter.matches(row)).map(|row| row.id).collect();
@@ -216,4 +218,18 @@ fn a_token_of_any_length_and_script_is_found_by_its_ends_and_another_with_the_sa
         let found = reader.query(&filter, &BIG).unwrap().rows;
         assert_eq!(found.iter().map(|row| row.token.as_deref()).collect::<Vec<_>>(), [Some(token.as_str())]);
     }
+}
+
+#[test]
+fn a_page_that_is_wanted_as_json_has_the_text_of_its_rows_and_no_second_copy() {
+    let dir = TempDir::new();
+    let (_store, path) = filled(&dir);
+    let ask = |as_json| {
+        let mut questions = VecDeque::from([(1, LogFilter::default(), PageLimit { as_json, ..BIG })]);
+        query_kept(&path, &mut questions, usize::MAX).pop().unwrap().1.unwrap()
+    };
+    let (page, rows) = (ask(true), ask(false));
+    assert_eq!(page.json.as_deref(), Some(crate::model::json_text::rows_json(&rows.rows).as_str()));
+    assert_eq!(page.rows.len(), rows.rows.len());
+    assert!(page.rows.iter().all(|row| row.data.is_empty()) && page.size_bytes() >= rows.size_bytes());
 }

@@ -52,9 +52,9 @@ const TOKEN_END_CHARACTERS: usize = 12;
 
 /// Returns the value to compare in [`TOKEN_ENDS`].
 pub(super) fn token_ends(token: &str) -> String {
-    let start = token.chars().take(TOKEN_END_CHARACTERS);
-    let skipped = token.chars().count().saturating_sub(TOKEN_END_CHARACTERS);
-    start.chain(token.chars().skip(skipped)).collect()
+    let first = token.char_indices().nth(TOKEN_END_CHARACTERS).map_or(token.len(), |(at, _)| at);
+    let last = token.char_indices().nth_back(TOKEN_END_CHARACTERS - 1).map_or(0, |(at, _)| at);
+    [token.get(..first), token.get(last..)].map(Option::unwrap_or_default).concat()
 }
 
 /// Table of the tokens that were accepted and are unfinished.
@@ -69,13 +69,24 @@ const TAKEN_TOKENS: &str = "stheno_taken_tokens";
 const ORDERS: &str = "stheno_orders";
 /// Table of the position in the current command file.
 const ORDER_FILE: &str = "stheno_order_file";
+/// Table of the tokens that were ended here although their nodes may end them later.
+const LATE_TOKENS: &str = "stheno_late_tokens";
 /// Table of the requests that wait for their nodes.
 const OUTBOX: &str = "stheno_outbox";
 /// Tables that the original can do without.
-const OPTIONAL_TABLES: [&str; 8] =
-    ["gorgone_centreon_judge_spare", OPEN_TOKENS, ORIGINS, HOST_KEYS, TAKEN_TOKENS, ORDERS, ORDER_FILE, OUTBOX];
+const OPTIONAL_TABLES: [&str; 9] = [
+    "gorgone_centreon_judge_spare",
+    OPEN_TOKENS,
+    ORIGINS,
+    HOST_KEYS,
+    TAKEN_TOKENS,
+    LATE_TOKENS,
+    ORDERS,
+    ORDER_FILE,
+    OUTBOX,
+];
 
-const TABLES: [Table; 13] = [
+const TABLES: [Table; 14] = [
     Table { name: "gorgone_information", columns: &[("key", TEXT), ("value", TEXT)], key: "", indexes: &[] },
     Table {
         name: "gorgone_identity",
@@ -157,7 +168,13 @@ const TABLES: [Table; 13] = [
         key: "",
         indexes: &[],
     },
-    Table { name: TAKEN_TOKENS, columns: &[("hash", KEY), ("taken", INT)], key: "", indexes: &[] },
+    Table {
+        name: TAKEN_TOKENS,
+        columns: &[("hash", KEY), ("taken", INT), ("until", INT), ("begins_with_row", INT)],
+        key: "",
+        indexes: &[],
+    },
+    Table { name: LATE_TOKENS, columns: &[("hash", KEY), ("at", INT)], key: "", indexes: &[] },
     Table {
         name: ORDERS,
         columns: &[

@@ -12,7 +12,8 @@ use crate::model::time::WallTime;
 pub(super) const WALL: WallTime = WallTime::from_micros(1_770_000_000_000_000);
 const OPTIONS: StoreOptions =
     StoreOptions { create_schema: true, synchronous_full: false, cache_kib: 512, max_bytes: None };
-pub(super) const WHOLE: PageLimit = PageLimit { rows: usize::MAX, bytes: usize::MAX, whole_instants: false };
+pub(super) const WHOLE: PageLimit =
+    PageLimit { rows: usize::MAX, bytes: usize::MAX, whole_instants: false, as_json: false };
 
 pub(super) fn open(path: &Path) -> HistoryStore {
     HistoryStore::open(path, OPTIONS).unwrap()
@@ -88,15 +89,15 @@ fn a_new_database_has_the_schema_of_the_original() {
     assert_eq!(
         names("table"),
         "gorgone_centreon_judge_spare gorgone_history gorgone_identity gorgone_information gorgone_synchistory \
-         gorgone_target_fingerprint stheno_open_tokens stheno_order_file stheno_orders stheno_origin_marks \
+         gorgone_target_fingerprint stheno_late_tokens stheno_open_tokens stheno_order_file stheno_orders stheno_origin_marks \
          stheno_outbox stheno_ssh_host_keys stheno_taken_tokens"
     );
     assert_eq!(
         names("index"),
         "idx_gorgone_centreon_judge_spare_cluster_name idx_gorgone_identity \
          idx_gorgone_parent idx_gorgone_synchistory_id idx_gorgone_target_fingerprint_target \
-         idx_stheno_history_instant idx_stheno_history_token sqlite_autoindex_stheno_open_tokens_1 \
-         sqlite_autoindex_stheno_ssh_host_keys_1"
+         idx_stheno_history_instant idx_stheno_history_token idx_stheno_outbox_hash \
+         sqlite_autoindex_stheno_open_tokens_1 sqlite_autoindex_stheno_ssh_host_keys_1"
     );
     let earlier = connection.prepare("SELECT token, node FROM stheno_open_tokens ORDER BY rowid LIMIT 1");
     assert!(earlier.is_ok(), "an earlier version reads it like this: {earlier:?}");

@@ -73,7 +73,11 @@ impl Session {
     /// Takes bytes that were read from the socket, none for its end, without writing. The next [`Session::flush`]
     /// writes the messages of the handshake, and the next [`Session::read`] reports an error.
     pub fn take_in(&mut self, mut bytes: &[u8]) {
-        self.socket_has_ended = bytes.is_empty();
+        if bytes.is_empty() {
+            self.socket_has_ended = true;
+            // Without this the next read would find neither bytes nor an end, again and again.
+            let _end_noted = self.connection.read_tls(&mut bytes);
+        }
         while !bytes.is_empty() {
             let mut source = FirstOctet { socket: &mut bytes, octet: &mut self.first_octet };
             let taken = self.connection.read_tls(&mut source);

@@ -133,6 +133,17 @@ fn plain_http_on_the_tls_port_is_named() {
 }
 
 #[test]
+fn a_peer_that_ends_before_its_handshake_is_seen_to_have_ended() {
+    let files = Files::new();
+    files.issue("node", "DNS:localhost");
+    let mut session = context(&files.server("node.pem", "node.key", None)).session().unwrap();
+    let (mut near, _far) = pipe::pipes(1 << 16);
+    session.take_in(&[]);
+    assert!(!session.is_server_handshaking());
+    assert_eq!(session.read(&mut near, &mut [0; 100]).unwrap(), 0, "an end, and not Interrupted for ever");
+}
+
+#[test]
 fn a_peer_that_stops_within_the_handshake_gives_an_end_or_its_name() {
     let files = Files::new();
     files.issue("node", "DNS:localhost");

@@ -4,6 +4,7 @@ pub(super) mod endpoints;
 #[cfg(test)]
 mod poll_tests;
 mod running;
+mod search;
 #[cfg(test)]
 mod tests;
 pub(super) mod waits;
@@ -164,6 +165,12 @@ impl ApiRoom<'_> {
         let named = target.and_then(|target| self.context.names.target(target)).map(|id| id.to_string());
         let target = named.as_deref().or(target);
         match path {
+            ["log"] if is_direct => {
+                if call.method != Method::Get {
+                    return Err(unknown_path(Some("GET")));
+                }
+                self.search_call(id, call)
+            }
             ["log", token @ ..] if !token.is_empty() => {
                 if call.method != Method::Get {
                     return Err(unknown_path(Some("GET")));
@@ -171,6 +178,7 @@ impl ApiRoom<'_> {
                 self.log_call(id, call, &token.join("/"), target)
             }
             ["queue", rest @ ..] => self.queue_call(call, is_direct, target, rest),
+            ["log"] if is_direct => self.history_call(id, call),
             ["status"] if is_direct && cfg!(feature = "status") => {
                 if call.method != Method::Get {
                     return Err(unknown_path(Some("GET")));
@@ -199,6 +207,10 @@ impl ApiRoom<'_> {
             ["readyz"] => return Ok(Plan::Report(ReportForm::Ready)),
             ["metrics"] if call.wishes.open_metrics => ReportForm::OpenMetrics,
             ["metrics"] => ReportForm::Metrics,
+            [] => {
+                let from = call.query.iter().find(|(key, _)| key == "from").and_then(|(_, from)| from.parse().ok());
+                ReportForm::Page { from: from.unwrap_or(0) }
+            }
             _ => return Err(unknown_path(None)),
         };
         self.admit_call(call, &Action::ConStatus, "").map_err(|()| forbidden())?;
@@ -250,6 +262,23 @@ impl ApiRoom<'_> {
             ([_], Some(_)) => Err(unknown_path(Some("DELETE"))),
             _ => Err(unknown_path(None)),
         }
+    }
+
+    /// Handles `GET /api/log`: rows of all tokens, for readers of everything.
+    fn history_call(&mut self, id: CallId, call: &ApiCall) -> Result<Plan, ApiAnswer> {
+        if call.method != Method::Get {
+            return Err(unknown_path(Some("GET")));
+        }
+        self.admit_call(call, &Action::ConStatus, "").map_err(|()| forbidden())?;
+        let parameters = parameters(call);
+        let Some(filter) = read_filter(|key| parameters.get(key)) else {
+            return Err(refusal(400, "invalid_option", "id, code, ctime, etime and limit are numbers"));
+        };
+        if self.calls.len() >= WAITING_MAX {
+            return Err(busy());
+        }
+        self.look_up(id, Lookup { filter, target: None, sync_wait: Duration::ZERO, form: Form::History });
+        Ok(Plan::Wait)
     }
 
     /// Finds the action of an endpoint; the first `depth` segments name the node, the next `len` the endpoint.

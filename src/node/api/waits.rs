@@ -1,6 +1,7 @@
 //! Calls that wait: for the end of a token, for the log of a node, or for the history. A call is answered as soon as
 //! its answer is known; a wait only sets the limit.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ pub(super) const WAITING_MAX: usize = 1_000;
 /// What is looked up when the wait is over.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Lookup {
-    /// The filter, which always has a token.
+    /// The filter.
     pub filter: LogFilter,
     /// The node that is asked for its log first.
     pub target: Option<String>,
@@ -236,7 +237,8 @@ impl ApiRoom<'_> {
     /// Asks the history for a call that waits for nothing else.
     fn ask_history_for(&mut self, call: CallId, filter: LogFilter, form: Form) {
         let token = filter.token.clone().unwrap_or_default();
-        if self.questions.ask_for_call(self.context, call, filter) {
+        let as_json = matches!(form, Form::Rows);
+        if self.questions.ask_for_call(self.context, call, filter, as_json) {
             self.calls.waiting.insert(call, Waiting::History { token, form });
         } else {
             self.context.output(Output::Answer { call, answer: super::busy() });
@@ -278,6 +280,9 @@ impl ApiRoom<'_> {
 
 /// Returns the answer if no row of the token matches.
 pub(super) fn no_log(token: &str) -> ApiAnswer {
+    if token.is_empty() {
+        return answer(200, r#"{"message":"no row fits","data":[]}"#);
+    }
     let mut body = String::from(r#"{"error":"no_log","message":"No log found for token","data":[],"token":"#);
     json::push_string(&mut body, token);
     body.push('}');
@@ -288,9 +293,14 @@ pub(super) fn found(token: &str, page: &LogPage) -> ApiAnswer {
     if page.rows.is_empty() {
         return no_log(token);
     }
-    let mut quoted = String::with_capacity(token.len() + 2);
-    json::push_string(&mut quoted, token);
-    let rows = rows_json(&page.rows);
+    let mut of = String::with_capacity(token.len() + 11);
+    // A search of the whole history is for no token.
+    if !token.is_empty() {
+        of.push_str("\"token\":");
+        json::push_string(&mut of, token);
+        of.push(',');
+    }
+    let rows = page.json.as_ref().map_or_else(|| Cow::Owned(rows_json(&page.rows)), Cow::Borrowed);
     let more = if page.more { ",\"more\":true" } else { "" };
-    answer(200, format!("{{\"message\":\"Logs found\",\"token\":{quoted},\"data\":{rows}{more}}}"))
+    answer(200, format!("{{\"message\":\"Logs found\",{of}\"data\":{rows}{more}}}"))
 }

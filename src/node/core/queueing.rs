@@ -282,7 +282,7 @@ impl Core {
                 Handled::accepted()
             }
             Reach::Once(route) => {
-                if self.taken_tokens.is_repeated(&mut self.context, token, &data) {
+                if self.taken_tokens.is_repeated(&mut self.context, &action, token, &data) {
                     return said(SaidOfPlace::Taken);
                 }
                 let data = options::without_options(&data).unwrap_or(data);
@@ -293,7 +293,7 @@ impl Core {
     }
 
     /// Handles the place of a request for us in the queue of another daemon. Returns the reply if we do not take it.
-    pub(super) fn take_queued(&mut self, peer: Peer, place: Place, token: &Token) -> Option<Handled> {
+    pub(super) fn take_queued(&mut self, peer: Peer, action: &Action, place: Place, token: &Token) -> Option<Handled> {
         let said = |said: SaidOfPlace| Some(Handled::Reply(Action::Ack, Code::BEGIN, said.data().to_owned()));
         if self.context.is_stopping() {
             return said(SaidOfPlace::Away);
@@ -308,6 +308,9 @@ impl Core {
             }
             self.subscribers.tell_subscribers(&mut self.context, false);
             return said(if has_ended { SaidOfPlace::Ended } else { SaidOfPlace::Taken });
+        }
+        if *action == Action::Command && !self.commands.has_room_for_queued() {
+            return said(SaidOfPlace::Away);
         }
         if !self.taken_tokens.is_next(place) {
             return said(SaidOfPlace::Gap);

@@ -83,7 +83,7 @@ impl Core {
             if !here {
                 return self.pass_on_queued(peer, action, token, target, data);
             }
-            if let Some(handled) = self.take_queued(peer, place, token) {
+            if let Some(handled) = self.take_queued(peer, &action, place, token) {
                 return handled;
             }
         }
@@ -105,7 +105,7 @@ impl Core {
         if !here {
             return self.request_of_node(peer, action, token, target, data);
         }
-        if self.taken_tokens.is_repeated(&mut self.context, token, &data) {
+        if self.taken_tokens.is_repeated(&mut self.context, &action, token, &data) {
             return Handled::accepted();
         }
         if self.held_back(peer, &action, token, None, &data) {
@@ -139,6 +139,9 @@ impl Core {
             let Held { peer, action, token, data, node } = held;
             match node {
                 Some(node) => self.request_now(peer, action, &token, &node.to_string(), data),
+                None if self.context.is_stopping() && options::place_of(&data).is_some() => {
+                    self.context.give_back(&token);
+                }
                 None if self.context.is_stopping() => self.context.fail(&token, STOPPING_TEXT),
                 None => {
                     let handled = self.request_here(peer, &action, &token, &data);
@@ -245,7 +248,7 @@ impl Core {
             }
             Plan::Report(form) => {
                 let load = self.commands.load();
-                self.status.report(&mut self.context, &self.nodes, load, (id, call, form))
+                self.status.report(&mut self.context, (&self.nodes, &self.queue), load, (id, call, form))
             }
         };
         if let Some(answer) = answer {

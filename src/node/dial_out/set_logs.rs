@@ -365,12 +365,12 @@ mod tests {
         let mut taken = PartsTaken::default();
         let end = Position { ctime: 1_795_450_538.281_94, id: 7, is_not_last: true };
         taken.first_end = Some(end);
-        let limit = PageLimit { rows: 9, bytes: 9, whole_instants: true };
+        let limit = PageLimit { rows: 9, bytes: 9, whole_instants: true, as_json: false };
         let mut filter = LogFilter { after_ctime: Some(1_795_450_540.0), ..LogFilter::default() };
         assert_eq!(taken.asked(&mut filter, limit, 5).0, limit);
         let mut filter = LogFilter { after_ctime: Some(end.ctime), ..LogFilter::default() };
         let (limit, behind) = taken.asked(&mut filter, limit, 5);
-        assert_eq!(limit, PageLimit { rows: 1_000, bytes: 5, whole_instants: true });
+        assert_eq!(limit, PageLimit { rows: 1_000, bytes: 5, whole_instants: true, as_json: false });
         let at = |id: i64| HistoryRow { ctime: end.ctime, ..row(id, "t", 0, "{}") };
         assert!(behind.unwrap().covers(&at(7)) && !behind.unwrap().covers(&at(8)));
         assert!(taken.takes_one && filter.after_ctime.unwrap() < end.ctime, "rows beside the last one are looked for");

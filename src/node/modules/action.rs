@@ -4,6 +4,7 @@
 mod action_engine;
 pub(in crate::node) mod cancelling;
 mod checking;
+mod in_order;
 pub(in crate::node) mod list;
 mod plugins;
 pub(in crate::node) mod request;
@@ -32,10 +33,12 @@ use crate::node::output::Output;
 use crate::node::output::ReceiptId;
 use crate::node::peer::{Handled, Peer};
 use crate::node::phase::STOPPING_TEXT;
+use crate::node::queue::options::place_of;
 use crate::node::status::Load;
 use action_engine::EngineRun;
 use checking::CheckLoad;
 use checking::Checking;
+use in_order::InOrder;
 use list::Command;
 use plugins::Validation;
 use plugins::{Owner, Source};
@@ -69,6 +72,7 @@ pub(in crate::node) struct Running {
 pub(in crate::node) struct Commands {
     waiting: VecDeque<Series>,
     waiting_bytes: usize,
+    in_order: InOrder,
     checking: CheckLoad,
     starting: BTreeMap<ReceiptId, Starting>,
     running: BTreeMap<CommandId, Running>,
@@ -153,7 +157,10 @@ impl Commands {
         // A central that we dial gets no ACK.
         let asker = peer.client().filter(|client| client.parent().is_none());
         let of_central = peer.client().is_some_and(|client| client.parent().is_some());
-        let request = CommandRequest::read(data).map(|request| CommandRequest { of_central, ..request });
+        let place = place_of(data);
+        let (is_queued, in_order) = (place.is_some(), place.is_some_and(|place| place.waited));
+        let request =
+            CommandRequest::read(data).map(|request| CommandRequest { of_central, is_queued, in_order, ..request });
         if context.options.modules.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
             return self.check_request(context, asker, token, request, data.len());
         }
@@ -178,7 +185,8 @@ impl Commands {
             }
         };
         let max = context.options.modules.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
-        if self.busy() < max {
+        let is_held = request.in_order && (self.in_order.is_busy() || self.waiting.iter().any(Series::in_order));
+        if self.busy() < max && !is_held {
             return self.start_request(context, asker, Series::new(token.clone(), request));
         }
         if request.logging {
@@ -344,7 +352,9 @@ impl Commands {
     fn start_waiting(&mut self, context: &mut Context) {
         let max = context.options.modules.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
         while self.busy() < max {
-            let Some(series) = self.waiting.pop_front() else { break };
+            let may_start = |series: &Series| !series.in_order() || !self.in_order.is_busy();
+            let next = self.waiting.iter().position(may_start).and_then(|next| self.waiting.remove(next));
+            let Some(series) = next else { break };
             self.waiting_bytes = self.waiting_bytes.saturating_sub(series.len_bytes());
             self.start_request(context, None, series);
         }
@@ -394,7 +404,11 @@ impl Commands {
     pub(in crate::node) fn drop_waiting_commands(&mut self, context: &mut Context, reason: &str) {
         self.waiting_bytes = 0;
         for series in std::mem::take(&mut self.waiting) {
-            series.end(context, reason);
+            if series.is_queued() && context.is_stopping() {
+                context.give_back(series.token());
+            } else {
+                series.end(context, reason);
+            }
         }
     }
 }

@@ -77,6 +77,7 @@ impl Ending {
     pub(in crate::node) fn write(self, context: &mut Context, id: NodeId, token: &Token) {
         let (code, data) = match self {
             Self::Lost => {
+                context.may_end_late(token);
                 let text = format!("proxy - connection to node '{id}' was lost before it confirmed the message");
                 (Code::FINISHED_KO, json::message(&text))
             }

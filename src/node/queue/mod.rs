@@ -156,8 +156,15 @@ impl Queue {
         self.sent.insert(head.token.digest(), sent);
     }
 
+    /// Returns the number of requests that are queued for a node.
+    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for reports"))]
+    pub(in crate::node) fn depth_of(&self, target: NodeId) -> u64 {
+        let depth = |way: &Way| way.unsent + way.scheduled + way.taken + way.storing + way.in_flight();
+        self.ways.get(&target).map_or(0, |way| u64::try_from(depth(way)).unwrap_or(u64::MAX))
+    }
+
     /// Returns the numbers about the queue.
-    #[expect(dead_code, reason = "for metrics")]
+    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for metrics"))]
     pub(in crate::node) fn counters(&self, context: &Context) -> QueueCounters {
         let oldest = self.ways.values().map(|way| way.oldest).min();
         let oldest_seconds = oldest.map_or(0, |oldest| self.clock.time(context.now).saturating_sub(oldest).max(0));
@@ -226,7 +233,7 @@ impl Queue {
         history: i64,
     ) -> Option<(QueuedHead, String)> {
         let way = self.ways.get_mut(&target)?;
-        let last = way.last_place();
+        let (last, waited) = (way.last_place(), way.next_has_waited());
         let (request, after) = way.send_next()?;
         let QueuedRequest { head, data } = request;
         if head.sent == 0 && way.marked < head.sequence {
@@ -241,7 +248,7 @@ impl Queue {
             self.note_sent(&head);
         }
         let keep = head.expires.saturating_sub(self.clock.time(context.now)).max(0).saturating_add(KEEP_BEYOND);
-        let place = Place { of: context.own_history, n: head.sequence, after, keep };
+        let place = Place { of: context.own_history, n: head.sequence, after, keep, waited };
         Some((head, options::with_place(&data, place, attempt)))
     }
 
@@ -349,6 +356,9 @@ impl Queue {
 
     /// Ends a queued request with an error.
     pub(in crate::node) fn end(&mut self, context: &mut Context, head: &QueuedHead, text: &str) {
+        if self.sent.contains_key(&head.token.digest()) {
+            context.may_end_late(&head.token);
+        }
         self.remove(context, head);
         context.fail(&head.token, text);
     }

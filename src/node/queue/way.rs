@@ -45,6 +45,8 @@ pub(super) struct Way {
     cursor: i64,
     /// Requests behind the cursor, in order.
     buffer: VecDeque<QueuedRequest>,
+    /// The first request of the buffer that was never read from disk, and so has not waited.
+    fresh: Option<i64>,
     reading: Option<WorkId>,
     /// Requests that were removed while a page was being read.
     removed: BTreeSet<i64>,
@@ -65,6 +67,12 @@ pub(super) struct Way {
 }
 
 impl Way {
+    /// Returns the number of requests that may have been sent and are not known to be taken.
+    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for reports"))]
+    pub(super) fn in_flight(&self) -> usize {
+        self.flight.len()
+    }
+
     /// Returns the number of all requests.
     pub(super) fn len(&self) -> usize {
         self.unsent + self.scheduled + self.taken + self.storing + self.flight.len()
@@ -83,6 +91,7 @@ impl Way {
         self.unsent += 1;
         self.has_grown |= self.reading.is_some();
         if is_whole && !self.is_blocked && size + request.data.len() <= FRESH_BYTES_MAX && self.buffer.len() < PAGE {
+            self.fresh.get_or_insert(request.head.sequence);
             self.buffer.push_back(request);
         }
     }
@@ -134,6 +143,7 @@ impl Way {
             head.sequence > self.cursor && !removed.contains(&head.sequence) && !is_taken(head.token.digest())
         };
         self.buffer = page.into_iter().filter(wanted).collect();
+        self.fresh = None;
         match last {
             // Only requests that the node has taken.
             Some(last) if self.buffer.is_empty() => self.cursor = self.cursor.max(last),
@@ -154,6 +164,12 @@ impl Way {
     /// Returns the place of the last request that can be sent without reading.
     pub(super) fn last_place(&self) -> i64 {
         self.buffer.back().map_or(0, |request| request.head.sequence)
+    }
+
+    /// Returns whether the next request has waited.
+    pub(super) fn next_has_waited(&self) -> bool {
+        let next = self.buffer.front().map_or(0, |request| request.head.sequence);
+        self.fresh.is_none_or(|fresh| next < fresh)
     }
 
     /// Takes the next request to be sent. Returns it with the place of the one before it that is not known to be taken.
@@ -224,6 +240,7 @@ impl Way {
     /// Forgets what was read, because it cannot be sent now, or in this order.
     fn forget_read(&mut self) {
         self.buffer = VecDeque::new();
+        self.fresh = None;
         self.reading = None;
         self.removed.clear();
     }

@@ -39,9 +39,11 @@ impl SyncRoom<'_> {
             let deadline = self.context.now.monotonic + self.context.proxy_settings().sync_timeout;
             self.context.timers.set(Timer::SyncTimeout(id), deadline);
         }
-        let waiting: usize =
-            self.nodes.iter().filter_map(|(_, node)| node.sync.gathering.as_ref()).map(|part| part.bytes).sum();
-        if waiting > WAITING_BYTES_MAX {
+        let nodes = &*self.nodes;
+        let is_gathering = |id: &NodeId| nodes.get(*id).is_some_and(|node| node.sync.gathering.is_some());
+        self.state.gathering.insert(id);
+        self.state.gathering.retain(is_gathering);
+        if self.state.held_bytes(self.nodes) > WAITING_BYTES_MAX {
             self.store_early(id);
         }
         None
@@ -190,6 +192,7 @@ mod tests {
             says("SETLOGS", token, &format!(r#"{{"code":0,"data":{data}}}"#))
         };
         assert_eq!(bench.give(large("g", 1, 3)).len(), 0);
+        assert!(bench.core.held_bytes() >= super::WAITING_BYTES_MAX / 2, "it counts as memory under way");
         assert_eq!(bench.give(large("g", 2, 3)).len(), 2);
         assert_eq!(bench.core.nodes.get(super::NodeId::new(6).unwrap()).unwrap().sync.early.len(), 2);
         bench.pass_seconds(31);

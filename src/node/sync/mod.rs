@@ -13,7 +13,7 @@ pub(super) mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::model::broken::{self, Fault};
@@ -25,6 +25,7 @@ use crate::model::token::Token;
 
 use super::context::Context;
 use super::journal::NewRow;
+use super::late_tokens::late_row;
 use super::nodes::Nodes;
 use super::nodes::node::{Link, LinkChange};
 use super::nodes::owed::Told;
@@ -63,6 +64,8 @@ pub(super) struct Syncs {
     pages: BTreeMap<ReceiptId, StoredPage>,
     /// Completed syncs: node and serial number.
     finished: VecDeque<(NodeId, u64)>,
+    /// Nodes of whose answers some parts may be here.
+    gathering: BTreeSet<NodeId>,
 }
 
 /// The handling of syncs, with references to the state that it uses.
@@ -76,7 +79,18 @@ pub(super) struct SyncRoom<'a> {
 impl Syncs {
     /// Returns the state of a daemon that starts with these marks.
     pub fn new(origins: Origins) -> Self {
-        Self { origins: OriginMarks::new(origins), pages: BTreeMap::new(), finished: VecDeque::new() }
+        Self {
+            origins: OriginMarks::new(origins),
+            pages: BTreeMap::new(),
+            finished: VecDeque::new(),
+            gathering: BTreeSet::new(),
+        }
+    }
+
+    /// Returns the number of bytes of rows that wait for the rest of their answer.
+    pub fn held_bytes(&self, nodes: &Nodes) -> usize {
+        let part = |id: &NodeId| nodes.get(*id)?.sync.gathering.as_ref().map(|part| part.bytes);
+        self.gathering.iter().filter_map(part).sum()
     }
 
     /// Returns the next node whose syncs up to this serial number are complete.
@@ -331,7 +345,12 @@ impl SyncRoom<'_> {
     ) -> bool {
         self.settle_owed(id, &row, origin);
         let (etime, instant) = (Some(row.etime), row.instant);
-        let row = NewRow { etime, instant, of_node: true, ..NewRow::foreign(row.token, row.code, row.data) };
+        let mut row = NewRow { etime, instant, of_node: true, ..NewRow::foreign(row.token, row.code, row.data) };
+        if row.is_last && row.token.as_deref().is_some_and(|token| self.context.late.has(token)) {
+            let node = origin.map_or(id, |origin| origin.history.node);
+            row.data = late_row(node, row.code, &row.data);
+            (row.code, row.is_last) = (Code::COMMAND_RESULT, false);
+        }
         if row.is_last && row.token.as_deref().is_some_and(|token| !self.nodes.may_end(self.context, id, token)) {
             self.context.store_unseen(row, origin, receipt);
             return false;

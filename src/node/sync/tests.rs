@@ -315,3 +315,19 @@ fn rows_of_a_node_end_only_tokens_that_were_sent_there() {
 fn getlog_of(node: u64, rows: &str) -> String {
     format!(r#"{{"code":0,"data":{{"action":"getlog","id":{node},"result":[{rows}]}}}}"#)
 }
+
+#[test]
+fn an_end_that_comes_after_the_token_was_given_up_is_a_row_that_ends_nothing() {
+    let mut bench = Bench::linked(&[2]);
+    bench.request("COMMAND", "late", "2", r#"{"content":[{"command":"true"}]}"#);
+    bench.give(Input::LinkDown { node: id(2), reason: "broken".to_owned() });
+    let given_up = bench.pass_seconds(301);
+    assert!(given_up.iter().any(|line| line.starts_with("row late 1 ")), "{given_up:?}");
+    bench.give(Input::LinkUp(id(2)));
+    let rows = r#"[{"id":1,"token":"late","code":2,"etime":1,"ctime":1,"instant":0,"data":"{\"message\":\"done\"}"}]"#;
+    let log =
+        format!("{{\"code\":0,\"data\":{{\"action\":\"getlog\",\"result\":{rows},\"last_id\":1,\"history\":7}}}}");
+    let outputs = bench.give(node_message(2, "ACK", "", &log));
+    let late = r#"row late 100 {"message":"node '2' reports the end after the token had ended here","code":2,"data":{"message":"done"}}"#;
+    assert!(outputs.iter().any(|line| line.starts_with(late)), "{outputs:?}");
+}

@@ -8,7 +8,7 @@ use super::{ApiClient, ApiClientOutput, Current};
 use crate::model::api::{Caller, Method};
 use crate::model::connection::PeerAddress;
 use crate::model::time::Now;
-use crate::wire::http::head::{RequestHead, RequestMethod};
+use crate::wire::http::head::RequestHead;
 
 pub(super) const UNAUTHORIZED: &str = r#"{"error":"http_error_401","message":"unauthorized"}"#;
 pub(super) const FORBIDDEN: &str = r#"{"error":"http_error_403","message":"forbidden"}"#;
@@ -17,20 +17,22 @@ const TOO_MANY: &str =
 
 /// Whether a request is for a page and not for the API.
 fn is_page(head: &RequestHead) -> bool {
-    head.method == RequestMethod::Get && head.target.path.first().is_none_or(|root| root != "api")
+    head.method == Method::Get && head.target.path.first().is_none_or(|root| root != "api")
 }
 
 /// Whether a request asks only whether the daemon works, which needs no login.
 fn is_probe(head: &RequestHead) -> bool {
-    matches!(head.method, RequestMethod::Get | RequestMethod::Head)
+    matches!(head.method, Method::Get | Method::Head)
         && matches!(&head.target.path[..], [only] if only == "healthz" || only == "readyz")
 }
 
 /// Whether a request is for the API or for one of the paths beside it.
 fn is_known_root(head: &RequestHead) -> bool {
-    let reads = matches!(head.method, RequestMethod::Get | RequestMethod::Head);
+    let reads = matches!(head.method, Method::Get | Method::Head);
     match &head.target.path[..] {
         [root, ..] if root == "api" => true,
+        [] => reads && cfg!(feature = "status"),
+        [root, _] if root == "page" => reads && cfg!(feature = "status"),
         [only] if only == "metrics" => reads && cfg!(feature = "status"),
         _ => is_probe(head),
     }
@@ -116,14 +118,7 @@ impl ApiClient {
         if !is_known_root(&head) {
             return self.refuse(&head, 403, FORBIDDEN);
         }
-        let method = match head.method {
-            RequestMethod::Get | RequestMethod::Head => Method::Get,
-            RequestMethod::Post => Method::Post,
-            RequestMethod::Put => Method::Put,
-            RequestMethod::Patch => Method::Patch,
-            RequestMethod::Delete => Method::Delete,
-            RequestMethod::Other => Method::Other,
-        };
+        let method = if head.method == Method::Head { Method::Get } else { head.method };
         self.continue_owed = head.expects_continue;
         self.current = Current::Accepted(head, method, caller);
     }

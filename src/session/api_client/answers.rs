@@ -1,10 +1,10 @@
 //! Answers of one connection, kept in the order of their requests (RFC 9112 section 9.3.2).
 
+use crate::model::api::{ApiAnswer, Method};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use crate::model::api::ApiAnswer;
-use crate::wire::http::head::{RequestHead, RequestMethod, Version};
+use crate::wire::http::head::{RequestHead, Version};
 use crate::wire::http::response::{Persistence, Response};
 
 /// What the form of a response depends on.
@@ -25,7 +25,7 @@ impl ResponseForm {
             (true, Version::Http10) => Persistence::KeepAlive,
             (true, Version::Http11) => Persistence::Implied,
         };
-        Self { head_only: head.method == RequestMethod::Head, persistence }
+        Self { head_only: head.method == Method::Head, persistence }
     }
 
     /// The form of a last response, for a request whose head could not be read.

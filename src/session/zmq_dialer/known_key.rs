@@ -1,6 +1,7 @@
 //! How the key of a node is checked (docs/protocol.md section 3, step 3).
 
-use super::{DialerOutput, FingerprintMode, ZmqDialer};
+use super::{DialerOutput, ZmqDialer};
+use crate::model::connection::FingerprintMode;
 
 impl ZmqDialer {
     pub(super) fn check_fingerprint(&mut self, thumbprint: String) -> Result<(), String> {

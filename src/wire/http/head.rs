@@ -1,31 +1,12 @@
 //! Request line and headers as values (RFC 9112 sections 2 to 7).
 
+use crate::model::api::{Method, Wishes};
 use std::fmt;
 use std::mem::MaybeUninit;
 
 use super::error::HttpError;
 use super::head_scanner::Limits;
 use super::target::Target;
-use crate::model::api::Wishes;
-
-/// Methods that the server treats differently.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestMethod {
-    /// `GET`
-    Get,
-    /// `HEAD`
-    Head,
-    /// `POST`
-    Post,
-    /// `PUT`
-    Put,
-    /// `PATCH`
-    Patch,
-    /// `DELETE`
-    Delete,
-    /// Any other.
-    Other,
-}
 
 /// Supported versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +107,7 @@ fn wishes_of(headers: &[httparse::Header<'_>]) -> Wishes {
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestHead {
     /// The method.
-    pub method: RequestMethod,
+    pub method: Method,
     /// The target.
     pub target: Target,
     /// The version.
@@ -174,13 +155,13 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<RequestHead, HttpError> {
     let target = request.path.ok_or(HttpError::BadRequestLine)?;
     let version = if request.version == Some(0) { Version::Http10 } else { Version::Http11 };
     let method = match request.method {
-        Some("GET") => RequestMethod::Get,
-        Some("HEAD") => RequestMethod::Head,
-        Some("POST") => RequestMethod::Post,
-        Some("PUT") => RequestMethod::Put,
-        Some("PATCH") => RequestMethod::Patch,
-        Some("DELETE") => RequestMethod::Delete,
-        _ => RequestMethod::Other,
+        Some("GET") => Method::Get,
+        Some("HEAD") => Method::Head,
+        Some("POST") => Method::Post,
+        Some("PUT") => Method::Put,
+        Some("PATCH") => Method::Patch,
+        Some("DELETE") => Method::Delete,
+        _ => Method::Other,
     };
     let known = KnownHeaders::collect(request.headers)?;
     if version == Version::Http11 && known.host.is_none() {

@@ -1,7 +1,8 @@
 use super::error::HttpError;
-use super::head::{BodyLength, RequestMethod, Version};
+use super::head::{BodyLength, Version};
 use super::head_scanner::Limits;
 use super::request::{Awaited, RequestEvent, RequestParser};
+use crate::model::api::Method;
 
 /// Everything that a stream of bytes means, fed in pieces that end at `cuts`.
 fn play(bytes: &[u8], cuts: &[usize]) -> (Vec<RequestEvent>, Option<HttpError>) {
@@ -62,13 +63,13 @@ fn pipelined_requests_come_one_after_the_other() {
         .iter()
         .filter_map(|event| if let RequestEvent::Head(head) = event { Some(head) } else { None })
         .collect();
-    assert_eq!(heads[0].method, RequestMethod::Get);
+    assert_eq!(heads[0].method, Method::Get);
     assert_eq!(heads[0].target.path, ["api", "nodes", "2", "log", "t1"]);
     assert_eq!(heads[0].target.query, [("limit".to_owned(), "5".to_owned())]);
     assert_eq!(heads[0].authorization.as_deref(), Some(b"Basic eDp5".as_slice()));
     assert_eq!(heads[1].body, BodyLength::Known(7));
-    assert_eq!((heads[2].method, heads[2].body), (RequestMethod::Patch, BodyLength::Chunked));
-    assert_eq!((heads[3].method, heads[3].version, heads[3].keep_alive), (RequestMethod::Head, Version::Http10, false));
+    assert_eq!((heads[2].method, heads[2].body), (Method::Patch, BodyLength::Chunked));
+    assert_eq!((heads[3].method, heads[3].version, heads[3].keep_alive), (Method::Head, Version::Http10, false));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //!
 //! Extensions and subprotocols are neither offered nor accepted.
 
+use crate::model::api::Method;
 use std::cell::Cell;
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -13,7 +14,7 @@ use ring::digest;
 
 use crate::model::random::Random;
 use crate::wire::http::date::HttpDate;
-use crate::wire::http::head::{BodyLength, RequestHead, RequestMethod, Version};
+use crate::wire::http::head::{BodyLength, RequestHead, Version};
 use crate::wire::receive_buffer::ReceiveBuffer;
 
 /// Appended to the key before hashing (RFC 6455 section 1.3).
@@ -89,7 +90,7 @@ pub fn accept(head: &RequestHead) -> Result<Vec<u8>, UpgradeRefusal> {
     if !upgrade.values("upgrade").any(|value| has_token(value, b"websocket")) {
         return Err(UpgradeRefusal::NotAsked);
     }
-    if head.method != RequestMethod::Get || head.version != Version::Http11 || head.body != BodyLength::Known(0) {
+    if head.method != Method::Get || head.version != Version::Http11 || head.body != BodyLength::Known(0) {
         return Err(UpgradeRefusal::NoPlainGet);
     }
     let version = only(upgrade.values("sec-websocket-version"));

@@ -28,7 +28,7 @@ fn put(store: &mut HistoryStore, seconds: i64) {
 fn ids_after(dir: &TempDir, ctime: f64) -> Vec<i64> {
     let reader = HistoryReader::open(&dir.join("history.sdb")).unwrap();
     let filter = LogFilter { after_ctime: Some(ctime), ..LogFilter::default() };
-    let limit = PageLimit { rows: 1_000, bytes: usize::MAX, whole_instants: true };
+    let limit = PageLimit { rows: 1_000, bytes: usize::MAX, whole_instants: true, as_json: false };
     let mut ids: Vec<i64> = reader.query(&filter, &limit).unwrap().rows.iter().map(|row| row.id).collect();
     ids.sort_unstable();
     ids

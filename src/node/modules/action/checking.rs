@@ -128,6 +128,9 @@ impl Commands {
         let load = self.checking;
         let (requests, bytes) = (load.requests.saturating_sub(1), load.bytes.saturating_sub(len_bytes));
         self.checking = CheckLoad { requests, bytes };
+        if context.is_stopping() && request.as_ref().is_ok_and(|request| request.is_queued) {
+            return context.give_back(&token);
+        }
         let logging = request.as_ref().map_or_else(|refusal| refusal.logging, |request| request.logging);
         let refusal = Refusal { text: reason.to_owned(), logging, before: Vec::new() };
         if let (Handled::Reply(kind, code, data), Some(client)) =

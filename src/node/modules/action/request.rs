@@ -21,6 +21,10 @@ pub(in crate::node) struct CommandRequest {
     pub instant: bool,
     /// Whether it comes from a central that we dial, which learns of it only by its rows.
     pub of_central: bool,
+    /// Whether it stays in the queue of the daemon that sent it, which sends it again if it is given back.
+    pub is_queued: bool,
+    /// Whether it waits for the one before it from such a queue.
+    pub in_order: bool,
     /// Number of characters of the whole request.
     pub len_bytes: usize,
 }
@@ -53,7 +57,7 @@ impl CommandRequest {
                 }
             }
         }
-        Ok(Self { content: content.to_owned(), commands, logging, instant, of_central: false, len_bytes: data.len() })
+        Ok(Self { content: content.to_owned(), commands, logging, instant, len_bytes: data.len(), ..Self::default() })
     }
 
     /// Reads the data of an ACTIONENGINE: one command that is not in a list.
@@ -67,7 +71,7 @@ impl CommandRequest {
         let command = Command::read(list.content).map_err(|text| refusal(text, list.logging))?;
         let CommandList { content, logging, instant } = list;
         let commands = VecDeque::from([command]);
-        Ok(Self { content: content.to_owned(), commands, logging, instant, of_central: false, len_bytes: data.len() })
+        Ok(Self { content: content.to_owned(), commands, logging, instant, len_bytes: data.len(), ..Self::default() })
     }
 }
 

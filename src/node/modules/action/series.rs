@@ -39,6 +39,16 @@ impl Series {
         self.request.of_central
     }
 
+    /// Returns whether it stays in the queue of the daemon that sent it.
+    pub const fn is_queued(&self) -> bool {
+        self.request.is_queued
+    }
+
+    /// Returns whether it waits for the one before it from such a queue.
+    pub const fn in_order(&self) -> bool {
+        self.request.in_order
+    }
+
     /// Returns the number of characters of the whole request.
     pub const fn len_bytes(&self) -> usize {
         self.request.len_bytes

@@ -48,6 +48,7 @@ pub(super) struct Starting {
 impl Commands {
     /// Writes the first rows of a request, or runs one without rows at once.
     pub(super) fn start_request(&mut self, context: &mut Context, asker: Option<ClientId>, series: Series) -> Handled {
+        self.in_order.begin(context, &series);
         let mut running = Running::new(series, context.now.wall.as_seconds());
         if !running.series.logging() {
             self.next_command(context, running);
@@ -66,7 +67,8 @@ impl Commands {
             context.write_with(NewRow::part(running.series.token(), Code::BEGIN, data), None, Some(receipt));
         }
         let needs_plugins = running.series.command().is_some_and(|command| command.plugins().is_some());
-        if !needs_plugins {
+        // A request without a row is given back to the queue it came from, so it must not begin without one.
+        if !needs_plugins && !running.series.is_queued() {
             let patience = if running.series.of_central() { PATIENCE_WITH_CENTRAL } else { PATIENCE };
             context.output(Output::StoreMayWait { receipt, patience });
         }
