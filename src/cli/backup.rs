@@ -59,7 +59,7 @@ pub(super) fn back_up(options: &BackupOptions) -> ExitCode {
         let mut items: Vec<Item> =
             parts(&config).into_iter().map(|(name, path)| Item { name: name.to_owned(), path }).collect();
         let files = config.sources.files.iter().enumerate();
-        items.extend(files.map(|(number, path)| Item { name: format!("config/{number}"), path: path.clone() }));
+        items.extend(files.map(|(number, path)| Item { name: format!("configuration-{number}"), path: path.clone() }));
         if !config.core.database.exists() {
             return Err(format!("{} does not exist: there is nothing to back up", config.core.database.display()));
         }
@@ -96,7 +96,8 @@ pub(super) fn restore(options: &BackupOptions) -> ExitCode {
     }
 }
 
-/// Unpacks into `aside`, checks the database and moves everything to its place. What is there is kept under another name.
+/// Unpacks into `aside`, checks the database and moves everything to its place. What is there is kept under another
+/// name.
 fn put_back(
     options: &BackupOptions,
     config: &Config,

@@ -57,7 +57,7 @@ fn a_backup_of_a_running_daemon_brings_its_history_and_key_back() {
     assert!(refused(&central.plan, &["backup", "--seal", "x"], "short\n").contains("needs 8 characters"));
     let list = Command::new("tar").args(["-tzf", plain]).output().unwrap();
     let list = String::from_utf8(list.stdout).unwrap();
-    assert!(list.starts_with("database\nprivate-key\npublic-key\n") && list.contains("config/0"), "{list}");
+    assert!(list.starts_with("database\nprivate-key\npublic-key\n") && list.contains("configuration-0"), "{list}");
     assert!(refused(&central.plan, &["restore", plain], "").contains("stop the daemon first"));
     central.stop();
     for backup in [sealed, plain] {

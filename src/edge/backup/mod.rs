@@ -27,7 +27,7 @@ const NAME_MAX: usize = 255;
 
 /// One file to back up, by its name in the archive.
 pub struct Item {
-    /// Name in the archive, such as `database` or `config/1`.
+    /// Name in the archive, such as `database` or `configuration-1`.
     pub name: String,
     /// The file.
     pub path: PathBuf,

@@ -1,5 +1,5 @@
-//! Seals a stream by a passphrase: Argon2id makes the key, ChaCha20-Poly1305 seals pieces that are numbered, so that none
-//! can be left out, exchanged or cut off.
+//! Seals a stream by a passphrase: Argon2id makes the key, ChaCha20-Poly1305 seals pieces that are numbered, so that
+//! none can be left out, exchanged or cut off.
 
 use std::io::{self, Read, Write};
 
@@ -49,7 +49,10 @@ pub(super) struct Sealer<W: Write> {
     piece: Vec<u8>,
 }
 
-impl<W: Write> Sealer<W> {
+impl<W> Sealer<W>
+where
+    W: Write,
+{
     /// Writes the beginning.
     pub(super) fn new(mut out: W, passphrase: &[u8]) -> io::Result<Self> {
         let mut salt = [0; SALT_LEN];
@@ -104,7 +107,10 @@ pub(super) struct Opener<R: Read> {
     has_ended: bool,
 }
 
-impl<R: Read> Opener<R> {
+impl<R> Opener<R>
+where
+    R: Read,
+{
     pub(super) fn new(mut from: R, passphrase: &[u8]) -> io::Result<Self> {
         let mut salt = [0; SALT_LEN];
         from.read_exact(&mut salt)?;
