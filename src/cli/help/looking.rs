@@ -1,5 +1,24 @@
 //! The pages of the commands that look at nodes, running commands and the history.
 
+pub(super) const QUEUE: &str = "\
+Usage: stheno queue [--config FILE] [--watch] [--json] [NODE]
+
+Asks the running daemon of FILE, through its REST API, which requests wait on its disk for their nodes, or for the node
+with the id NODE, in the order in which they are sent: those that were asked for with a time to live (ttl) or a time
+(not_before). 'stheno cancel' takes one out.
+
+  --config FILE   the top file of the daemon that is asked
+  --watch         show it again every 2 s until Ctrl-C
+  --json          print a list of {\"token\", \"node\", \"action\", \"state\", \"created\", \"expires\", \"bytes\",
+                  \"place\"}; state is scheduled, waiting, sent (and not confirmed) or taken (and not ended)
+
+Exit status: 0 it is known what waits, 1 it is not; standard error says why.
+
+Examples:
+  stheno queue --config /etc/centreon-gorgone/config.yaml
+  stheno queue --config central.yaml --json 2 | jq -r '.[].token'
+";
+
 pub(super) const RUNNING: &str = "\
 Usage: stheno running [--config FILE] [--watch] [--json] NODE
 
