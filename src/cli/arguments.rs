@@ -18,7 +18,8 @@ use super::remote_arguments::{
     parse_exec, parse_status,
 };
 use super::view_arguments::{
-    CancelOptions, LogOptions, NodesOptions, RunningOptions, parse_cancel, parse_log, parse_nodes, parse_running,
+    CancelOptions, LogOptions, NodesOptions, QueueOptions, RunningOptions, parse_cancel, parse_log, parse_nodes,
+    parse_queue, parse_running,
 };
 use super::words::{named_severity, path, text, unexpected};
 use crate::daemon::run_options::RunOptions;
@@ -68,6 +69,8 @@ pub(super) enum Command {
     Copy(CopyOptions),
     /// `exec NODES -- COMMAND`: run a command on nodes.
     Exec(ExecOptions),
+    /// `queue [NODE]`: list the requests that wait for nodes.
+    Queue(QueueOptions),
     /// `running NODE`: list the commands that run on a node.
     Running(RunningOptions),
     /// `nodes [ID]`: list the nodes.
@@ -137,6 +140,7 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("keys") => parse_keys(rest()),
         Some("copy") => parse_copy(rest()),
         Some("exec") => parse_exec(rest()),
+        Some("queue") => parse_queue(rest(), defaults),
         Some("running") => parse_running(rest(), defaults),
         Some("cancel") => parse_cancel(rest(), defaults),
         Some("nodes") => parse_nodes(rest(), defaults, Topic::Nodes),

@@ -2,7 +2,7 @@
 
 mod looking;
 
-use looking::{CANCEL, LOG, NODES, ROUTES, RUNNING};
+use looking::{CANCEL, LOG, NODES, QUEUE, ROUTES, RUNNING};
 
 macro_rules! topics {
     ($($topic:ident: $name:literal, $page:ident;)*) => {
@@ -51,6 +51,7 @@ topics! {
     Keys: "keys", KEYS;
     Copy: "copy", COPY;
     Exec: "exec", EXEC;
+    Queue: "queue", QUEUE;
     Running: "running", RUNNING;
     Cancel: "cancel", CANCEL;
     Nodes: "nodes", NODES;
@@ -83,6 +84,7 @@ Usage:
   stheno keys trust --config FILE NODE THUMBPRINT                trust another key of a node
   stheno copy --config FILE SOURCE NODES:DESTINATION             copy a file or directory to nodes
   stheno exec --config FILE NODES -- COMMAND                     run a command on nodes
+  stheno queue [--watch] [NODE]                                  list the requests that wait for nodes
   stheno running [--watch] NODE                                  list the commands that run on a node
   stheno cancel [--node NODE] TOKEN                              end a command that runs or waits
   stheno nodes [--watch] [NODE]                                  list the nodes
@@ -213,6 +215,7 @@ An unknown id, or the daemon's own, fails while the others continue.
   --cache-dir DIR   directory for unfinished copies at both ends (default /tmp)
   --owner USER, --group GROUP, --mode OCTAL
                     owner, group and permissions of the file
+  --ttl SECONDS     where a node cannot be reached, let the copy wait for it, up to 2592000 s
   --at-once N       number of nodes that get their copy at once, 1 to 100 (default 10)
   --json            print JSON. One node: a line for each step, {\"received\", \"total\", \"bytes_per_second\"}, and
                     in the end {\"node\", \"token\", \"exit_code\", \"ok\", \"message\", ...}. Several: that last
@@ -243,6 +246,8 @@ id that is given twice counts once. An unknown id fails while the others continu
   --config FILE        the top file of the daemon that passes the command on
   --timeout SECONDS    end the command after this time; the node has a time of its own (command_timeout). Waiting ends
                        15 s later at the latest
+  --ttl SECONDS        where a node cannot be reached, let the command wait for it, up to 2592000 s; waiting ends 15 s
+                       later. After Ctrl-C it waits on: 'stheno queue' shows it, 'stheno cancel' takes it out
   --at-once N          number of nodes at once, 1 to 100 (default 10)
   --cancel-on-interrupt
                        end the command at Ctrl-C, without a question

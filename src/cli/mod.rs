@@ -21,6 +21,7 @@ mod node;
 mod node_arguments;
 mod nodes;
 mod pages;
+mod queue;
 mod remote;
 mod remote_arguments;
 mod run;
@@ -67,6 +68,7 @@ pub fn main() -> ExitCode {
         Ok(Command::NodeKey { config, node, thumbprint }) => keys::set_node_key(&config, node, thumbprint.as_deref()),
         Ok(Command::Copy(options)) => copy::run(&options),
         Ok(Command::Exec(options)) => exec::run(&options),
+        Ok(Command::Queue(options)) => queue::run(&options),
         Ok(Command::Running(options)) => running::run(&options),
         Ok(Command::Cancel(options)) => running::cancel(&options),
         Ok(Command::Nodes(options)) => nodes::run(&options),
