@@ -1,5 +1,9 @@
 //! The pages of `help` and `--help`.
 
+mod looking;
+
+use looking::{CANCEL, LOG, NODES, QUEUE, ROUTES, RUNNING};
+
 macro_rules! topics {
     ($($topic:ident: $name:literal, $page:ident;)*) => {
         /// A help page.
@@ -47,13 +51,19 @@ topics! {
     Keys: "keys", KEYS;
     Copy: "copy", COPY;
     Exec: "exec", EXEC;
+    Queue: "queue", QUEUE;
     Running: "running", RUNNING;
     Cancel: "cancel", CANCEL;
+    Nodes: "nodes", NODES;
+    Routes: "routes", ROUTES;
+    Log: "log", LOG;
     Status: "status", STATUS;
     Doctor: "doctor", DOCTOR;
     Node: "node", NODE;
     Token: "token", TOKEN;
     Join: "join", JOIN;
+    Backup: "backup", BACKUP;
+    Restore: "restore", RESTORE;
     Demo: "demo", DEMO;
     Help: "help", HELP;
     Completions: "completions", COMPLETIONS;
@@ -74,13 +84,19 @@ Usage:
   stheno keys trust --config FILE NODE THUMBPRINT                trust another key of a node
   stheno copy --config FILE SOURCE NODES:DESTINATION             copy a file or directory to nodes
   stheno exec --config FILE NODES -- COMMAND                     run a command on nodes
-  stheno running --config FILE NODE                              list the commands that run on a node
-  stheno cancel --config FILE TOKEN                              end a running command
+  stheno queue [--watch] [NODE]                                  list the requests that wait for nodes
+  stheno running [--watch] NODE                                  list the commands that run on a node
+  stheno cancel [--node NODE] TOKEN                              end a command that runs or waits
+  stheno nodes [--watch] [NODE]                                  list the nodes
+  stheno routes [--watch] [NODE]                                 list the ways to nodes
+  stheno log [--follow] [OPTIONS]                                show rows of the history
   stheno status [--watch] [--check]                              show a running daemon and its nodes
   stheno doctor [--config FILE] [--json] [NODE]                  find the cause of a problem
   stheno node add ID --kind KIND | remove ID | list              the nodes of the running daemon
   stheno token add NAME | remove NAME | list                     tokens of pullwss nodes
   stheno join WORD [--dir DIR] [--foreground]                    make this machine a node
+  stheno backup FILE [--seal]                                    database, keys and configuration in one file
+  stheno restore FILE                                            put a backup back
   stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
   stheno help [COMMAND] [--man]                                  more on one command
   stheno completions SHELL                                       what a shell completes
@@ -199,6 +215,7 @@ An unknown id, or the daemon's own, fails while the others continue.
   --cache-dir DIR   directory for unfinished copies at both ends (default /tmp)
   --owner USER, --group GROUP, --mode OCTAL
                     owner, group and permissions of the file
+  --ttl SECONDS     where a node cannot be reached, let the copy wait for it, up to 2592000 s
   --at-once N       number of nodes that get their copy at once, 1 to 100 (default 10)
   --json            print JSON. One node: a line for each step, {\"received\", \"total\", \"bytes_per_second\"}, and
                     in the end {\"node\", \"token\", \"exit_code\", \"ok\", \"message\", ...}. Several: that last
@@ -229,6 +246,8 @@ id that is given twice counts once. An unknown id fails while the others continu
   --config FILE        the top file of the daemon that passes the command on
   --timeout SECONDS    end the command after this time; the node has a time of its own (command_timeout). Waiting ends
                        15 s later at the latest
+  --ttl SECONDS        where a node cannot be reached, let the command wait for it, up to 2592000 s; waiting ends 15 s
+                       later. After Ctrl-C it waits on: 'stheno queue' shows it, 'stheno cancel' takes it out
   --at-once N          number of nodes at once, 1 to 100 (default 10)
   --cancel-on-interrupt
                        end the command at Ctrl-C, without a question
@@ -245,42 +264,6 @@ Examples:
   stheno exec --config /etc/centreon-gorgone/config.yaml 2 -- uptime
   stheno exec --config central.yaml --timeout 300 2,3 -- 'systemctl is-active centengine'
   stheno exec --config central.yaml --json all -- df -P / | jq -r 'select(.exit_code != 0).node'
-";
-
-const RUNNING: &str = "\
-Usage: stheno running --config FILE [--watch] [--json] NODE
-
-Asks the running daemon of FILE, through its REST API, which commands run or wait on the node with the id NODE (its own
-id for itself). The node must be a Stheno daemon, or a host by SSH.
-
-  --config FILE   the top file of the daemon that is asked
-  --watch         show it again every 2 s until Ctrl-C
-  --json          print a list of {\"token\", \"action\", \"state\", \"command\", \"since\"}; state is running, starting
-                  or waiting, since is in seconds since 1970
-
-Exit status: 0 the commands are known, 1 they are not, and standard error says why.
-
-Examples:
-  stheno running --config /etc/centreon-gorgone/config.yaml 2
-  stheno running --config central.yaml --json 2 | jq -r '.[].token'
-";
-
-const CANCEL: &str = "\
-Usage: stheno cancel --config FILE [--node NODE] [--json] TOKEN
-
-Asks the running daemon of FILE, through its REST API, to end the command with the token TOKEN. The whole process group
-gets SIGTERM, and SIGKILL after 5 s if a process is left; a waiting command is not started. The token ends with code 1
-and a message that begins with 'cancelled'.
-
-  --config FILE   the top file of the daemon that is asked
-  --node NODE     the node that it runs on; without it, the daemon looks where it has sent the token
-  --json          print one line of JSON: {\"ok\", \"token\", \"message\"}
-
-Exit status: 0 it was asked to end, 1 it was not: it has ended already, is not known, or the node cannot do it.
-
-Examples:
-  stheno cancel --config /etc/centreon-gorgone/config.yaml 3f0c9b…
-  stheno running --config central.yaml --json 2 | jq -r '.[].token' | xargs -n 1 stheno cancel --config central.yaml
 ";
 
 const DOCTOR: &str = "\
@@ -394,6 +377,36 @@ Examples:
   stheno status
   stheno status --config central.yaml --watch
   stheno status --check --warning 2 --critical 5
+";
+
+const BACKUP: &str = "\
+Usage: stheno backup FILE [--seal] [--config FILE]
+
+Writes the database as it is at one moment, the key pair, the nodes and tokens that were added, and the configuration
+files into the new file FILE (mode 0600). The daemon may go on meanwhile. FILE is a gzipped tar archive.
+
+  --seal          seal FILE by a passphrase, one line of standard input (Argon2id, ChaCha20-Poly1305)
+  --config FILE   the top file of the daemon, /etc/centreon-gorgone/config.yaml by default
+
+Run it as root or as the user of the daemon.
+
+Examples:
+  stheno backup /root/stheno.tar.gz
+  stheno backup --seal /mnt/stheno.sealed < passphrase
+";
+
+const RESTORE: &str = "\
+Usage: stheno restore FILE [--config FILE]
+
+Puts database, keys and added nodes of a backup to the places that the configuration names. The daemon must not run.
+What is there is kept beside, with '.before-restore-' and the time behind its name. Configuration files stay as they
+are; 'tar -xzf' takes them out of a backup that is not sealed. The passphrase of a sealed one is a line of standard
+input.
+
+  --config FILE   the top file of the daemon, /etc/centreon-gorgone/config.yaml by default
+
+Examples:
+  systemctl stop stheno && stheno restore /root/stheno.tar.gz && systemctl start stheno
 ";
 
 const DEMO: &str = "\

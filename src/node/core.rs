@@ -6,6 +6,7 @@
 //! sleep until core.poll_timeout()
 //! ```
 
+mod callers_tokens;
 mod host;
 mod node_messages;
 mod parents;
@@ -50,6 +51,7 @@ use super::subscribers::Subscribers;
 use super::sync::{SyncRoom, Syncs, asking};
 use super::taken_tokens::TakenTokens;
 use super::timers::Timer;
+use callers_tokens::CallersTokens;
 
 /// All decisions of one daemon.
 pub struct Core {
@@ -72,6 +74,7 @@ pub struct Core {
     malformed: MalformedLog,
     put_logs: PutLogs,
     queue: Queue,
+    callers: CallersTokens,
     status: Status,
 }
 
@@ -102,6 +105,7 @@ impl Core {
             malformed: MalformedLog::default(),
             put_logs: PutLogs::default(),
             queue: Queue::default(),
+            callers: CallersTokens::default(),
             status,
         };
         core.context.write(NewRow::without_token(Code::STARTED, json::message("gorgoned is starting...")));

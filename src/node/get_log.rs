@@ -230,7 +230,7 @@ impl Questions {
     ) -> Option<ForCall> {
         let question = self.open.remove(&query)?;
         let mut result = result;
-        if let (Question::Rows { .. } | Question::Call(_), Ok(page)) = (&question, &mut result) {
+        if let (Question::Rows { .. }, Ok(page)) = (&question, &mut result) {
             // A peer that does not page cannot use it.
             page.rows.iter_mut().for_each(|row| row.origin = None);
         }
@@ -238,7 +238,9 @@ impl Questions {
             (_, Err(error)) => context.log(LogLine::error("core", format!("the history cannot be read: {error}"))),
             // A daemon that continues by `ctime`.
             (Question::Rows { client, .. }, Ok(_)) if subscribers.are_asked_by(Peer::Client(*client)) => {}
-            (Question::Rows { .. } | Question::Call(_), Ok(page)) if page.more => self.log_cut(context, page),
+            (Question::Rows { .. }, Ok(page)) if page.more => self.log_cut(context, page),
+            // Other calls go on with the next page.
+            (Question::Call(_), Ok(page)) if page.more && page.json.is_some() => self.log_cut(context, page),
             _ => {}
         }
         if let (Question::Rows { client, behind, .. }, Ok(page)) = (&question, &mut result) {
@@ -329,6 +331,7 @@ impl Questions {
         let mut data = format!("{{\"action\":\"getlog\",\"result\":{rows},\"id\":{}", context.id_json());
         if let Some(Paged { last_id, echo }) = &paged {
             let _ = write!(data, ",\"last_id\":{last_id}{echo}");
+            page.write_newest(&mut data);
             context.write_history(&mut data);
         }
         if paged.is_some() || page.more {

@@ -62,7 +62,7 @@ impl Daemon {
         }
         let more = rows.len() > limit.rows;
         rows.truncate(limit.rows);
-        LogPage { rows, more, json: None }
+        LogPage { rows, more, ..LogPage::default() }
     }
 
     /// Drains the core, simulating its database, its child processes and its callers. Returns the messages for the

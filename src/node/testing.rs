@@ -291,7 +291,7 @@ impl Bench {
     pub fn answer(&mut self, query: u64, rows: Vec<HistoryRow>, more: bool) -> Vec<String> {
         self.give(Input::Host(HostDone::QueryAnswer {
             query: QueryId(query),
-            result: Ok(LogPage { rows, more, json: None }),
+            result: Ok(LogPage { rows, more, ..LogPage::default() }),
         }))
     }
 

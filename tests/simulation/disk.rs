@@ -113,7 +113,7 @@ impl Disk {
         }
         let more = end < rows.len();
         rows.truncate(end);
-        LogPage { rows, more, json: None }
+        LogPage { rows, more, ..LogPage::default() }
     }
 
     fn ended_copies(&self) -> Vec<(Token, Code)> {

@@ -80,7 +80,8 @@ fn core_settings(id: u64, authorized: String) -> CoreSettings {
         authorized_clients: vec![authorized],
         bound_keys: Default::default(),
         fingerprint_mode: FingerprintMode::First,
-        link: LinkMode::Auto,
+        // Some links are classic, as opposite an original daemon.
+        link: if id % 3 == 0 { LinkMode::Classic } else { LinkMode::Auto },
         database: "unused".into(),
         storage: Storage::Disk,
         create_schema: true,

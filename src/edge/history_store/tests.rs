@@ -92,7 +92,8 @@ fn a_new_database_has_the_schema_of_the_original() {
     assert_eq!(
         names("table"),
         "gorgone_centreon_judge_spare gorgone_history gorgone_identity gorgone_information gorgone_synchistory \
-         gorgone_target_fingerprint stheno_late_tokens stheno_open_tokens stheno_order_file stheno_orders stheno_origin_marks \
+         gorgone_target_fingerprint stheno_asked_tokens \
+         stheno_late_tokens stheno_open_tokens stheno_order_file stheno_orders stheno_origin_marks \
          stheno_outbox stheno_ssh_host_keys stheno_taken_tokens"
     );
     assert_eq!(
