@@ -8,7 +8,7 @@ use mio::{Interest, Registry};
 
 use crate::config::Config;
 use crate::config::settings::{self, Commits};
-use crate::daemon::dispatch::{Batch, CryptoOutcome, Restored};
+use crate::daemon::dispatch::{Batch, CryptoOutcome};
 use crate::edge::child_process::ChildProcess;
 use crate::edge::history_store::{self, HistoryStore, StoreErrorKind, StoreOptions};
 use crate::edge::jobs::Job;
@@ -24,6 +24,7 @@ use crate::model::joining::Admitted;
 use crate::model::log::LogLine;
 #[cfg(feature = "status")]
 use crate::model::status::Histogram;
+use crate::model::stored::Stored;
 use crate::model::time::{Monotonic, Now, WallTime};
 
 use super::questions::{Answers, Questions};
@@ -113,7 +114,7 @@ pub(super) struct Storage {
 }
 
 impl Storage {
-    pub(super) fn open(config: &Config, log: &mut LogWriter, now: Now) -> Result<(Self, Restored), RunError> {
+    pub(super) fn open(config: &Config, log: &mut LogWriter, now: Now) -> Result<(Self, Stored), RunError> {
         let core = &config.core;
         let (max_bytes, checkpoint_bytes) = match core.storage {
             settings::Storage::Disk => (None, CHECKPOINT_BYTES),
@@ -130,28 +131,14 @@ impl Storage {
             cache_kib: if config.modules.proxy.is_some() { CACHE_WITH_NODES_KIB } else { CACHE_KIB },
         };
         let store = HistoryStore::open(&core.database, options).map_err(RunError::new)?;
-        let stored = store.load().map_err(RunError::new)?;
+        let mut stored = store.load().map_err(RunError::new)?;
         if let Err(reason) = store.make_shrinkable() {
             log.write(&LogLine::info("core", reason), now.wall);
         }
-        for warning in stored.warnings {
+        for warning in stored.warnings.drain(..) {
             log.write(&LogLine::warning("core", warning), now.wall);
         }
-        let restored = Restored {
-            sessions: stored.sessions,
-            marks: stored.marks,
-            fingerprints: stored.fingerprints.into_iter().collect(),
-            host_keys: stored.host_keys.into_iter().collect(),
-            origins: stored.origins,
-            open_tokens: stored.open_tokens,
-            taken_tokens: stored.taken_tokens,
-            not_begun: stored.not_begun,
-            late_tokens: stored.late_tokens,
-            ended_copies: stored.ended_copies,
-            legacy: stored.legacy,
-            queue: stored.queue,
-            newest_ctime: store.newest_ctime(),
-        };
+        stored.restored.newest_ctime = store.newest_ctime();
         let path = core.database.clone();
         Ok((
             Self {
@@ -170,7 +157,7 @@ impl Storage {
                 waiting: None,
                 lost: None,
             },
-            restored,
+            stored,
         ))
     }
 
