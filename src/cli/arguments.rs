@@ -14,10 +14,12 @@ use super::help::Topic;
 use super::keys_arguments::{TokenOptions, parse_keys, parse_token};
 use super::node_arguments::{JoinOptions, NodeOptions, parse_join, parse_node};
 use super::remote_arguments::{
-    CopyOptions, DoctorOptions, ExecOptions, StatusOptions, parse_copy, parse_doctor, parse_exec, parse_status,
+    BackupOptions, CopyOptions, DoctorOptions, ExecOptions, StatusOptions, parse_backup, parse_copy, parse_doctor,
+    parse_exec, parse_status,
 };
 use super::view_arguments::{
-    CancelOptions, LogOptions, NodesOptions, RunningOptions, parse_cancel, parse_log, parse_nodes, parse_running,
+    CancelOptions, LogOptions, NodesOptions, QueueOptions, RunningOptions, parse_cancel, parse_log, parse_nodes,
+    parse_queue, parse_running,
 };
 use super::words::{named_severity, path, text, unexpected};
 use crate::daemon::run_options::RunOptions;
@@ -67,6 +69,8 @@ pub(super) enum Command {
     Copy(CopyOptions),
     /// `exec NODES -- COMMAND`: run a command on nodes.
     Exec(ExecOptions),
+    /// `queue [NODE]`: list the requests that wait for nodes.
+    Queue(QueueOptions),
     /// `running NODE`: list the commands that run on a node.
     Running(RunningOptions),
     /// `nodes [ID]`: list the nodes.
@@ -83,6 +87,10 @@ pub(super) enum Command {
     Node(NodeOptions),
     /// `token add`, `remove` and `list`: change the tokens of the running daemon.
     Token(TokenOptions),
+    /// `backup FILE`: copy database, keys and configuration into one file.
+    Backup(BackupOptions),
+    /// `restore FILE`: put a backup back.
+    Restore(BackupOptions),
     /// `join WORD`: make this machine a node.
     Join(JoinOptions),
     /// `status`: show a running daemon and its nodes.
@@ -132,6 +140,7 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("keys") => parse_keys(rest()),
         Some("copy") => parse_copy(rest()),
         Some("exec") => parse_exec(rest()),
+        Some("queue") => parse_queue(rest(), defaults),
         Some("running") => parse_running(rest(), defaults),
         Some("cancel") => parse_cancel(rest(), defaults),
         Some("nodes") => parse_nodes(rest(), defaults, Topic::Nodes),
@@ -142,6 +151,8 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("node") => parse_node(rest(), defaults),
         Some("token") => parse_token(rest(), defaults),
         Some("join") => parse_join(rest()),
+        Some("backup") => parse_backup(rest(), defaults, false),
+        Some("restore") => parse_backup(rest(), defaults, true),
         Some("demo") => parse_demo(rest()),
         Some("help") => parse_help(rest()),
         Some("completions") => parse_completions(rest()),

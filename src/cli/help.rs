@@ -2,7 +2,7 @@
 
 mod looking;
 
-use looking::{CANCEL, LOG, NODES, ROUTES, RUNNING};
+use looking::{CANCEL, LOG, NODES, QUEUE, ROUTES, RUNNING};
 
 macro_rules! topics {
     ($($topic:ident: $name:literal, $page:ident;)*) => {
@@ -51,6 +51,7 @@ topics! {
     Keys: "keys", KEYS;
     Copy: "copy", COPY;
     Exec: "exec", EXEC;
+    Queue: "queue", QUEUE;
     Running: "running", RUNNING;
     Cancel: "cancel", CANCEL;
     Nodes: "nodes", NODES;
@@ -61,6 +62,8 @@ topics! {
     Node: "node", NODE;
     Token: "token", TOKEN;
     Join: "join", JOIN;
+    Backup: "backup", BACKUP;
+    Restore: "restore", RESTORE;
     Demo: "demo", DEMO;
     Help: "help", HELP;
     Completions: "completions", COMPLETIONS;
@@ -81,6 +84,7 @@ Usage:
   stheno keys trust --config FILE NODE THUMBPRINT                trust another key of a node
   stheno copy --config FILE SOURCE NODES:DESTINATION             copy a file or directory to nodes
   stheno exec --config FILE NODES -- COMMAND                     run a command on nodes
+  stheno queue [--watch] [NODE]                                  list the requests that wait for nodes
   stheno running [--watch] NODE                                  list the commands that run on a node
   stheno cancel [--node NODE] TOKEN                              end a command that runs or waits
   stheno nodes [--watch] [NODE]                                  list the nodes
@@ -91,6 +95,8 @@ Usage:
   stheno node add ID --kind KIND | remove ID | list              the nodes of the running daemon
   stheno token add NAME | remove NAME | list                     tokens of pullwss nodes
   stheno join WORD [--dir DIR] [--foreground]                    make this machine a node
+  stheno backup FILE [--seal]                                    database, keys and configuration in one file
+  stheno restore FILE                                            put a backup back
   stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
   stheno help [COMMAND] [--man]                                  more on one command
   stheno completions SHELL                                       what a shell completes
@@ -209,6 +215,7 @@ An unknown id, or the daemon's own, fails while the others continue.
   --cache-dir DIR   directory for unfinished copies at both ends (default /tmp)
   --owner USER, --group GROUP, --mode OCTAL
                     owner, group and permissions of the file
+  --ttl SECONDS     where a node cannot be reached, let the copy wait for it, up to 2592000 s
   --at-once N       number of nodes that get their copy at once, 1 to 100 (default 10)
   --json            print JSON. One node: a line for each step, {\"received\", \"total\", \"bytes_per_second\"}, and
                     in the end {\"node\", \"token\", \"exit_code\", \"ok\", \"message\", ...}. Several: that last
@@ -239,6 +246,8 @@ id that is given twice counts once. An unknown id fails while the others continu
   --config FILE        the top file of the daemon that passes the command on
   --timeout SECONDS    end the command after this time; the node has a time of its own (command_timeout). Waiting ends
                        15 s later at the latest
+  --ttl SECONDS        where a node cannot be reached, let the command wait for it, up to 2592000 s; waiting ends 15 s
+                       later. After Ctrl-C it waits on: 'stheno queue' shows it, 'stheno cancel' takes it out
   --at-once N          number of nodes at once, 1 to 100 (default 10)
   --cancel-on-interrupt
                        end the command at Ctrl-C, without a question
@@ -368,6 +377,36 @@ Examples:
   stheno status
   stheno status --config central.yaml --watch
   stheno status --check --warning 2 --critical 5
+";
+
+const BACKUP: &str = "\
+Usage: stheno backup FILE [--seal] [--config FILE]
+
+Writes the database as it is at one moment, the key pair, the nodes and tokens that were added, and the configuration
+files into the new file FILE (mode 0600). The daemon may go on meanwhile. FILE is a gzipped tar archive.
+
+  --seal          seal FILE by a passphrase, one line of standard input (Argon2id, ChaCha20-Poly1305)
+  --config FILE   the top file of the daemon, /etc/centreon-gorgone/config.yaml by default
+
+Run it as root or as the user of the daemon.
+
+Examples:
+  stheno backup /root/stheno.tar.gz
+  stheno backup --seal /mnt/stheno.sealed < passphrase
+";
+
+const RESTORE: &str = "\
+Usage: stheno restore FILE [--config FILE]
+
+Puts database, keys and added nodes of a backup to the places that the configuration names. The daemon must not run.
+What is there is kept beside, with '.before-restore-' and the time behind its name. Configuration files stay as they
+are; 'tar -xzf' takes them out of a backup that is not sealed. The passphrase of a sealed one is a line of standard
+input.
+
+  --config FILE   the top file of the daemon, /etc/centreon-gorgone/config.yaml by default
+
+Examples:
+  systemctl stop stheno && stheno restore /root/stheno.tar.gz && systemctl start stheno
 ";
 
 const DEMO: &str = "\

@@ -2,6 +2,7 @@
 //! `exec` on one node returns the status of its command.
 
 mod arguments;
+mod backup;
 mod check;
 mod completions;
 mod copy;
@@ -20,6 +21,7 @@ mod node;
 mod node_arguments;
 mod nodes;
 mod pages;
+mod queue;
 mod remote;
 mod remote_arguments;
 mod run;
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
         Ok(Command::NodeKey { config, node, thumbprint }) => keys::set_node_key(&config, node, thumbprint.as_deref()),
         Ok(Command::Copy(options)) => copy::run(&options),
         Ok(Command::Exec(options)) => exec::run(&options),
+        Ok(Command::Queue(options)) => queue::run(&options),
         Ok(Command::Running(options)) => running::run(&options),
         Ok(Command::Cancel(options)) => running::cancel(&options),
         Ok(Command::Nodes(options)) => nodes::run(&options),
@@ -73,6 +76,8 @@ pub fn main() -> ExitCode {
         Ok(Command::Log(options)) => log::run(&options),
         Ok(Command::Status(options)) => status::run(&options),
         Ok(Command::Doctor(options)) => doctor::run(&options),
+        Ok(Command::Backup(options)) => backup::back_up(&options),
+        Ok(Command::Restore(options)) => backup::restore(&options),
         Ok(Command::Node(options)) => node::run(&options),
         Ok(Command::Token(options)) => node::token(&options),
         Ok(Command::Join(options)) => join::run(&options),

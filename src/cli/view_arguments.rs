@@ -24,6 +24,19 @@ pub(super) struct RunningOptions {
     pub json: bool,
 }
 
+/// Options of `queue`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct QueueOptions {
+    /// `--config`: the configuration of the daemon that is asked.
+    pub config: PathBuf,
+    /// The node's id; `None` for all.
+    pub node: Option<u64>,
+    /// `--watch`: whether to show it again and again.
+    pub watch: bool,
+    /// `--json`: whether to print JSON.
+    pub json: bool,
+}
+
 /// Options of `cancel`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CancelOptions {
@@ -156,6 +169,21 @@ pub(super) fn parse_running(mut parser: lexopt::Parser, defaults: &Defaults) -> 
     }
     let node = node.ok_or("'running' needs the id of a node, for instance 2")?;
     Ok(Command::Running(RunningOptions { config, node, watch, json }))
+}
+
+pub(super) fn parse_queue(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
+    let (mut config, mut node, mut watch, mut json) = (default_config(defaults), None, false, false);
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("config") => config = path(&mut parser, "--config")?,
+            Long("watch") => watch = true,
+            Long("json") => json = true,
+            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Queue)),
+            Value(word) if node.is_none() => node = Some(node_id(&word.to_string_lossy())?),
+            other => return Err(unexpected(&other, Topic::Queue)),
+        }
+    }
+    Ok(Command::Queue(QueueOptions { config, node, watch, json }))
 }
 
 pub(super) fn parse_cancel(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {

@@ -173,9 +173,20 @@ pub struct LogPage {
     pub more: bool,
     /// The rows without their origin as a JSON array, if the query asked for it; then they have no `data` any more.
     pub json: Option<String>,
+    /// The greatest id of the history, if more rows follow.
+    pub newest_id: Option<i64>,
 }
 
 impl LogPage {
+    /// Adds the greatest id of the history to an answer, if more rows follow, so that the asker knows how far it is
+    /// behind.
+    pub fn write_newest(&self, out: &mut String) {
+        if let Some(newest_id) = self.newest_id {
+            out.push_str(",\"newest_id\":");
+            out.push_str(&newest_id.to_string());
+        }
+    }
+
     /// Writes the rows as JSON, and drops their data.
     #[must_use]
     pub fn into_json(mut self) -> Self {

@@ -331,6 +331,7 @@ impl Questions {
         let mut data = format!("{{\"action\":\"getlog\",\"result\":{rows},\"id\":{}", context.id_json());
         if let Some(Paged { last_id, echo }) = &paged {
             let _ = write!(data, ",\"last_id\":{last_id}{echo}");
+            page.write_newest(&mut data);
             context.write_history(&mut data);
         }
         if paged.is_some() || page.more {

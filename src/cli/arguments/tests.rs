@@ -61,13 +61,14 @@ fn each_command_takes_its_own_words() {
         targets: Targets::parse("2").unwrap(),
         command: "ls --all -l".to_owned(),
         timeout_seconds: Some(5),
+        ttl: Some(60),
         at_once: 10,
         cancels: true,
         by_node: false,
         json: true,
     };
     assert_eq!(
-        parse("exec --config c --json --cancel-on-interrupt --timeout 5 2 -- ls --all -l"),
+        parse("exec --config c --json --cancel-on-interrupt --timeout 5 --ttl 60 2 -- ls --all -l"),
         Ok(Command::Exec(exec))
     );
     let copy = CopyOptions {
@@ -79,6 +80,7 @@ fn each_command_takes_its_own_words() {
         owner: Some("root".to_owned()),
         group: None,
         mode: Some("0644".to_owned()),
+        ttl: None,
         at_once: 3,
         json: false,
     };

@@ -1,5 +1,24 @@
 //! The pages of the commands that look at nodes, running commands and the history.
 
+pub(super) const QUEUE: &str = "\
+Usage: stheno queue [--config FILE] [--watch] [--json] [NODE]
+
+Asks the running daemon of FILE, through its REST API, which requests wait on its disk for their nodes, or for the node
+with the id NODE, in the order in which they are sent: those that were asked for with a time to live (ttl) or a time
+(not_before). 'stheno cancel' takes one out.
+
+  --config FILE   the top file of the daemon that is asked
+  --watch         show it again every 2 s until Ctrl-C
+  --json          print a list of {\"token\", \"node\", \"action\", \"state\", \"created\", \"expires\", \"bytes\",
+                  \"place\"}; state is scheduled, waiting, sent (and not confirmed) or taken (and not ended)
+
+Exit status: 0 it is known what waits, 1 it is not; standard error says why.
+
+Examples:
+  stheno queue --config /etc/centreon-gorgone/config.yaml
+  stheno queue --config central.yaml --json 2 | jq -r '.[].token'
+";
+
 pub(super) const RUNNING: &str = "\
 Usage: stheno running [--config FILE] [--watch] [--json] NODE
 
@@ -81,12 +100,11 @@ Shows rows of the history of the running daemon of FILE, the newest last: time, 
   --token TOKEN   only rows of this token
   --since TIME    only rows since then: 30s, 10m, 2h or 1d ago, seconds since 1970, 2026-11-30 or '2026-11-30 09:15'
   --code CODES    only rows with this code, or one of several: 1 or 1,2
-  --grep TEXT     only rows with this text, in capitals or not
+  --grep TEXT     only rows with this text in their data, in capitals or not
   --limit N       the newest N of them, 1 to 1000000 (default 100)
   --follow        go on with new rows until Ctrl-C
   --json          print a line of JSON for each row: {\"id\", \"time\", \"node\", \"code\", \"token\", \"data\"}
 
-With --node, --grep or several codes, and without --since and --token, it looks back one day.
 Exit status: 0 done, 1 the daemon does not tell; standard error says why.
 
 Examples:

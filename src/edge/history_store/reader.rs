@@ -76,6 +76,10 @@ impl HistoryReader {
             bytes = bytes.saturating_add(size);
             page.rows.push(row);
         }
+        if page.more {
+            let mut newest = self.connection.prepare_cached("SELECT max(id) FROM gorgone_history")?;
+            page.newest_id = newest.query_row([], |row| Ok(column::integer(row, 0)))?;
+        }
         if question.order == Order::Instant {
             page.rows.sort_unstable_by_key(|row| row.id);
         }

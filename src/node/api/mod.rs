@@ -19,7 +19,7 @@ use crate::model::code::Code;
 use crate::model::history::LogFilter;
 use crate::model::status::ReportForm;
 use crate::model::text;
-use crate::model::token::Token;
+use crate::model::token::{Token, digest_of};
 
 use super::context::Context;
 use super::delegate::Endpoint;
@@ -44,6 +44,11 @@ fn answer(status: u16, body: impl Into<String>) -> ApiAnswer {
 /// Answer while the history takes no rows, because the result of an action could not be reported.
 pub(super) const CANNOT_STORE: &str =
     "the history of this daemon cannot be written; its log says why, for instance a full disk";
+
+/// Returns the answer to a call for which the database cannot be read.
+pub(super) fn cannot_read() -> ApiAnswer {
+    refusal(500, "database_error", "the history cannot be read, see the log")
+}
 
 /// Returns the answer to a call whose action cannot be stored.
 pub(super) fn cannot_store() -> ApiAnswer {
@@ -124,6 +129,8 @@ pub(super) struct Started {
     /// The target node; `None` for this daemon.
     pub target: Option<String>,
     pub data: String,
+    /// Digest of the request, if the caller brought the token.
+    pub asked_for: Option<i64>,
     /// The answer, if the call does not wait.
     pub answer: Option<ApiAnswer>,
 }
@@ -178,7 +185,6 @@ impl ApiRoom<'_> {
                 self.log_call(id, call, &token.join("/"), target)
             }
             ["queue", rest @ ..] => self.queue_call(call, is_direct, target, rest),
-            ["log"] if is_direct => self.history_call(id, call),
             ["status"] if is_direct && cfg!(feature = "status") => {
                 if call.method != Method::Get {
                     return Err(unknown_path(Some("GET")));
@@ -254,31 +260,14 @@ impl ApiRoom<'_> {
                 Ok(Plan::Queue(QueueCall::List { target, after, limit }))
             }
             ([], _) => Err(unknown_path(Some("GET"))),
-            ([token], Some(target)) if call.method == Method::Delete => {
+            ([token], target) if call.method == Method::Delete => {
                 self.admit_call(call, &Action::Cancel, token).map_err(|()| forbidden())?;
                 let token = Token::parse(token).map_err(|error| refusal(400, "invalid_token", &error.to_string()))?;
                 Ok(Plan::Queue(QueueCall::Cancel { target, token }))
             }
-            ([_], Some(_)) => Err(unknown_path(Some("DELETE"))),
+            ([_], _) => Err(unknown_path(Some("DELETE"))),
             _ => Err(unknown_path(None)),
         }
-    }
-
-    /// Handles `GET /api/log`: rows of all tokens, for readers of everything.
-    fn history_call(&mut self, id: CallId, call: &ApiCall) -> Result<Plan, ApiAnswer> {
-        if call.method != Method::Get {
-            return Err(unknown_path(Some("GET")));
-        }
-        self.admit_call(call, &Action::ConStatus, "").map_err(|()| forbidden())?;
-        let parameters = parameters(call);
-        let Some(filter) = read_filter(|key| parameters.get(key)) else {
-            return Err(refusal(400, "invalid_option", "id, code, ctime, etime and limit are numbers"));
-        };
-        if self.calls.len() >= WAITING_MAX {
-            return Err(busy());
-        }
-        self.look_up(id, Lookup { filter, target: None, sync_wait: Duration::ZERO, form: Form::History });
-        Ok(Plan::Wait)
     }
 
     /// Finds the action of an endpoint; the first `depth` segments name the node, the next `len` the endpoint.
@@ -322,8 +311,11 @@ impl ApiRoom<'_> {
         target: Option<&str>,
         data: String,
     ) -> Result<Plan, ApiAnswer> {
-        let data = queue_options(call, self.context.now.wall.as_seconds())?.add_to(data);
-        let token = self.context.generate_token();
+        let options = queue_options(call, self.context.now.wall.as_seconds())?;
+        let asked = asked_token(call)?;
+        let asked_for = asked.as_ref().map(|_| digest_of_request(&action, target, &data));
+        let data = options.add_to(data);
+        let token = asked.unwrap_or_else(|| self.context.generate_token());
         self.calls.starters.note(&call.caller, &action, &token);
         if !self.context.stores {
             // Writing this row tries the database again.
@@ -343,8 +335,35 @@ impl ApiRoom<'_> {
                 }
             },
         };
-        Ok(Plan::Start(Started { token, action, target: target.map(str::to_owned), data, answer }))
+        Ok(Plan::Start(Started { token, action, target: target.map(str::to_owned), data, asked_for, answer }))
     }
+}
+
+/// Query parameters that are no part of what is asked for.
+const NOT_ASKED_FOR: [&str; 5] = ["token", "ttl", "not_before", "log_wait", "sync_wait"];
+
+/// Reads the token that a caller brings.
+fn asked_token(call: &ApiCall) -> Result<Option<Token>, ApiAnswer> {
+    let Some((_, token)) = call.query.iter().rev().find(|(key, _)| key == "token") else { return Ok(None) };
+    let refuse = |error: crate::model::token::InvalidToken| refusal(400, "invalid_token", &error.to_string());
+    Token::parse(token).map(Some).map_err(refuse)
+}
+
+/// Returns a digest of a request: equal for equal action, target and data as JSON values.
+fn digest_of_request(action: &Action, target: Option<&str>, data: &str) -> i64 {
+    let mut data: Value = serde_json::from_str(data).unwrap_or_default();
+    if let Some(parameters) = data.get_mut("parameters").and_then(Value::as_object_mut) {
+        parameters.retain(|name, _| !NOT_ASKED_FOR.contains(&name.as_str()));
+    }
+    let text = serde_json::json!([action.as_str(), target, json::with_plain_numbers(data)]).to_string();
+    digest_of(&text)
+}
+
+/// Returns the answer to a call whose token was used for something else.
+pub(super) fn token_in_use(token: &Token) -> ApiAnswer {
+    let text = "another request has this token: action, target or data differ";
+    let body = serde_json::json!({ "error": "token_in_use", "message": text, "token": token.as_str() });
+    answer(409, body.to_string())
 }
 
 /// Reads the query parameters that concern the queue.

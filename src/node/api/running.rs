@@ -189,7 +189,7 @@ impl ApiRoom<'_> {
         let filter = LogFilter { token: Some(token.as_str().to_owned()), ..LogFilter::default() };
         // This comes first, so that a row that ends the token at once is noticed.
         self.wait_for_token(id, Lookup { filter, target: target.clone(), sync_wait: SYNC_WAIT, form }, PATIENCE);
-        Ok(Plan::Start(Started { token, action, target, data, answer: None }))
+        Ok(Plan::Start(Started { token, action, target, data, asked_for: None, answer: None }))
     }
 }
 

@@ -68,7 +68,6 @@ pub(super) struct Way {
 
 impl Way {
     /// Returns the number of requests that may have been sent and are not known to be taken.
-    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for reports"))]
     pub(super) fn in_flight(&self) -> usize {
         self.flight.len()
     }
