@@ -5,8 +5,8 @@ use crate::report::Figure;
 use crate::ssh;
 use crate::{Outcome, Scale};
 use crate::{
-    cleaning, commands, constatus, copies, footprint, load, memory, parts, relay, restarts, storm, sync, websocket,
-    writes,
+    cleaning, commands, constatus, copies, footprint, load, memory, parts, relay, restarts, sealed, storm, sync,
+    websocket, writes,
 };
 
 /// A scenario: its name, description and measurement.
@@ -31,6 +31,7 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "PUTLOG, each a durable row, over one session",
         run: load::putlog_pipelined,
     },
+    Scenario { name: "sealed", about: "PING and PUTLOG over a sealed link beside a classic one", run: sealed::sealed },
     Scenario { name: "ping_latency", about: "PING one at a time", run: load::ping_latency },
     Scenario { name: "putlog_latency", about: "PUTLOG, each a durable row, one at a time", run: load::putlog_latency },
     Scenario {

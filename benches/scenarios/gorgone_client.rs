@@ -6,9 +6,11 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use stheno::model::random::{Random, to_hex};
+use stheno::model::time::Monotonic;
 use stheno::wire::gorgone::key_exchange::{DialJob, DialResult, GET_PUBLIC_KEY};
 use stheno::wire::gorgone::keys::PrivateKey;
 use stheno::wire::gorgone::sealing::SessionKey;
+use stheno::wire::tls_link::{ClientTls, FrameKind, Greeting, Proof, Step, StepResult, TlsIdentity, TlsLink};
 use stheno::wire::zmtp::connection::{Event, Settings, SocketType, ZmtpConnection};
 
 use crate::Outcome;
@@ -24,7 +26,34 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct GorgoneClient {
     stream: TcpStream,
     connection: ZmtpConnection,
-    key: SessionKey,
+    protection: Protection,
+}
+
+/// How the messages of a session are protected.
+enum Protection {
+    Classic(SessionKey),
+    Sealed(Box<TlsLink>),
+}
+
+impl Protection {
+    fn seal(&mut self, text: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Classic(key) => key.seal(text),
+            Self::Sealed(link) => link.seal(FrameKind::Envelope, &[text]).unwrap_or_default(),
+        }
+    }
+
+    fn open(&mut self, payload: Vec<u8>) -> Outcome<Vec<u8>> {
+        match self {
+            Self::Classic(key) => {
+                key.open(&payload).ok_or_else(|| format!("a message does not open: {}", payload.escape_ascii()).into())
+            }
+            Self::Sealed(link) => {
+                let (mut frames, _) = link.open(payload)?;
+                frames.pop().map(|frame| frame.body).ok_or_else(|| "a message without a frame".into())
+            }
+        }
+    }
 }
 
 /// The state before the key exchange.
@@ -40,14 +69,7 @@ impl GorgoneClient {
     /// The daemon is not running, refuses the key or does not answer.
     pub fn connect(port: u16, private_key: &PrivateKey) -> Outcome<Self> {
         let mut random = SystemRandomness::default();
-        let mut suffix = [0; 12];
-        random.fill(&mut suffix);
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let identity = format!("{NAME}-{}", to_hex(&suffix)).into_bytes();
-        let settings = Settings { socket_type: SocketType::Dealer, identity, max_message_bytes: 64 << 20 };
-        let mut opening = Opening { stream, connection: ZmtpConnection::new(settings) };
+        let mut opening = Opening::new(port, &mut random)?.0;
         opening.send(GET_PUBLIC_KEY)?;
         let payload = opening.receive()?;
         let public_key_pem = private_key.public().to_pem().into();
@@ -65,11 +87,31 @@ impl GorgoneClient {
         match (DialJob::OpenKey { payload, seed: random.seed() }).run(private_key) {
             DialResult::Key(material) => {
                 let Opening { stream, connection } = opening;
-                Ok(Self { stream, connection, key: SessionKey::new(material) })
+                Ok(Self { stream, connection, protection: Protection::Classic(SessionKey::new(material)) })
             }
             DialResult::Failed(reason) => Err(reason.into()),
             DialResult::Hello { .. } => Err("the handshake went out of step".into()),
         }
+    }
+
+    /// The same with a link that is sealed by TLS.
+    ///
+    /// # Errors
+    /// The daemon is not running, refuses the key or does not answer.
+    pub fn connect_sealed(port: u16, private_key: &PrivateKey) -> Outcome<Self> {
+        let mut random = SystemRandomness::default();
+        let (mut opening, identity) = Opening::new(port, &mut random)?;
+        let tls = ClientTls::new(&TlsIdentity::new(private_key)?)?;
+        let greeting = Greeting::of_client(&identity).encode();
+        let (step, hello) = Step::client(&tls, &greeting, Monotonic::from_millis(1))?;
+        opening.send(&hello)?;
+        let StepResult::Proved(Proof { mut link, reply, .. }) = step.run(opening.receive()?) else {
+            return Err("the handshake of TLS failed".into());
+        };
+        opening.send(&reply)?;
+        link.open(opening.receive()?)?;
+        let Opening { stream, connection } = opening;
+        Ok(Self { stream, connection, protection: Protection::Sealed(Box::new(link)) })
     }
 
     /// Returns sealed and framed messages, ready to be written.
@@ -77,7 +119,7 @@ impl GorgoneClient {
     pub fn frames(&mut self, texts: impl Iterator<Item = String>) -> Vec<u8> {
         let mut bytes = Vec::new();
         for text in texts {
-            self.connection.send_message(&self.key.seal(text.as_bytes()));
+            self.connection.send_message(&self.protection.seal(text.as_bytes()));
             drain(&mut self.connection, |piece| {
                 bytes.extend_from_slice(piece);
                 Ok(piece.len())
@@ -92,7 +134,7 @@ impl GorgoneClient {
     /// # Errors
     /// No reply arrives.
     pub fn request(&mut self, text: &str) -> Outcome<Vec<u8>> {
-        self.connection.send_message(&self.key.seal(text.as_bytes()));
+        self.connection.send_message(&self.protection.seal(text.as_bytes()));
         drain(&mut self.connection, |piece| self.stream.write(piece))?;
         self.receive()
     }
@@ -132,11 +174,23 @@ impl GorgoneClient {
     /// Receives and opens the next sealed message.
     fn receive(&mut self) -> Outcome<Vec<u8>> {
         let payload = next_message(&mut self.stream, &mut self.connection)?;
-        self.key.open(&payload).ok_or_else(|| format!("a message does not open: {}", payload.escape_ascii()).into())
+        self.protection.open(payload)
     }
 }
 
 impl Opening {
+    fn new(port: u16, random: &mut SystemRandomness) -> Outcome<(Self, Vec<u8>)> {
+        let mut suffix = [0; 12];
+        random.fill(&mut suffix);
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let identity = format!("{NAME}-{}", to_hex(&suffix)).into_bytes();
+        let settings =
+            Settings { socket_type: SocketType::Dealer, identity: identity.clone(), max_message_bytes: 64 << 20 };
+        Ok((Self { stream, connection: ZmtpConnection::new(settings) }, identity))
+    }
+
     fn send(&mut self, payload: &[u8]) -> Outcome<()> {
         self.connection.send_message(payload);
         drain(&mut self.connection, |piece| self.stream.write(piece))

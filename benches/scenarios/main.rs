@@ -34,6 +34,7 @@ mod process;
 mod relay;
 mod report;
 mod restarts;
+mod sealed;
 #[cfg(feature = "ssh")]
 mod ssh;
 #[cfg(feature = "ssh")]

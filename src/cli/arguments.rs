@@ -14,9 +14,13 @@ use super::help::Topic;
 use super::keys_arguments::{TokenOptions, parse_keys, parse_token};
 use super::node_arguments::{JoinOptions, NodeOptions, parse_join, parse_node};
 use super::remote_arguments::{
-    CopyOptions, DoctorOptions, ExecOptions, StatusOptions, parse_copy, parse_doctor, parse_exec, parse_status,
+    BackupOptions, CopyOptions, DoctorOptions, ExecOptions, StatusOptions, parse_backup, parse_copy, parse_doctor,
+    parse_exec, parse_status,
 };
-use super::view_arguments::{CancelOptions, RunningOptions, parse_cancel, parse_running};
+use super::view_arguments::{
+    CancelOptions, LogOptions, NodesOptions, QueueOptions, RunningOptions, parse_cancel, parse_log, parse_nodes,
+    parse_queue, parse_running,
+};
 use super::words::{named_severity, path, text, unexpected};
 use crate::daemon::run_options::RunOptions;
 use crate::model::log::Level;
@@ -65,8 +69,16 @@ pub(super) enum Command {
     Copy(CopyOptions),
     /// `exec NODES -- COMMAND`: run a command on nodes.
     Exec(ExecOptions),
+    /// `queue [NODE]`: list the requests that wait for nodes.
+    Queue(QueueOptions),
     /// `running NODE`: list the commands that run on a node.
     Running(RunningOptions),
+    /// `nodes [ID]`: list the nodes.
+    Nodes(NodesOptions),
+    /// `routes [ID]`: list the ways to nodes.
+    Routes(NodesOptions),
+    /// `log`: show rows of the history.
+    Log(LogOptions),
     /// `cancel TOKEN`: end a command before its time.
     Cancel(CancelOptions),
     /// `doctor [NODE]`: look for the cause of a trouble.
@@ -75,6 +87,10 @@ pub(super) enum Command {
     Node(NodeOptions),
     /// `token add`, `remove` and `list`: change the tokens of the running daemon.
     Token(TokenOptions),
+    /// `backup FILE`: copy database, keys and configuration into one file.
+    Backup(BackupOptions),
+    /// `restore FILE`: put a backup back.
+    Restore(BackupOptions),
     /// `join WORD`: make this machine a node.
     Join(JoinOptions),
     /// `status`: show a running daemon and its nodes.
@@ -124,13 +140,19 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("keys") => parse_keys(rest()),
         Some("copy") => parse_copy(rest()),
         Some("exec") => parse_exec(rest()),
-        Some("running") => parse_running(rest()),
-        Some("cancel") => parse_cancel(rest()),
+        Some("queue") => parse_queue(rest(), defaults),
+        Some("running") => parse_running(rest(), defaults),
+        Some("cancel") => parse_cancel(rest(), defaults),
+        Some("nodes") => parse_nodes(rest(), defaults, Topic::Nodes),
+        Some("routes") => parse_nodes(rest(), defaults, Topic::Routes),
+        Some("log") => parse_log(rest(), defaults),
         Some("status") => parse_status(rest(), defaults),
         Some("doctor") => parse_doctor(rest(), defaults),
         Some("node") => parse_node(rest(), defaults),
         Some("token") => parse_token(rest(), defaults),
         Some("join") => parse_join(rest()),
+        Some("backup") => parse_backup(rest(), defaults, false),
+        Some("restore") => parse_backup(rest(), defaults, true),
         Some("demo") => parse_demo(rest()),
         Some("help") => parse_help(rest()),
         Some("completions") => parse_completions(rest()),

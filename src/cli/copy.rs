@@ -52,7 +52,8 @@ fn copy(options: &CopyOptions, copied: &mut Copied) -> Result<End, String> {
         "group": options.group,
         "mode": options.mode,
     });
-    let transfer = Transfer { remote: &remote, source, destination: &options.destination, body: &body };
+    let transfer =
+        Transfer { remote: &remote, source, destination: &options.destination, body: &body, ttl: options.ttl };
     let end = many::run(&nodes, options.at_once, &mut pause, |worker| transfer.carry_out(worker), copied)?;
     copied.left_out(&nodes);
     Ok(end)

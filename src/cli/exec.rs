@@ -50,6 +50,7 @@ fn exec(options: &ExecOptions, printed: &mut Printed) -> Result<End, String> {
         remote: &remote,
         command: &options.command,
         timeout_seconds: options.timeout_seconds,
+        ttl: options.ttl,
         streams: matches!(printed.style, Style::Raw | Style::Lines),
     };
     let end = many::run(&nodes, options.at_once, &mut pause, |worker| order.carry_out(worker), printed)?;

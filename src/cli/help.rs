@@ -1,5 +1,9 @@
 //! The pages of `help` and `--help`.
 
+mod looking;
+
+use looking::{CANCEL, LOG, NODES, QUEUE, ROUTES, RUNNING};
+
 macro_rules! topics {
     ($($topic:ident: $name:literal, $page:ident;)*) => {
         /// A help page.
@@ -47,13 +51,19 @@ topics! {
     Keys: "keys", KEYS;
     Copy: "copy", COPY;
     Exec: "exec", EXEC;
+    Queue: "queue", QUEUE;
     Running: "running", RUNNING;
     Cancel: "cancel", CANCEL;
+    Nodes: "nodes", NODES;
+    Routes: "routes", ROUTES;
+    Log: "log", LOG;
     Status: "status", STATUS;
     Doctor: "doctor", DOCTOR;
     Node: "node", NODE;
     Token: "token", TOKEN;
     Join: "join", JOIN;
+    Backup: "backup", BACKUP;
+    Restore: "restore", RESTORE;
     Demo: "demo", DEMO;
     Help: "help", HELP;
     Completions: "completions", COMPLETIONS;
@@ -64,23 +74,29 @@ stheno - one small daemon in the place of a Centreon Gorgone daemon: central, re
 
 Usage:
   stheno run --config FILE [--logfile FILE] [--severity LEVEL]   start a daemon
-  stheno check --config FILE [--json]                            look at a configuration, change nothing
+  stheno check --config FILE [--json]                            check a configuration, change nothing
   stheno keys generate DIR [--bits N]                            make a key pair
   stheno keys thumbprint FILE                                    print the thumbprint of a key
   stheno keys hash-password                                      print the hash of a password of an API user
   stheno keys hash-token                                         print the hash of a token of a pullwss node
-  stheno keys new-token                                          make such a token
+  stheno keys new-token                                          make a token of a pullwss node
   stheno keys forget --config FILE NODE                          forget the key of a node
-  stheno keys trust --config FILE NODE THUMBPRINT                take another key of a node for the right one
+  stheno keys trust --config FILE NODE THUMBPRINT                trust another key of a node
   stheno copy --config FILE SOURCE NODES:DESTINATION             copy a file or directory to nodes
   stheno exec --config FILE NODES -- COMMAND                     run a command on nodes
-  stheno running --config FILE NODE                              list the commands that run on a node
-  stheno cancel --config FILE TOKEN                              end a command before its time
+  stheno queue [--watch] [NODE]                                  list the requests that wait for nodes
+  stheno running [--watch] NODE                                  list the commands that run on a node
+  stheno cancel [--node NODE] TOKEN                              end a command that runs or waits
+  stheno nodes [--watch] [NODE]                                  list the nodes
+  stheno routes [--watch] [NODE]                                 list the ways to nodes
+  stheno log [--follow] [OPTIONS]                                show rows of the history
   stheno status [--watch] [--check]                              show a running daemon and its nodes
-  stheno doctor [--config FILE] [--json] [NODE]                  find the cause of a trouble
+  stheno doctor [--config FILE] [--json] [NODE]                  find the cause of a problem
   stheno node add ID --kind KIND | remove ID | list              the nodes of the running daemon
   stheno token add NAME | remove NAME | list                     tokens of pullwss nodes
   stheno join WORD [--dir DIR] [--foreground]                    make this machine a node
+  stheno backup FILE [--seal]                                    database, keys and configuration in one file
+  stheno restore FILE                                            put a backup back
   stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
   stheno help [COMMAND] [--man]                                  more on one command
   stheno completions SHELL                                       what a shell completes
@@ -91,7 +107,7 @@ Without a command, the original's options start a daemon, so a link named 'gorgo
 
 First steps:
   stheno demo                                              see it work
-  stheno check --config /etc/centreon-gorgone/config.yaml  see what it makes of your files
+  stheno check --config /etc/centreon-gorgone/config.yaml  see how it reads your files
   stheno run --config /etc/centreon-gorgone/config.yaml    run it, log to the terminal
 
 Exit status: 0 done, 1 it failed, 2 the command line is wrong, 78 'run' cannot use its configuration; 'exec' on one node
@@ -103,16 +119,16 @@ Usage: stheno run --config FILE [--logfile FILE] [--severity LEVEL]
 
 Starts a daemon and stays in the foreground until SIGTERM or SIGINT. SIGHUP reopens the log file and reads the
 configuration, the TLS certificates and the register file again: keys, logins, tokens, the allow-list and limits take
-effect, the log names what needs a restart, and a file with problems changes nothing.
+effect. The log names the options that need a restart. A file with problems changes nothing.
 
-  --config FILE      the top file; what it includes is read as well
+  --config FILE      the top file; the files that it includes are read as well
   --logfile FILE     append the log to FILE; without it, the log goes to standard error
   --severity LEVEL   debug, info (default), warning or error
-  --vault FILE       what describes the vault, instead of /var/lib/centreon/vault/vault.json
+  --vault FILE       the file that describes the vault, instead of /var/lib/centreon/vault/vault.json
 
-Every problem of the configuration is printed and nothing is started while there is one. If neither key file exists, a
+If the configuration has problems, all of them are printed and the daemon does not start. If neither key file exists, a
 pair is made. '--flushoutput' of the original is accepted and has no effect.
-Exit status: 0 it was stopped, 1 it cannot start or go on, 78 the configuration has problems.
+Exit status: 0 it was stopped, 1 it cannot start or cannot continue, 78 the configuration has problems.
 
 Examples:
   stheno run --config /etc/centreon-gorgone/config.yaml
@@ -123,17 +139,17 @@ Examples:
 const CHECK: &str = "\
 Usage: stheno check --config FILE [--logfile FILE] [--json] [--syntax]
 
-Reads exactly what a start would read, looks at the keys and at the places that it would write to, and changes nothing.
+Reads the same files as a start, checks the keys and the directories that the daemon writes to, and changes nothing.
 With the module 'nodes' it reads the Centreon database once, which takes 60 s at most.
 Prints what the daemon would be (role, id, sockets, modules, nodes), or every problem as
 'file: key: what is wrong, what is allowed'.
 
   --config FILE    the top file
-  --logfile FILE   the log file of the start, to see whether it could be written
-  --syntax         look at the files only, as a reload of the service does, and say nothing unless there is a problem
+  --logfile FILE   the log file of the daemon, to check whether it can be written
+  --syntax         check only the files, as a reload of the service does; print nothing unless there is a problem
   --json           print JSON: {\"ok\": true, ...} or {\"ok\": false, \"problems\": [{file, key, text}]}
 
-Run it as the user of the daemon, because files may be readable for one and not for the other.
+Run it as the user of the daemon, because another user may have other permissions.
 Exit status: 0 it can start (warnings may be printed), 1 it cannot, or the Centreon database refuses it.
 
 Examples:
@@ -151,8 +167,8 @@ Usage: stheno keys generate DIR [--bits N]
        stheno keys forget --config FILE NODE
        stheno keys trust --config FILE NODE THUMBPRINT
 
-'generate' writes rsakey.priv.pem (mode 0600) and rsakey.pub.pem (mode 0640) into DIR, which is made if it is missing,
-and prints the thumbprint. Files that are there already are never overwritten. A daemon makes its own pair on its first
+'generate' writes rsakey.priv.pem (mode 0600) and rsakey.pub.pem (mode 0640) into DIR, which is created if necessary,
+and prints the thumbprint. Existing files are never overwritten. A daemon makes its own pair on its first
 start.
 
 'thumbprint' prints the thumbprint of a private or public key: the value that the other side lists below
@@ -163,10 +179,10 @@ user of the REST API. Nothing is stored.
 
 'new-token' makes a random token for a pullwss node and prints it with its hash: the token is for 'token' of the node's
 module 'pullwss', the hash for 'tokens' of 'httpserver' of the central's module 'proxy'. 'hash-token' prints the hash
-(SHA-256) of a token that there is already; it comes from standard input, one line.
+(SHA-256) of an existing token, which it reads from standard input, one line.
 
 'forget' and 'trust' are for a node that got a new key and that the daemon of FILE connects to. They ask this running
-daemon through its REST API; what they change holds at once and is stored. 'forget' lets the next key that the node
+daemon through its REST API; the change takes effect at once and is stored. 'forget' lets the next key that the node
 shows be judged as that of a first contact (fingerprint_mode, for hosts by SSH strict_serverkey_check), and forgets that
 the node was met sealed (link), also of a node of type pull; 'trust' names the key that the node has from now on:
 compare it with what 'keys thumbprint' prints there.
@@ -186,26 +202,27 @@ const COPY: &str = "\
 Usage: stheno copy --config FILE [OPTIONS] SOURCE NODES:DESTINATION
 
 Asks the running daemon of FILE, through its REST API, to copy SOURCE (a file or directory that this daemon can read) to
-NODES, and shows how far it is: bytes, rate and time left. NODES is the id of a node, several with commas between them
+NODES, and shows its progress: bytes, rate and time left. NODES is the id of a node, several with commas between them
 (2,3,5), or 'all': every node that the daemon knows, also behind relays, but not the daemon itself. A DESTINATION that
-ends with '/' gets the name of the file; a directory is merged into DESTINATION. The file is there, whole and on the
-disk, when the command ends. After 2 s without a sign of a node it says what it waits for; after 16 s it ends.
+ends with '/' gets the name of the file; a directory is merged into DESTINATION. When the command ends, the file is
+complete and on the disk of the node. After 2 s without a sign of a node it says what it waits for; after 16 s it ends.
 
-With several nodes, ten get their copy at once. On a terminal there is a line for each that is being redrawn, else a
-line every 2 s, both on standard error; a table on standard output ends it. An id that is given twice counts once, and
-one that is not known, or the daemon's own, fails while the others go on.
+With several nodes, ten get their copy at once. On a terminal, one line per node is updated in place, otherwise a line
+is printed every 2 s, both on standard error; a table follows on standard output. An id that is given twice counts once.
+An unknown id, or the daemon's own, fails while the others continue.
 
   --config FILE     the top file of the daemon that sends
-  --cache-dir DIR   where both ends keep what is on its way (default /tmp)
+  --cache-dir DIR   directory for unfinished copies at both ends (default /tmp)
   --owner USER, --group GROUP, --mode OCTAL
-                    what the file is to belong to
+                    owner, group and permissions of the file
+  --ttl SECONDS     where a node cannot be reached, let the copy wait for it, up to 2592000 s
   --at-once N       number of nodes that get their copy at once, 1 to 100 (default 10)
   --json            print JSON. One node: a line for each step, {\"received\", \"total\", \"bytes_per_second\"}, and
                     in the end {\"node\", \"token\", \"exit_code\", \"ok\", \"message\", ...}. Several: that last
                     line for each node, as they end; exit_code is 0, 1, or null if the end is not known
 
-Exit status: 0 it is there, on each node; 1 it is not; standard error says why. Ctrl-C (130) ends the waiting, not the
-copies that have begun.
+Exit status: 0 each node has it; 1 a node does not, and standard error says why. Ctrl-C (130) ends the waiting but not
+the copies that have begun.
 
 Examples:
   stheno copy --config /etc/centreon-gorgone/config.yaml /etc/hosts 2:/var/lib/centreon/
@@ -216,19 +233,21 @@ Examples:
 const EXEC: &str = "\
 Usage: stheno exec --config FILE [OPTIONS] NODES -- COMMAND
 
-Asks the running daemon of FILE, through its REST API, to run COMMAND in a shell on NODES, and prints what it says:
-while it runs where the node is one of ours, else when it has ended. NODES is the id of a node (the daemon's own id for
+Asks the running daemon of FILE, through its REST API, to run COMMAND in a shell on NODES, and prints its output: while
+it runs if the node is a Stheno daemon, otherwise when it has ended. NODES is the id of a node (the daemon's own id for
 itself), several with commas between them (2,3,5), or 'all': every node that the daemon knows, also behind relays, but
 not the daemon itself. The words behind '--' are joined with blanks, as ssh does. Ctrl-C ends the waiting; on a terminal
-it asks whether the command is to end, too. After 2 s without a sign of a node it says what it waits for; after 16 s it
+it asks whether to end the command, too. After 2 s without a sign of a node it says what it waits for; after 16 s it
 ends.
 
-With several nodes, the command runs on ten at once, the id of the node stands before each line, and a table ends it. An
-id that is given twice counts once, and one that is not known fails while the others go on.
+With several nodes, the command runs on ten at once. Each line begins with the id of its node, and a table follows. An
+id that is given twice counts once. An unknown id fails while the others continue.
 
   --config FILE        the top file of the daemon that passes the command on
   --timeout SECONDS    end the command after this time; the node has a time of its own (command_timeout). Waiting ends
                        15 s later at the latest
+  --ttl SECONDS        where a node cannot be reached, let the command wait for it, up to 2592000 s; waiting ends 15 s
+                       later. After Ctrl-C it waits on: 'stheno queue' shows it, 'stheno cancel' takes it out
   --at-once N          number of nodes at once, 1 to 100 (default 10)
   --cancel-on-interrupt
                        end the command at Ctrl-C, without a question
@@ -247,62 +266,26 @@ Examples:
   stheno exec --config central.yaml --json all -- df -P / | jq -r 'select(.exit_code != 0).node'
 ";
 
-const RUNNING: &str = "\
-Usage: stheno running --config FILE [--watch] [--json] NODE
-
-Asks the running daemon of FILE, through its REST API, which commands run or wait for their turn on the node with the id
-NODE (its own id for itself). The node must be a Stheno daemon, or a host by SSH.
-
-  --config FILE   the top file of the daemon that is asked
-  --watch         show it again every 2 s until Ctrl-C
-  --json          print a list of {\"token\", \"action\", \"state\", \"command\", \"since\"}; state is running, starting
-                  or waiting, since is in seconds since 1970
-
-Exit status: 0 it is known what runs, 1 it is not; standard error says why.
-
-Examples:
-  stheno running --config /etc/centreon-gorgone/config.yaml 2
-  stheno running --config central.yaml --json 2 | jq -r '.[].token'
-";
-
-const CANCEL: &str = "\
-Usage: stheno cancel --config FILE [--node NODE] [--json] TOKEN
-
-Asks the running daemon of FILE, through its REST API, to end the command with the token TOKEN before its time. The
-whole process group gets SIGTERM, and SIGKILL after 5 s if something of it is left; one that waits for its turn does not
-begin. The token ends with code 1 and a message that begins with 'cancelled'.
-
-  --config FILE   the top file of the daemon that is asked
-  --node NODE     the node that it runs on; without it, the daemon looks where it has sent the token
-  --json          print one line of JSON: {\"ok\", \"token\", \"message\"}
-
-Exit status: 0 it was asked to end, 1 it was not: it has ended already, is not known, or the node cannot do it.
-
-Examples:
-  stheno cancel --config /etc/centreon-gorgone/config.yaml 3f0c9b…
-  stheno running --config central.yaml --json 2 | jq -r '.[].token' | xargs -n 1 stheno cancel --config central.yaml
-";
-
 const DOCTOR: &str = "\
 Usage: stheno doctor [--config FILE] [--logfile FILE] [--json] [NODE]
 
-Looks step by step for the cause of a trouble, and says for each step what was expected, what was seen, and what to do.
+Searches for the cause of a problem step by step. For each step it prints what it expected, what it saw, and what to do.
 It changes nothing.
 
-Without NODE it looks at this machine: configuration, keys, certificates, database, disk, ports, unit, time, limits. On
-a node that dials in (modules pull, pullwss) it also looks at the way to its central, over a connection of its own:
+Without NODE it checks this machine: configuration, keys, certificates, database, disk, ports, unit, time, limits. On
+a node that dials in (modules pull, pullwss) it also checks the connection to its central with one of its own:
 name, port, TLS and certificate or greeting and key, token.
 
-With NODE, the id of a node, it looks at what lies between this daemon and that node: how it is listed, name, port,
-greeting, keys, id, PING; and by the running daemon whether its rows arrive, its modules, its clock, and whether a
-harmless command may run there. For a node that dials in, run it there without NODE.
+With NODE, the id of a node, it checks the connection from this daemon to that node: registration, name, port,
+greeting, keys, id, PING. It asks the running daemon whether the rows of the node arrive, for its modules and clock, and
+whether a harmless command may run there. For a node that dials in, run it there without NODE.
 
   --config FILE    the top file of the daemon on this machine, /etc/centreon-gorgone/config.yaml by default
-  --logfile FILE   the log file of the daemon, to look at its disk
+  --logfile FILE   the log file of the daemon, to check its disk
   --json           print JSON: {\"cause\": WORD or \"none\", \"steps\": [{step, ok, expected, seen, advice}]}
 
 Run it as root or as the user of the daemon.
-Exit status: 0 nothing was found, 1 something was, 2 the command line is wrong.
+Exit status: 0 no problem was found, 1 a problem was found, 2 the command line is wrong.
 
 Examples:
   stheno doctor
@@ -315,12 +298,12 @@ Usage: stheno node add ID --kind pull|pullwss|push_zmq [--address HOST[:PORT]] [
        stheno node remove ID [--config FILE]
        stheno node list [--json] [--config FILE]
 
-'add' has the running daemon of FILE know a new node, at once and for good, and prints one word. Pasted on the machine
-of the node into 'stheno join', it makes keys and configuration there. The word is valid for an hour and works once; for
-a node that was added before it makes another word. 'remove' takes the node and what it was known by. 'list' shows the
+'add' registers a new node with the running daemon of FILE, at once and permanently, and prints one word. 'stheno join'
+with this word makes keys and configuration on the machine of the node. The word is valid for an hour and works once;
+'add' for an existing node makes another word. 'remove' removes the node with its keys and tokens. 'list' shows the
 nodes of the register file and those that were added.
 
-What is added stands in a file of its own beside the database; the register file stays as it is.
+Added nodes are stored in a separate file beside the database; the register file is not changed.
 
   --kind KIND       pull: the node connects to the external socket; pullwss: to the WebSocket; push_zmq: this daemon
                     connects to the node
@@ -343,7 +326,7 @@ Usage: stheno token add NAME [--node ID] [--config FILE]
        stheno token list [--config FILE]
 
 Tokens of pullwss nodes, beside those of the configuration. 'add' makes a token, prints it and has the running daemon
-accept it; only its hash is kept. 'remove' closes the connections that came with it.
+accept it; only its hash is stored. 'remove' closes the connections that use it.
 
   --node ID       the only node that may use it
   --config FILE   the top file of the daemon, /etc/centreon-gorgone/config.yaml by default
@@ -383,7 +366,7 @@ waits and runs, and the last failures. It asks the daemon through its REST API.
   --config FILE   the top file of the daemon (default /etc/centreon-gorgone/config.yaml)
   --json          print what GET /api/status answers
   --watch         repeat it every 2 s until Ctrl-C
-  --check         be a plug-in for Centreon, Nagios or Icinga: one line with performance data
+  --check         act as a plug-in for Centreon, Nagios or Icinga: one line with performance data
   --warning N     WARNING if more than N nodes are down (default 0)
   --critical N    CRITICAL if more than N nodes are down (default 1)
   --node NODE     only this node counts; CRITICAL if it is not up
@@ -396,6 +379,36 @@ Examples:
   stheno status --check --warning 2 --critical 5
 ";
 
+const BACKUP: &str = "\
+Usage: stheno backup FILE [--seal] [--config FILE]
+
+Writes the database as it is at one moment, the key pair, the nodes and tokens that were added, and the configuration
+files into the new file FILE (mode 0600). The daemon may go on meanwhile. FILE is a gzipped tar archive.
+
+  --seal          seal FILE by a passphrase, one line of standard input (Argon2id, ChaCha20-Poly1305)
+  --config FILE   the top file of the daemon, /etc/centreon-gorgone/config.yaml by default
+
+Run it as root or as the user of the daemon.
+
+Examples:
+  stheno backup /root/stheno.tar.gz
+  stheno backup --seal /mnt/stheno.sealed < passphrase
+";
+
+const RESTORE: &str = "\
+Usage: stheno restore FILE [--config FILE]
+
+Puts database, keys and added nodes of a backup to the places that the configuration names. The daemon must not run.
+What is there is kept beside, with '.before-restore-' and the time behind its name. Configuration files stay as they
+are; 'tar -xzf' takes them out of a backup that is not sealed. The passphrase of a sealed one is a line of standard
+input.
+
+  --config FILE   the top file of the daemon, /etc/centreon-gorgone/config.yaml by default
+
+Examples:
+  systemctl stop stheno && stheno restore /root/stheno.tar.gz && systemctl start stheno
+";
+
 const DEMO: &str = "\
 Usage: stheno demo [--once] [--ssh] [--keep] [--central CMD] [--nodes CMD]
        stheno demo --central [--once] [--keep]
@@ -405,14 +418,14 @@ and YAML files, starts them as real processes, runs a command on each through th
 arrive. It stays up until Ctrl-C. The certificate is made by 'openssl'; where that is not installed, there is no TLS.
 
   --once   end after the round trip
-  --ssh    a node without a daemon beside the others: an sshd of its own (port, keys, configuration; no PAM) is started,
-           if one is installed
-  --keep   leave the directory behind
-  --central       a whole central instead: MariaDB with the tables of Centreon, two pollers, engines that read their
+  --ssh    add a node without a daemon: an sshd with its own port, keys and configuration, without PAM, is started if
+           one is installed
+  --keep   keep the directory
+  --central       run a whole central instead: MariaDB with the tables of Centreon, two pollers, engines that read their
                   pipes and a web interface that writes command files; an export, a reload, an acknowledgement and a
-                  downtime go through
-  --central CMD   the program that plays the central, instead of this one
-  --nodes CMD     the program that plays the nodes: another version, or one of another processor under an emulator
+                  downtime are carried out
+  --central CMD   the program to run as the central, instead of this one
+  --nodes CMD     the program to run as the nodes: another version, or one for another processor under an emulator
 
 Examples:
   stheno demo --once

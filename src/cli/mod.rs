@@ -2,6 +2,7 @@
 //! `exec` on one node returns the status of its command.
 
 mod arguments;
+mod backup;
 mod check;
 mod completions;
 mod copy;
@@ -13,15 +14,19 @@ mod help;
 mod join;
 mod keys;
 mod keys_arguments;
+mod log;
 mod manual;
 mod many;
 mod node;
 mod node_arguments;
+mod nodes;
 mod pages;
+mod queue;
 mod remote;
 mod remote_arguments;
 mod run;
 mod running;
+mod since;
 #[cfg_attr(not(feature = "status"), path = "status_absent.rs")]
 mod status;
 mod summary;
@@ -63,10 +68,16 @@ pub fn main() -> ExitCode {
         Ok(Command::NodeKey { config, node, thumbprint }) => keys::set_node_key(&config, node, thumbprint.as_deref()),
         Ok(Command::Copy(options)) => copy::run(&options),
         Ok(Command::Exec(options)) => exec::run(&options),
+        Ok(Command::Queue(options)) => queue::run(&options),
         Ok(Command::Running(options)) => running::run(&options),
         Ok(Command::Cancel(options)) => running::cancel(&options),
+        Ok(Command::Nodes(options)) => nodes::run(&options),
+        Ok(Command::Routes(options)) => nodes::routes(&options),
+        Ok(Command::Log(options)) => log::run(&options),
         Ok(Command::Status(options)) => status::run(&options),
         Ok(Command::Doctor(options)) => doctor::run(&options),
+        Ok(Command::Backup(options)) => backup::back_up(&options),
+        Ok(Command::Restore(options)) => backup::restore(&options),
         Ok(Command::Node(options)) => node::run(&options),
         Ok(Command::Token(options)) => node::token(&options),
         Ok(Command::Join(options)) => join::run(&options),

@@ -238,6 +238,12 @@ impl Remote {
     /// # Errors
     /// A sentence about the refusal, for instance because the token has ended already.
     pub(super) fn cancel(&self, token: &str, node: Option<u64>) -> Result<String, String> {
+        if let Some(node) = node.map_or_else(|| self.queued_for(token), |node| Ok(Some(node)))? {
+            let answer = self.ask("DELETE", &format!("/api/nodes/{node}/queue/{token}"))?;
+            if answer.status == 200 {
+                return Ok(answer.message().to_owned());
+            }
+        }
         let path = match node {
             Some(node) => format!("/api/nodes/{node}/running/{token}"),
             None => format!("/api/running/{token}"),
@@ -247,6 +253,26 @@ impl Remote {
             return Err(answer.message().to_owned());
         }
         Ok(answer.ok()?.get("message").and_then(Value::as_str).unwrap_or("cancelled").to_owned())
+    }
+
+    /// Returns the node in whose queue a token is. Whoever may not see the queue, or asks a daemon without one, finds
+    /// none.
+    fn queued_for(&self, token: &str) -> Result<Option<u64>, String> {
+        let mut from = 0;
+        loop {
+            let answer = self.ask("GET", &format!("/api/queue?from={from}"))?;
+            let queue = answer.body.get("queue").and_then(Value::as_array).filter(|_| answer.status == 200);
+            let Some(queue) = queue else { return Ok(None) };
+            let found = queue.iter().find(|entry| entry.get("token").and_then(Value::as_str) == Some(token));
+            if let Some(entry) = found {
+                return Ok(entry.get("node").and_then(Value::as_u64));
+            }
+            let last = queue.last().and_then(|entry| entry.get("place")).and_then(Value::as_i64);
+            match last.filter(|last| *last > from && answer.body.get("more") == Some(&Value::Bool(true))) {
+                Some(last) => from = last,
+                None => return Ok(None),
+            }
+        }
     }
 
     /// Makes a call whose status matters.

@@ -9,7 +9,9 @@ use super::defaults::Defaults;
 use super::help::Topic;
 use super::many;
 use super::targets::Targets;
-use super::words::{node_id, path, text, unexpected, word};
+use crate::model::queue::TTL_MAX;
+
+use super::words::{PACKAGED_CONFIG, node_id, path, text, unexpected, word};
 
 /// Options of `copy`.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub(super) struct CopyOptions {
     pub group: Option<String>,
     /// `--mode` of the files on the node.
     pub mode: Option<String>,
+    /// `--ttl`: seconds that the copy waits for its node.
+    pub ttl: Option<u64>,
     /// `--at-once`: number of nodes at once.
     pub at_once: usize,
     /// `--json`: whether to print JSON.
@@ -47,6 +51,8 @@ pub(super) struct ExecOptions {
     pub command: String,
     /// `--timeout` in seconds.
     pub timeout_seconds: Option<u64>,
+    /// `--ttl`: seconds that the command waits for its node.
+    pub ttl: Option<u64>,
     /// `--at-once`: number of nodes at once.
     pub at_once: usize,
     /// `--cancel-on-interrupt`: whether Ctrl-C ends the command without a question.
@@ -89,8 +95,16 @@ pub(super) struct DoctorOptions {
     pub json: bool,
 }
 
-/// The top file of the packages.
-pub(super) const PACKAGED_CONFIG: &str = "/etc/centreon-gorgone/config.yaml";
+/// Options of `backup` and `restore`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BackupOptions {
+    /// `--config`: the configuration of the daemon.
+    pub config: PathBuf,
+    /// The backup.
+    pub file: PathBuf,
+    /// `--seal`: whether a passphrase seals it.
+    pub sealed: bool,
+}
 
 /// Default of `--cache-dir`; this directory exists on every machine.
 const CACHE_DIR: &str = "/tmp";
@@ -100,6 +114,7 @@ pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> 
         "'copy' needs --config FILE SOURCE NODE:DESTINATION, for instance /etc/hosts 2:/var/lib/centreon/";
     let (mut config, mut source, mut target, mut json, mut at_once) = (None, None, None, false, many::AT_ONCE);
     let (mut cache_dir, mut owner, mut group, mut mode) = (CACHE_DIR.to_owned(), None, None, None);
+    let mut ttl = None;
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
             Long("config") => config = Some(path(&mut parser, "--config")?),
@@ -107,6 +122,7 @@ pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> 
             Long("owner") => owner = Some(word(&mut parser)?),
             Long("group") => group = Some(word(&mut parser)?),
             Long("mode") => mode = Some(octal(word(&mut parser)?)?),
+            Long("ttl") => ttl = Some(seconds_to_wait(&mut parser)?),
             Long("at-once") => at_once = nodes_at_once(&mut parser)?,
             Long("json") => json = true,
             Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Copy)),
@@ -127,15 +143,24 @@ pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> 
         owner,
         group,
         mode,
+        ttl,
         at_once,
         json,
     }))
 }
 
+/// Reads `--ttl`.
+fn seconds_to_wait(parser: &mut lexopt::Parser) -> Result<u64, String> {
+    let word = word(parser)?;
+    let most = u64::try_from(TTL_MAX).unwrap_or(0);
+    let seconds = word.parse().ok().filter(|seconds| (0..=most).contains(seconds));
+    seconds.ok_or(format!("--ttl is '{word}'; allowed: 0 to {most} seconds"))
+}
+
 pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> {
     const NEEDED: &str = "'exec' needs --config FILE NODE -- COMMAND, for instance 2 -- uptime";
     let (mut config, mut targets, mut timeout_seconds, mut json) = (None, None, None, false);
-    let (mut at_once, mut by_node, mut cancels) = (many::AT_ONCE, false, false);
+    let (mut at_once, mut by_node, mut cancels, mut ttl) = (many::AT_ONCE, false, false, None);
     let mut words: Vec<String> = Vec::new();
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
@@ -146,6 +171,7 @@ pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> 
                 timeout_seconds = Some(seconds.ok_or(format!("--timeout is '{word}'; allowed: 1 to 86400 seconds"))?);
             }
             Long("at-once") => at_once = nodes_at_once(&mut parser)?,
+            Long("ttl") => ttl = Some(seconds_to_wait(&mut parser)?),
             Long("by-node") => by_node = true,
             Long("cancel-on-interrupt") => cancels = true,
             Long("json") => json = true,
@@ -161,12 +187,30 @@ pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> 
         return Err(NEEDED.to_owned());
     }
     let command = words.join(" ");
-    Ok(Command::Exec(ExecOptions { config, targets, command, timeout_seconds, at_once, cancels, by_node, json }))
+    Ok(Command::Exec(ExecOptions { config, targets, command, timeout_seconds, ttl, at_once, cancels, by_node, json }))
 }
 
 /// The configuration where none is named.
 pub(super) fn packaged_config(defaults: &Defaults) -> PathBuf {
     defaults.config.clone().unwrap_or_else(|| PACKAGED_CONFIG.into())
+}
+
+pub(super) fn parse_backup(mut parser: lexopt::Parser, defaults: &Defaults, restores: bool) -> Result<Command, String> {
+    let (mut config, mut file, mut sealed) = (packaged_config(defaults), None, false);
+    let topic = if restores { Topic::Restore } else { Topic::Backup };
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("config") => config = path(&mut parser, "--config")?,
+            Long("seal") if !restores => sealed = true,
+            Long("help") | Short('h' | '?') => return Ok(Command::Help(topic)),
+            Value(word) if file.is_none() => file = Some(PathBuf::from(word)),
+            other => return Err(unexpected(&other, topic)),
+        }
+    }
+    let word = if restores { "restore" } else { "backup" };
+    let file = file.ok_or_else(|| format!("'{word}' needs the name of the file"))?;
+    let options = BackupOptions { config, file, sealed };
+    Ok(if restores { Command::Restore(options) } else { Command::Backup(options) })
 }
 
 pub(super) fn parse_doctor(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {

@@ -23,6 +23,8 @@ pub(super) struct Waiting {
     /// The last time at which the node was known to be alive.
     heard: Monotonic,
     ask_at: Monotonic,
+    /// Time without a sign of the node after which waiting ends.
+    patience: Duration,
     has_rows: bool,
     has_said: bool,
 }
@@ -32,7 +34,13 @@ impl Waiting {
     pub(super) fn new(node: u64) -> Self {
         let started = clock::read().monotonic;
         let ask_at = started + SAY_AFTER;
-        Self { node, started, heard: started, ask_at, has_rows: false, has_said: false }
+        let patience = GIVE_UP_AFTER;
+        Self { node, started, heard: started, ask_at, patience, has_rows: false, has_said: false }
+    }
+
+    /// Waits longer for a node that may come later: the request waits for it this long, in seconds.
+    pub(super) fn with_ttl(self, ttl: Option<u64>) -> Self {
+        Self { patience: GIVE_UP_AFTER + Duration::from_secs(ttl.unwrap_or(0)), ..self }
     }
 
     /// Notes a new row, which shows that the node is working.
@@ -66,7 +74,7 @@ impl Waiting {
             None => since_heard,
         };
         let (node, seconds) = (self.node, silent.as_secs());
-        if silent >= GIVE_UP_AFTER {
+        if silent >= self.patience {
             return Err(format!("node {node} has not answered for {seconds} s: {}", state.why(seconds)));
         }
         if silent < SAY_AFTER || std::mem::replace(&mut self.has_said, true) {

@@ -8,6 +8,9 @@ use super::help::Topic;
 use crate::model::log::Level;
 use crate::model::node_id::NodeId;
 
+/// The top file of the packages.
+pub(super) const PACKAGED_CONFIG: &str = "/etc/centreon-gorgone/config.yaml";
+
 /// Parses the id of a node.
 pub(super) fn node_id(word: &str) -> Result<u64, String> {
     let id = word.parse::<NodeId>().map_err(|_| {

@@ -137,6 +137,7 @@ fn api(old: &mut HttpSettings, new: &HttpSettings, changes: &mut Changes) {
     });
     after_restart!(changes, old, new, {
         "modules[httpserver].address": address, "modules[httpserver].port": port, "modules[httpserver].ssl": tls,
+        "modules[httpserver].status": status,
     });
 }
 

@@ -15,10 +15,23 @@ pub(super) fn check(raw: &RawConfig<'_>, core: &CoreSettings, modules: &Modules,
     let rest = modules.httpserver.as_ref().map(|http| (http.address, http.port, &http.tls));
     let sockets = modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
     let sockets = sockets.map(|server| (server.address, server.port, &server.tls));
+    let page = modules.httpserver.as_ref().and_then(|http| http.status.as_ref());
+    let page = page.map(|page| (page.address, page.port, &page.tls));
     let listeners = [
         ("modules[httpserver].port", Module::HttpServer, rest),
         ("modules[proxy].httpserver.port", Module::Proxy, sockets),
+        ("modules[httpserver].status.port", Module::HttpServer, page),
     ];
+    for (what, other) in [("the REST API ('modules[httpserver].port')", rest), ("'modules[proxy].httpserver'", sockets)]
+    {
+        if let (Some(page), Some(other)) = (page, other)
+            && page.1 == other.1
+            && meet(page.0, other.0)
+        {
+            let text = format!("is {}, the port of {what}; allowed: another one", page.1);
+            findings.problem(raw.place_of(Module::HttpServer), "modules[httpserver].status.port", text);
+        }
+    }
     for (key, module, listener) in listeners {
         let (Some((address, port, _)), Some(external)) = (listener, external_port(core)) else { continue };
         let meets = external.0.map_or(address.is_unspecified(), |external| meet(external, address));

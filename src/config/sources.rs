@@ -36,6 +36,7 @@ impl Config {
         let modules = &self.modules;
         let servers = [
             modules.httpserver.as_ref().and_then(|http| http.tls.as_ref()),
+            modules.httpserver.as_ref().and_then(|http| http.status.as_ref()?.tls.as_ref()),
             modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref()?.tls.as_ref()),
         ];
         for tls in servers.into_iter().flatten() {

@@ -168,7 +168,7 @@ actions! {
         ProxyReady = "PROXYREADY",
         ProxyStopReadChannel = "PROXYSTOPREADCHANNEL",
     }
-    Ping = "PING": CORE, Reply, Read, [], [];
+    Ping = "PING": CORE, Reply, Read, [(Get, "internal/ping")], [];
     ConStatus = "CONSTATUS": CORE, Row, Read, [(Get, "internal/constatus")], [];
     Information = "INFORMATION": CORE, Row, Read, [(Get, "internal/information")], [];
     GetThumbprint = "GETTHUMBPRINT": CORE, Row, Read, [(Get, "internal/thumbprint")], [];

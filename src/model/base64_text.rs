@@ -22,6 +22,11 @@ pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     STANDARD.decode_to_vec(text).ok()
 }
 
+/// Appends what a text with its padding stands for. Returns `false`, and appends nothing, for any other text.
+pub fn decode_onto(text: &[u8], bytes: &mut Vec<u8>) -> bool {
+    STANDARD.decode_append(text, bytes).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use base64::Engine as _;

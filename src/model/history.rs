@@ -109,6 +109,10 @@ pub struct LogFilter {
     pub after_etime: Option<f64>,
     /// Rows with this code.
     pub code: Option<Code>,
+    /// Rows that were first written by this node; `Some(None)` for those of this daemon.
+    pub node: Option<Option<NodeId>>,
+    /// Rows whose data contains this text, whatever the case of ASCII letters.
+    pub text: Option<Box<str>>,
     /// Only this number of the newest of them, still in ascending order of id.
     pub newest: Option<u64>,
 }
@@ -122,6 +126,8 @@ impl LogFilter {
             || self.after_ctime.is_some()
             || self.after_etime.is_some()
             || self.code.is_some()
+            || self.node.is_some()
+            || self.text.is_some()
     }
 
     /// Whether a row meets every condition except `newest`.
@@ -133,7 +139,15 @@ impl LogFilter {
             && self.after_ctime.is_none_or(|ctime| row.ctime > ctime)
             && self.after_etime.is_none_or(|etime| row.etime as f64 > etime)
             && self.code.is_none_or(|code| row.code == code)
+            && self.node.is_none_or(|node| row.origin.map(|origin| origin.history.node) == node)
+            && self.text.as_deref().is_none_or(|text| contains(&row.data, text))
     }
+}
+
+/// Whether `data` contains `text`, whatever the case of ASCII letters.
+fn contains(data: &str, text: &str) -> bool {
+    let (data, text) = (data.to_ascii_lowercase(), text.to_ascii_lowercase());
+    data.contains(&text)
 }
 
 /// The limits of a page of rows. A page ends at the first limit reached. With `whole_instants` it never ends between
@@ -159,9 +173,20 @@ pub struct LogPage {
     pub more: bool,
     /// The rows without their origin as a JSON array, if the query asked for it; then they have no `data` any more.
     pub json: Option<String>,
+    /// The greatest id of the history, if more rows follow.
+    pub newest_id: Option<i64>,
 }
 
 impl LogPage {
+    /// Adds the greatest id of the history to an answer, if more rows follow, so that the asker knows how far it is
+    /// behind.
+    pub fn write_newest(&self, out: &mut String) {
+        if let Some(newest_id) = self.newest_id {
+            out.push_str(",\"newest_id\":");
+            out.push_str(&newest_id.to_string());
+        }
+    }
+
     /// Writes the rows as JSON, and drops their data.
     #[must_use]
     pub fn into_json(mut self) -> Self {

@@ -83,6 +83,15 @@ pub enum QueueChange {
         /// When it is given up.
         expires: i64,
     },
+    /// Remember a token that a caller of the API brought, and what it asked for.
+    PutAsked {
+        /// [`Token::digest`] of the token.
+        hash: i64,
+        /// A digest of action, target and data.
+        request: i64,
+        /// When, in seconds since the epoch.
+        at: i64,
+    },
     /// Remember how far the wall clock is ahead of the queue's clock, in seconds.
     PutClock(i64),
 }
@@ -150,6 +159,8 @@ pub enum QueueAnswer {
 pub struct Known {
     /// The queued request.
     pub queued: Option<QueuedHead>,
+    /// Digest of the request with which a caller of the API brought it.
+    pub asked: Option<i64>,
     /// Whether the history has a row of it.
     pub has_rows: bool,
     /// Whether the history has its end.

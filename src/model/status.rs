@@ -153,6 +153,27 @@ pub struct Counted {
     pub minutes: Vec<[u32; 2]>,
 }
 
+/// Numbers about the requests that wait on disk for their nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueFacts {
+    /// Number of requests that are queued.
+    pub depth: u64,
+    /// Number of bytes of their data.
+    pub bytes: u64,
+    /// Age in seconds of the oldest; 0 if nothing waits.
+    pub oldest_seconds: u64,
+    /// Number of requests accepted since the start.
+    pub accepted: u64,
+    /// Number of requests that have expired since the start.
+    pub expired: u64,
+    /// Number of requests that were cancelled since the start.
+    pub cancelled: u64,
+    /// Number of requests that were refused because the queue was full.
+    pub full: u64,
+    /// Number of times that a request was sent again after a doubt.
+    pub repeated: u64,
+}
+
 /// What the caller may ask for, so that a page offers nothing else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
@@ -189,6 +210,8 @@ pub struct Overview {
     pub waiting: u64,
     /// Number of open tokens.
     pub open_tokens: u64,
+    /// Requests that wait on disk.
+    pub queue: QueueFacts,
     /// Number of centrals that we dial and are connected to, and of those that we dial.
     pub parents: (u64, u64),
     /// Number of nodes that this daemon is connected to, down and never connected, in this order.
@@ -199,6 +222,8 @@ pub struct Overview {
     pub nodes: Vec<NodeFacts>,
     /// Nodes that were removed since the version that the caller knows.
     pub removed: Vec<NodeId>,
+    /// Whether failures and counts have changed since the version that the caller knows.
+    pub has_counts: bool,
     /// The last failures, the newest first.
     pub failures: Vec<Failure>,
     /// The counts.
@@ -249,7 +274,10 @@ pub enum ReportForm {
     /// `GET /readyz`.
     Ready,
     /// The page with the table of nodes.
-    Page,
+    Page {
+        /// Number of the first row.
+        from: usize,
+    },
 }
 
 /// The order to make a report.

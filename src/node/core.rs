@@ -6,6 +6,7 @@
 //! sleep until core.poll_timeout()
 //! ```
 
+mod callers_tokens;
 mod host;
 mod node_messages;
 mod parents;
@@ -19,13 +20,14 @@ use crate::model::connection::ParentKind;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::registration::RegistrationSource;
+use crate::model::stored::Restored;
 use crate::model::time::{Monotonic, Now};
 
 use super::api::ApiRoom;
 use super::api::waits::Calls;
 use super::context::Context;
 use super::copies::Copies;
-use super::core_options::{CoreOptions, Restored};
+use super::core_options::CoreOptions;
 use super::counters::Counters;
 use super::dial_out::DialledOut;
 use super::get_log::Questions;
@@ -49,6 +51,7 @@ use super::subscribers::Subscribers;
 use super::sync::{SyncRoom, Syncs, asking};
 use super::taken_tokens::TakenTokens;
 use super::timers::Timer;
+use callers_tokens::CallersTokens;
 
 /// All decisions of one daemon.
 pub struct Core {
@@ -71,6 +74,7 @@ pub struct Core {
     malformed: MalformedLog,
     put_logs: PutLogs,
     queue: Queue,
+    callers: CallersTokens,
     status: Status,
 }
 
@@ -101,6 +105,7 @@ impl Core {
             malformed: MalformedLog::default(),
             put_logs: PutLogs::default(),
             queue: Queue::default(),
+            callers: CallersTokens::default(),
             status,
         };
         core.context.write(NewRow::without_token(Code::STARTED, json::message("gorgoned is starting...")));

@@ -119,6 +119,8 @@ pub(super) fn read_filter<'a>(member: impl Fn(&str) -> Option<&'a Value>) -> Opt
         after_ctime: time("ctime").map_or(Some(None), |ctime| ctime.map(Some))?,
         after_etime: time("etime").map_or(Some(None), |etime| etime.map(Some))?,
         code: number("code").map_or(Some(None), |code| code.map(|code| Some(Code(code))))?,
+        node: None,
+        text: None,
         newest: number("limit").map_or(Some(None), |limit| limit.map(|limit| u64::try_from(limit).ok()))?,
     })
 }
@@ -228,7 +230,7 @@ impl Questions {
     ) -> Option<ForCall> {
         let question = self.open.remove(&query)?;
         let mut result = result;
-        if let (Question::Rows { .. } | Question::Call(_), Ok(page)) = (&question, &mut result) {
+        if let (Question::Rows { .. }, Ok(page)) = (&question, &mut result) {
             // A peer that does not page cannot use it.
             page.rows.iter_mut().for_each(|row| row.origin = None);
         }
@@ -236,7 +238,9 @@ impl Questions {
             (_, Err(error)) => context.log(LogLine::error("core", format!("the history cannot be read: {error}"))),
             // A daemon that continues by `ctime`.
             (Question::Rows { client, .. }, Ok(_)) if subscribers.are_asked_by(Peer::Client(*client)) => {}
-            (Question::Rows { .. } | Question::Call(_), Ok(page)) if page.more => self.log_cut(context, page),
+            (Question::Rows { .. }, Ok(page)) if page.more => self.log_cut(context, page),
+            // Other calls go on with the next page.
+            (Question::Call(_), Ok(page)) if page.more && page.json.is_some() => self.log_cut(context, page),
             _ => {}
         }
         if let (Question::Rows { client, behind, .. }, Ok(page)) = (&question, &mut result) {
@@ -327,6 +331,7 @@ impl Questions {
         let mut data = format!("{{\"action\":\"getlog\",\"result\":{rows},\"id\":{}", context.id_json());
         if let Some(Paged { last_id, echo }) = &paged {
             let _ = write!(data, ",\"last_id\":{last_id}{echo}");
+            page.write_newest(&mut data);
             context.write_history(&mut data);
         }
         if paged.is_some() || page.more {

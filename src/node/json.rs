@@ -5,6 +5,19 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+/// Returns a value in which equal numbers are written alike.
+pub(super) fn with_plain_numbers(value: Value) -> Value {
+    match value {
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 9e15 => (float as i64).into(),
+            _ => Value::Number(number),
+        },
+        Value::Array(items) => items.into_iter().map(with_plain_numbers).collect(),
+        Value::Object(members) => members.into_iter().map(|(name, value)| (name, with_plain_numbers(value))).collect(),
+        other => other,
+    }
+}
+
 /// Returns an object with repeated keys as an object with only the last value of each, as Perl reads it. `None` for
 /// anything but an object.
 pub(super) fn without_repeats(text: &str) -> Option<String> {

@@ -16,11 +16,12 @@ use crate::model::random::Random;
 use crate::model::registration::{NodeKind, Registration};
 use crate::model::time::{Monotonic, Now, WallTime};
 
+use super::CoreOptions;
 use super::core::Core;
 use super::input::Input;
 use super::output::Output;
 use super::testing::{START_SECONDS, id, options, pull_settings, pullwss_settings, push_node};
-use super::{CoreOptions, Restored};
+use crate::model::stored::Restored;
 
 /// A small random number generator with a seed.
 #[derive(Clone)]
@@ -61,7 +62,7 @@ impl Daemon {
         }
         let more = rows.len() > limit.rows;
         rows.truncate(limit.rows);
-        LogPage { rows, more, json: None }
+        LogPage { rows, more, ..LogPage::default() }
     }
 
     /// Drains the core, simulating its database, its child processes and its callers. Returns the messages for the

@@ -10,6 +10,7 @@ use crate::model::work::WorkId;
 use super::context::Context;
 use super::journal::Ended;
 use super::nodes::Nodes;
+use super::queue::Queue;
 
 /// Number of requests in the rooms for commands.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,7 +37,7 @@ impl Status {
     pub(super) fn report(
         &mut self,
         context: &Context,
-        _: &Nodes,
+        _: (&Nodes, &Queue),
         _: Load,
         _: (CallId, &ApiCall, ReportForm),
     ) -> Option<ApiAnswer> {

@@ -2,12 +2,12 @@
 
 mod sealed;
 
-use crate::model::connection::{ClientId, ConnectionId, Endpoint, FingerprintMode, PeerAddress};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::zmq_dialer::{DialerOutput, DialerSettings, ZmqDialer};
 use super::zmq_listener::{Delivery, ListenerOutput, ListenerSettings, ZmqListener};
+use crate::model::connection::{ClientId, ConnectionId, Endpoint, FingerprintMode, PeerAddress};
 use crate::model::link::{LinkKind, LinkMode};
 use crate::model::log::{Level, LogLine};
 use crate::model::message::Message;
@@ -39,7 +39,7 @@ pub fn listener_settings() -> ListenerSettings {
         fresh_sessions: false,
         link: LinkMode::Auto,
         tls: Some(ServerTls::new(&TlsIdentity::new(&server_key()).unwrap()).unwrap()),
-        pinned: BTreeSet::new(),
+        pinned: BTreeMap::new(),
         authorized: vec![client_key().public().thumbprint()],
         key_size: 32,
         rotation: Duration::from_secs(86_400),
@@ -70,6 +70,9 @@ pub fn dialer_settings() -> DialerSettings {
     }
 }
 
+/// What somebody in between makes of a payload.
+type Between = Box<dyn FnMut(bool, Vec<u8>) -> Vec<Vec<u8>>>;
+
 /// What travels towards the listener or the dialer.
 enum Transit {
     ToListener(ConnectionId, Vec<u8>),
@@ -90,7 +93,7 @@ struct Pair {
     /// Payloads from the listener of this kind are lost.
     lose_from_listener: bool,
     /// Somebody in between: what becomes of a payload; the flag says whether it goes to the listener.
-    between: Box<dyn FnMut(bool, Vec<u8>) -> Vec<Vec<u8>>>,
+    between: Between,
     /// What becomes of the routing id, which is said in clear.
     rename: fn(Vec<u8>) -> Vec<u8>,
     transit: VecDeque<Transit>,

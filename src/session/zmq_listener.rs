@@ -55,8 +55,8 @@ pub struct ListenerSettings {
     pub link: LinkMode,
     /// Our role in a TLS link; `None` if our key is of no use for it.
     pub tls: Option<ServerTls>,
-    /// Thumbprints of the keys whose owners were met sealed.
-    pub pinned: BTreeSet<String>,
+    /// The clients that were met sealed: names (routing ids without the random suffix) and thumbprints of their keys.
+    pub pinned: BTreeMap<String, String>,
     /// Whether stored sessions are dropped that do not say which key the client has.
     pub fresh_sessions: bool,
     /// Length of a session key in bytes: 16, 24 or 32.

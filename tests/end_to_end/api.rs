@@ -62,7 +62,7 @@ fn errors_have_the_status_and_the_body_of_the_original() {
         let answer = api.get(path);
         assert_eq!((answer.status, answer.json()), (404, unknown.clone()), "{path}");
     }
-    for path in ["/", "/index.html", "/apix", "/../api/internal/information"] {
+    for path in ["/page", "/index.html", "/apix", "/../api/internal/information"] {
         let answer = api.get(path);
         assert_eq!(answer.json(), json!({ "error": "http_error_403", "message": "forbidden" }), "{path}");
         assert_eq!(answer.status, 403, "{path}");

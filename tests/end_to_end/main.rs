@@ -4,6 +4,7 @@
 mod allow_list;
 mod api;
 mod api_page;
+mod backups;
 mod commands;
 mod copies;
 mod dial_in;
@@ -38,3 +39,4 @@ mod shared_limits;
 mod startup;
 mod status;
 mod subcommand;
+mod views;

@@ -158,3 +158,32 @@ fn a_scheduled_command_runs_at_its_time_here_and_on_a_node() {
     let ran: u64 = fs::read_to_string(platform.path("here")).unwrap().trim().parse().unwrap();
     assert!(ran >= then, "{ran} is before {then}");
 }
+
+#[test]
+fn the_same_token_with_the_same_request_runs_once_and_with_another_is_refused() {
+    let platform = Platform::new();
+    let (mut central, _poller) = platform.pair();
+    central.api().wait_for_pong(2, seconds(5));
+    let file = platform.path("words");
+    let post = |central: &Daemon, path: &str, timeout: &str| {
+        let body = format!(r#"[ {{"timeout":{timeout},"command":"echo x >> {}"}} ]"#, file.display());
+        central.api().call("POST", path, body.as_bytes())
+    };
+    let path = "/api/nodes/2/core/action/command?token=script-1";
+    assert_eq!(post(&central, path, "10").json(), json!({ "token": "script-1" }));
+    assert_eq!(code(&wait_for_end(&central, "script-1")), 2);
+    for _ in 0..2 {
+        assert_eq!(post(&central, path, "1.0e1").json(), json!({ "token": "script-1" }), "equal as JSON");
+        assert_eq!(post(&central, &format!("{path}&ttl=60"), "10").status, 200);
+        let rows = post(&central, &format!("{path}&log_wait=5000000"), "10").json();
+        assert!(rows["data"].as_array().unwrap().iter().any(is_last), "{rows}");
+        let other = post(&central, path, "11");
+        assert_eq!((other.status, &other.json()["error"]), (409, &json!("token_in_use")));
+        assert_eq!(post(&central, "/api/core/action/command?token=script-1", "10").status, 409);
+        central.kill();
+        central.start_again();
+    }
+    assert_eq!(post(&central, "/api/core/action/command?token=a/b", "10").status, 400);
+    assert_eq!(ends(&central, "script-1").len(), 1);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "x\n");
+}

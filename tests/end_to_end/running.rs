@@ -203,3 +203,16 @@ fn the_command_line_lists_and_cancels_and_ctrl_c_cancels_if_it_is_asked_to() {
     let (_, err, status) = out("running", &["2"]);
     assert_eq!((status, err.lines().count()), (Some(1), 1), "{err}");
 }
+
+#[test]
+fn what_waits_in_the_queue_of_a_node_is_cancelled_by_the_same_command() {
+    let platform = Platform::new();
+    let central = Daemon::start(platform.plan("central", 1).with_api().with_node(2, crate::platform::free_port()));
+    let answer = central.api().post("/api/nodes/2/core/action/command?ttl=600", &json!([{ "command": "true" }]));
+    let token = answer.json()["token"].as_str().unwrap().to_owned();
+    let (out, err, status) = Running::start(&central, "cancel", &[&token]).end();
+    assert_eq!((err.as_str(), status.code()), ("", Some(0)));
+    assert!(out.starts_with("cancelled"), "{out}");
+    let rows = central.api().finished_rows(0, &token, seconds(10));
+    assert!(rows.iter().any(|row| data(row)["message"].as_str().unwrap().starts_with("cancelled")), "{rows:?}");
+}

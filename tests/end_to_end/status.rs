@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::platform::{Daemon, Platform, STHENO, seconds, until};
+use crate::platform::api::Connection;
+use crate::platform::{Daemon, Platform, STHENO, free_port, seconds, until};
 
 fn node(status: &Value, id: u64) -> &Value {
     let nodes = status["nodes"].as_array().unwrap();
@@ -25,7 +26,7 @@ fn the_status_shows_the_daemon_its_nodes_and_those_behind_them() {
     until("node 3 is behind node 2", seconds(20), || (node(&status(), 3)["through"] == json!(2)).then_some(()));
     let shown = status();
     let relay_shown = node(&shown, 2);
-    assert_eq!((&relay_shown["kind"], &relay_shown["link"]), (&json!("push_zmq"), &json!("classic")));
+    assert_eq!((&relay_shown["kind"], &relay_shown["link"]), (&json!("push_zmq"), &json!("sealed")));
     assert_eq!(relay_shown["version"], json!(env!("CARGO_PKG_VERSION")));
     assert!(relay_shown["last_ping"].as_i64() > Some(1_700_000_000) && relay_shown["memory"].as_u64() > Some(0));
     assert_eq!(shown["daemon"]["id"], json!(1));
@@ -225,4 +226,54 @@ fn the_command_status_shows_a_daemon_and_is_a_plug_in_for_monitoring() {
     assert!(line.starts_with("CRITICAL: no connection to the REST API"), "{line}");
     assert_eq!(code, Some(2));
     assert_eq!(status_of(&central, &[]).1, Some(1));
+}
+
+#[test]
+fn the_page_is_there_for_who_may_read_also_on_a_listener_of_its_own() {
+    let platform = Platform::new();
+    let (port, auth) = (free_port(), "auth: {enabled: \"true\", user: admin, password: x}");
+    let plan = platform.plan("central", 1).with_api().with_node(2, free_port()).with_api_option(auth);
+    let central = Daemon::start(plan.with_api_option(&format!("status: {{port: {port}}}")));
+    let mut connection = Connection::open(port).unwrap();
+    let mut ask = |path: &str, headers: &str| connection.call("GET", path, headers, b"").unwrap();
+    let refused = ask("/", "");
+    assert_eq!((refused.status, refused.header("www-authenticate").is_some()), (401, true));
+    assert_eq!(ask("/page/page.js", "").status, 401);
+    let login = "Authorization: Basic YWRtaW46eA==\r\n";
+    let page = ask("/", login);
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'; script-src 'self'"));
+    let html = String::from_utf8(page.body).unwrap();
+    assert!(html.contains("<a href=\"#node/2\">2</a>") && html.contains("never"), "{html}");
+    for name in ["page.css", "page.js", "icon.svg"] {
+        let file = ask(&format!("/page/{name}"), &format!("{login}Accept-Encoding: gzip, br\r\n"));
+        assert_eq!((file.status, file.header("content-encoding")), (200, Some("gzip")), "{name}");
+    }
+    assert_eq!(ask("/page/other.js", login).status, 404);
+    assert_eq!(ask("/other", login).status, 403);
+    let foreign =
+        format!("{login}Origin: http://evil.example\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: cors\r\n");
+    assert_eq!(ask("/", &foreign).status, 403);
+    assert_eq!(ask("/api/status", login).status, 200);
+    assert!(central.log().contains(&format!("listening on tcp://127.0.0.1:{port}")));
+}
+
+#[test]
+fn the_history_is_searched_by_node_code_text_and_time() {
+    let platform = Platform::new();
+    let (central, _poller) = platform.pair();
+    let api = central.api();
+    api.wait_for_pong(2, seconds(20));
+    assert_eq!(api.output_of(2, "echo Needle-In-Hay", seconds(20)).trim(), "Needle-In-Hay");
+    let rows = |query: &str| api.get(&format!("/api/log?{query}")).json()["data"].as_array().unwrap().clone();
+    let found = rows("node=2&grep=needle-in-hay");
+    assert!(!found.is_empty() && found.iter().all(|row| row["data"].as_str().unwrap().contains("Needle-In-Hay")));
+    assert!(rows("node=1&grep=needle-in-hay&code=100").is_empty());
+    assert!(rows("node=2&code=2").iter().all(|row| row["code"] == json!(2)));
+    assert_eq!(rows("limit=1").len(), 1);
+    assert!(rows("since=99999999999").is_empty());
+    for wrong in ["node=two", "since=yesterday", "code=abc"] {
+        let answer = api.get(&format!("/api/log?{wrong}"));
+        assert_eq!((answer.status, answer.json()["error"].clone()), (400, json!("invalid_parameter")), "{wrong}");
+    }
 }

@@ -15,6 +15,7 @@ mod script;
 #[cfg(feature = "ssh")]
 mod ssh;
 mod statistics;
+mod status_page;
 mod tls;
 #[cfg(feature = "centreon")]
 mod vault;

@@ -1,6 +1,6 @@
 //! Messages that arrive twice. What a node says to the daemon above it (answers, confirmations, rows) may come again at
 //! any time, whole and at once after the first: it must count once. The first messages of a stream make its session and
-//! come once.
+//! come once, and so does what is sealed by TLS, which a repeated message ends.
 
 use std::collections::VecDeque;
 
@@ -39,7 +39,7 @@ impl Repeater {
             stream.push_back(*byte);
             self.message.push(*byte);
             if self.is_whole() {
-                let is_repeatable = self.stage != Stage::Beginning && !self.is_control();
+                let is_repeatable = self.stage != Stage::Beginning && !self.is_control() && !self.is_sealed();
                 if is_repeatable {
                     self.messages += 1;
                     if self.messages > HANDSHAKE_MESSAGES && random.once_in(REPEATED_ONE_IN) {
@@ -70,6 +70,12 @@ impl Repeater {
                 is_last
             }
         }
+    }
+
+    /// Whether it is a message of TLS records.
+    fn is_sealed(&self) -> bool {
+        let header = if self.message[0] & 2 != 0 { 9 } else { 2 };
+        self.stage == Stage::Zmtp && self.message.get(header).is_some_and(|octet| (20..=23).contains(octet))
     }
 
     /// Whether it is a command of ZMTP or a control frame.

@@ -80,7 +80,8 @@ fn core_settings(id: u64, authorized: String) -> CoreSettings {
         authorized_clients: vec![authorized],
         bound_keys: Default::default(),
         fingerprint_mode: FingerprintMode::First,
-        link: LinkMode::Auto,
+        // Some links are classic, as opposite an original daemon.
+        link: if id % 3 == 0 { LinkMode::Classic } else { LinkMode::Auto },
         database: "unused".into(),
         storage: Storage::Disk,
         create_schema: true,
@@ -145,6 +146,7 @@ impl Machine {
                 users: Vec::new(),
                 allowed_hosts: None,
                 trusted_proxies: Vec::new(),
+                status: None,
                 host_names: Vec::new(),
             }),
             loaded: loaded(&["action", "proxy"]),
@@ -246,7 +248,7 @@ impl Machine {
             debug: std::env::var("TRACE").is_ok(),
             time_zone: TimeZone::utc(),
         };
-        self.dispatch = Some(Dispatch::new(config, own_key, self.disk.restored(), surroundings, now));
+        self.dispatch = Some(Dispatch::new(config, own_key, self.disk.stored(), surroundings, now));
     }
 }
 

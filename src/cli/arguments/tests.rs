@@ -61,13 +61,14 @@ fn each_command_takes_its_own_words() {
         targets: Targets::parse("2").unwrap(),
         command: "ls --all -l".to_owned(),
         timeout_seconds: Some(5),
+        ttl: Some(60),
         at_once: 10,
         cancels: true,
         by_node: false,
         json: true,
     };
     assert_eq!(
-        parse("exec --config c --json --cancel-on-interrupt --timeout 5 2 -- ls --all -l"),
+        parse("exec --config c --json --cancel-on-interrupt --timeout 5 --ttl 60 2 -- ls --all -l"),
         Ok(Command::Exec(exec))
     );
     let copy = CopyOptions {
@@ -79,6 +80,7 @@ fn each_command_takes_its_own_words() {
         owner: Some("root".to_owned()),
         group: None,
         mode: Some("0644".to_owned()),
+        ttl: None,
         at_once: 3,
         json: false,
     };
@@ -153,9 +155,15 @@ fn mistakes_are_answered_with_one_line_that_helps() {
         ("exec --config c --at-once 0 2 -- id", "--at-once is '0'; allowed: 1 to 100 nodes"),
         ("exec --config c 0 -- id", "'0' is no node: give its id, a whole number from 1 on"),
         ("exec --config c --timeout 0 2 -- id", "--timeout is '0'; allowed: 1 to 86400 seconds"),
-        ("running --config c", "'running' needs --config FILE NODE"),
-        ("cancel --config c", "'cancel' needs --config FILE TOKEN"),
+        ("running --config c", "'running' needs the id of a node"),
+        ("cancel --config c", "'cancel' needs a token"),
         ("cancel --config c a/b", "'a/b' is no token"),
+        ("log --since soon", "--since is 'soon'; allowed: 30s, 10m"),
+        ("log --code one", "--code is 'one'; allowed: numbers"),
+        ("log --limit 0", "--limit is '0'; allowed: 1 to 1000000 rows"),
+        ("log 2", "unknown argument '2'"),
+        ("nodes 2 3", "unknown argument '3'"),
+        ("routes x", "'x' is no node"),
         ("completions", "needs the name of a shell: bash, zsh, fish"),
         ("completions csh", "there are no completions for 'csh'"),
     ] {

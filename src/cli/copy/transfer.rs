@@ -20,6 +20,8 @@ pub(super) struct Transfer<'a> {
     pub destination: &'a str,
     /// What the API is asked for.
     pub body: &'a Value,
+    /// How long it waits for a node that cannot be reached, in seconds.
+    pub ttl: Option<u64>,
 }
 
 /// What became of it on a node.
@@ -71,7 +73,7 @@ impl Outcome {
 impl Transfer<'_> {
     /// Copies to the worker's node.
     pub(super) fn carry_out(&self, worker: &Worker<'_, Progress, Outcome>) -> Outcome {
-        let mut waiting = Waiting::new(worker.node());
+        let mut waiting = Waiting::new(worker.node()).with_ttl(self.ttl);
         let mut outcome = Outcome::default();
         if let Err(message) = self.follow(worker, &mut waiting, &mut outcome) {
             outcome.message = message;
@@ -94,7 +96,8 @@ impl Transfer<'_> {
                 self.source, self.destination
             ));
         }
-        let token = token_of(&remote.start(&format!("/api/nodes/{node}/core/proxy/remotecopy"), self.body)?)?;
+        let ttl = self.ttl.map_or(String::new(), |ttl| format!("?ttl={ttl}"));
+        let token = token_of(&remote.start(&format!("/api/nodes/{node}/core/proxy/remotecopy{ttl}"), self.body)?)?;
         outcome.token = Some(token.clone());
         let mut seen = None;
         loop {

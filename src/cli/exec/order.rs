@@ -23,6 +23,8 @@ pub(super) struct Order<'a> {
     pub command: &'a str,
     /// Time after which the node ends it.
     pub timeout_seconds: Option<u64>,
+    /// How long it waits for a node that cannot be reached, in seconds.
+    pub ttl: Option<u64>,
     /// Whether its output is shown while it runs.
     pub streams: bool,
 }
@@ -63,7 +65,7 @@ impl Outcome {
 impl Order<'_> {
     /// Runs the command on the worker's node. Its steps are pieces of the output.
     pub(super) fn carry_out(&self, worker: &Worker<'_, String, Outcome>) -> Outcome {
-        let mut waiting = Waiting::new(worker.node());
+        let mut waiting = Waiting::new(worker.node()).with_ttl(self.ttl);
         let mut output = Output::default();
         let result = self.follow(worker, &mut waiting, &mut output);
         let Output { token, stdout, stderr, .. } = output;
@@ -102,8 +104,9 @@ impl Order<'_> {
             command.insert("timeout".to_owned(), json!(timeout));
         }
         // The node ends the command after the time-out; if it does not report that, we end waiting.
-        let limit = self.timeout_seconds.map(|seconds| Duration::from_secs(seconds) + GRACE);
-        let path = format!("/api/nodes/{node}/core/action/command?log_wait={WAIT_MICROS}");
+        let limit = self.timeout_seconds.map(|seconds| Duration::from_secs(seconds + self.ttl.unwrap_or(0)) + GRACE);
+        let ttl = self.ttl.map_or(String::new(), |ttl| format!("&ttl={ttl}"));
+        let path = format!("/api/nodes/{node}/core/action/command?log_wait={WAIT_MICROS}{ttl}");
         let answer = remote.start(&path, &json!([command]))?;
         let token = token_of(&answer)?;
         output.token = Some(token.clone());

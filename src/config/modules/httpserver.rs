@@ -14,10 +14,13 @@ use crate::model::rights::Rights;
 options! {
     HTTPSERVER = "httpserver" in "the module 'httpserver'" {
         "address", "port", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "auth", "allowed_hosts",
-        "trusted_proxies", "host_names",
+        "trusted_proxies", "host_names", "status",
     } unused {
         "dispatch", "no_shell_interpretation",
     }
+    STATUS = "httpserver status" in "'status' of the module 'httpserver'" {
+        "address", "port", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase",
+    } unused {}
     AUTH = "httpserver auth" in "'auth' of the module 'httpserver'" {
         "enabled", "user", "password", "users",
     } unused {}
@@ -49,6 +52,19 @@ pub struct HttpSettings {
     /// The name of this machine and `host_names`: host names under which browsers may call us, in addition to
     /// `gorgonecore.hostname`.
     pub host_names: Vec<String>,
+    /// `status`: a further listener for the status page, with the same API, users and ranges.
+    pub status: Option<StatusListener>,
+}
+
+/// The listener of the status page.
+#[derive(Clone, PartialEq)]
+pub struct StatusListener {
+    /// `address` (127.0.0.1)
+    pub address: IpAddr,
+    /// `port` (8086)
+    pub port: u16,
+    /// `ssl`, `ssl_cert_file`, `ssl_key_file`, `passphrase`: TLS, if enabled.
+    pub tls: Option<ServerTls>,
 }
 
 impl HttpSettings {
@@ -97,8 +113,18 @@ pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> HttpSetting
         allowed_hosts: allowed_hosts(&section, findings),
         trusted_proxies: subnets(&section, "trusted_proxies", findings),
         host_names: host_names(&section, findings),
+        status: status(&section, findings),
     };
     let is_open = !settings.wants_password() && settings.allowed_hosts.is_none();
+    let page = settings.status.as_ref().filter(|status| is_open && !status.address.is_loopback());
+    if let Some(status) = page {
+        let text = format!(
+            "is {}, and neither 'auth' nor 'allowed_hosts' is enabled: everybody who reaches the page can run \
+             commands; enable one of them, or listen on 127.0.0.1",
+            status.address
+        );
+        findings.warning(section.place(), &section.path("status.address"), text);
+    }
     if is_open && !settings.address.is_loopback() {
         let text = format!(
             "is {}, and neither 'auth' nor 'allowed_hosts' is enabled: everybody who reaches it can run commands; \
@@ -116,6 +142,22 @@ pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> HttpSetting
         findings.warning(section.place(), &section.path("host_names"), text);
     }
     settings
+}
+
+fn status(section: &Section<'_>, findings: &mut Findings) -> Option<StatusListener> {
+    const ADDRESS: &str = "an IPv4 or IPv6 address to listen on, for instance 127.0.0.1 or 0.0.0.0";
+    section.value("status")?;
+    let status = section.child("status", &STATUS, findings);
+    let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let tls = tls_section::read_server(&status, findings);
+    let address = status.parsed("address", here, ADDRESS, findings, address::listen_address);
+    let port = status.parsed("port", 8086, "a whole number from 1 to 65535", findings, address::port_number);
+    if !cfg!(feature = "status") {
+        let text = "has no effect: this build, which is for pollers, has no status page";
+        findings.warning(section.place(), &section.path("status"), text);
+        return None;
+    }
+    Some(StatusListener { address, port, tls })
 }
 
 fn auth(section: &Section<'_>, findings: &mut Findings) -> (Option<BasicAuth>, Vec<HttpUser>) {

@@ -41,6 +41,20 @@ fn may_wait(call: &ApiCall) -> bool {
     call.query.iter().any(asks_to) || call.path.iter().any(|part| part == "log")
 }
 
+/// The answer to a request for a file of the status page.
+#[cfg(feature = "status")]
+fn page_file(call: &ApiCall) -> Option<ApiAnswer> {
+    match &call.path[..] {
+        [folder, name] if !call.below_api && folder == "page" => crate::daemon::report::page::file(name, &call.wishes),
+        _ => None,
+    }
+}
+
+#[cfg(not(feature = "status"))]
+const fn page_file(_: &ApiCall) -> Option<ApiAnswer> {
+    None
+}
+
 impl Dispatch {
     pub(super) fn accept_api(&mut self, connection: ConnectionId, peer: PeerAddress, now: Now) {
         let Some(access) = self.api_access.clone() else { return };
@@ -90,6 +104,10 @@ impl Dispatch {
     fn start_call(&mut self, connection: ConnectionId, number: u64, call: ApiCall, now: Now) {
         let Some(entry) = self.connections.get_mut(connection) else { return };
         let (peer, Kind::Api(client)) = (entry.peer, &mut entry.kind) else { return };
+        if let Some(answer) = page_file(&call) {
+            self.tally.call("/page", answer.status);
+            return client.handle_answer(number, answer, now);
+        }
         let (may_wait, has_ended) = (may_wait(&call), entry.hung_up);
         if may_wait && self.calls.has_its_share(peer) {
             let body = "{\"error\":\"busy\",\"message\":\"too many calls of this address are waiting, try again\"}";

@@ -1,6 +1,6 @@
 //! Connections of the external ZeroMQ socket.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::Config;
@@ -32,7 +32,11 @@ pub(super) struct External {
     pub(super) zmtp: ZmtpConnection,
 }
 
-pub(super) fn listener_settings(config: &Config, own_key: &OwnKey, pinned: BTreeSet<String>) -> ListenerSettings {
+pub(super) fn listener_settings(
+    config: &Config,
+    own_key: &OwnKey,
+    pinned: BTreeMap<String, String>,
+) -> ListenerSettings {
     ListenerSettings {
         public_key_pem: own_key.public_pem.clone(),
         link: config.core.link,

@@ -1,6 +1,6 @@
 //! Our own key, the keys that peers have presented, and which of them were met sealed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::model::connection::ConnectionId;
 use crate::model::history::StoreChange;
@@ -11,7 +11,7 @@ use crate::model::time::Now;
 use crate::wire::gorgone::keys::PrivateKey;
 use crate::wire::tls_link::{ClientTls, ServerTls, TlsIdentity};
 
-use super::{Dispatch, Owner, PeerKey};
+use super::{Dispatch, PeerKey};
 
 /// Maximum number of names that are remembered as met sealed.
 const MAX_PINS: usize = 10_000;
@@ -65,10 +65,12 @@ impl KnownKeys {
     }
 }
 
-/// The thumbprints of the clients' keys that were met sealed.
-pub(super) fn pinned_clients(fingerprints: &BTreeMap<String, String>) -> BTreeSet<String> {
+/// The clients that were met sealed: names and thumbprints of their keys.
+pub(super) fn pinned_clients(fingerprints: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let prefix = pin_of_client("");
-    fingerprints.iter().filter(|(target, _)| target.starts_with(&prefix)).map(|(_, key)| key.clone()).collect()
+    let pins =
+        fingerprints.iter().filter_map(|(target, key)| Some((target.strip_prefix(&prefix)?.to_owned(), key.clone())));
+    pins.collect()
 }
 
 impl Dispatch {
@@ -111,16 +113,11 @@ impl Dispatch {
         self.reset_dialled(key, now);
     }
 
-    /// Forgets that a node that dials in was met sealed, by every name of the same key.
+    /// Forgets that a node that dials in was met sealed.
     fn forget_pin_of_client(&mut self, node: NodeId, now: Now) {
-        let Some(key) = self.keys.fingerprints.get(&pin_of_client(&format!("gorgone-{node}"))).cloned() else { return };
-        let prefix = pin_of_client("");
-        let pins = self.keys.fingerprints.iter().filter(|(target, held)| **held == key && target.starts_with(&prefix));
-        for target in pins.map(|(target, _)| target.clone()).collect::<Vec<_>>() {
-            self.unpin(target, now);
-        }
-        self.listener.unpin(&key);
-        self.touch(Owner::Listener);
+        let name = format!("gorgone-{node}");
+        self.listener.unpin(&name);
+        self.unpin(pin_of_client(&name), now);
     }
 
     /// Tells the listener how the link of a node may be that has just connected, if its own settings say so.

@@ -161,12 +161,19 @@ fn wanted(config: &Config) -> Vec<Wanted<'_>> {
         endpoint: tcp(server.address, server.port),
         tls: server.tls.as_ref(),
     });
-    match (api, web_socket) {
+    let page = config.modules.httpserver.as_ref().and_then(|http| http.status.as_ref());
+    let page = page.map(|page| Wanted {
+        which: Listener::Page,
+        endpoint: tcp(page.address, page.port),
+        tls: page.tls.as_ref(),
+    });
+    let all = match (api, web_socket) {
         (Some(api), Some(web_socket)) if api.endpoint == web_socket.endpoint && api.tls == web_socket.tls => {
-            external.into_iter().chain([Wanted { which: Listener::Shared, ..api }]).collect()
+            external.into_iter().chain([Wanted { which: Listener::Shared, ..api }]).collect::<Vec<_>>()
         }
-        (api, web_socket) => external.into_iter().chain(api).chain(web_socket).collect(),
-    }
+        (api, web_socket) => external.into_iter().chain(api).chain(web_socket).collect::<Vec<_>>(),
+    };
+    all.into_iter().chain(page).collect()
 }
 
 /// The module that a listener belongs to, for the log.
@@ -175,6 +182,7 @@ const fn module_of(listener: Listener) -> &'static str {
         Listener::External => "core",
         Listener::Api | Listener::Shared => "httpserver",
         Listener::WebSocket => "proxy",
+        Listener::Page => "status",
     }
 }
 

@@ -18,9 +18,11 @@ struct Status<'a> {
     daemon: Value,
     nodes: Vec<NodeText<'a>>,
     removed: Vec<Value>,
-    failures: Vec<FailureText<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failures: Option<Vec<FailureText<'a>>>,
     totals: Value,
-    minutes: &'a [[u32; 2]],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minutes: Option<&'a [[u32; 2]]>,
     may: Value,
 }
 
@@ -103,7 +105,7 @@ impl<'a> NodeText<'a> {
 }
 
 /// The message in the data of a row, or the data.
-fn message(data: &str) -> String {
+pub(super) fn message(data: &str) -> String {
     let data_json = serde_json::from_str::<Value>(data).ok();
     let said = data_json.as_ref().and_then(|data| data.get("message")).and_then(Value::as_str);
     said.unwrap_or(data).to_owned()
@@ -120,12 +122,15 @@ impl<'a> FailureText<'a> {
     }
 }
 
-/// Returns the nodes behind others. In a whole report a node that has a link of its own stands there only.
-fn all_behind(overview: &Overview) -> Vec<behind::Behind> {
+/// Returns the nodes behind others, by the node that they are behind. In a whole report a node that has a link of its
+/// own stands there only.
+pub(super) fn all_behind(overview: &Overview) -> Vec<behind::Behind> {
     let mut seen: BTreeSet<NodeId> = overview.nodes.iter().map(|node| node.id).chain(overview.id).collect();
     let relays = overview.nodes.iter();
     let found = relays.flat_map(|node| behind::nodes(&node.behind, node.id, node.state == NodeState::Up));
-    found.filter(|node| !overview.is_whole || seen.insert(node.id)).collect()
+    let mut found: Vec<_> = found.filter(|node| !overview.is_whole || seen.insert(node.id)).collect();
+    found.sort_by_key(|node| node.parent);
+    found
 }
 
 /// Returns the text.
@@ -151,19 +156,20 @@ pub(super) fn status(overview: &Overview, machine: &Machine) -> String {
             "running": overview.running,
             "waiting": overview.waiting,
             "open_tokens": overview.open_tokens,
+            "queue": { "depth": overview.queue.depth, "oldest_seconds": overview.queue.oldest_seconds },
             "centrals": { "connected": connected, "configured": dialled },
             "nodes": { "up": up, "down": down, "never": never },
         }),
         nodes: overview.nodes.iter().map(NodeText::of).chain(behind.iter().map(NodeText::behind)).collect(),
         removed: overview.removed.iter().map(|id| id.to_json()).collect(),
-        failures: overview.failures.iter().map(FailureText::of).collect(),
+        failures: overview.has_counts.then(|| overview.failures.iter().map(FailureText::of).collect()),
         totals: json!({
             "ended_ok": counted.ended_ok,
             "ended_failed": counted.ended_failed,
             "commands_ok": counted.commands_ok,
             "commands_failed": counted.commands_failed,
         }),
-        minutes: &counted.minutes,
+        minutes: overview.has_counts.then_some(&counted.minutes[..]),
         may: json!({ "central": overview.allowed.central, "admin": overview.allowed.admin }),
     };
     serde_json::to_string(&status).unwrap_or_default()

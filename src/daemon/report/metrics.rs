@@ -98,6 +98,7 @@ pub(super) fn metrics(overview: &Overview, machine: &Machine, is_open: bool) -> 
     let mut text = Text { out: String::with_capacity(16_384 + overview.nodes.len() * 400), is_open };
     of_daemon(&mut text, overview, machine);
     of_requests(&mut text, overview);
+    of_queue(&mut text, overview);
     of_traffic(&mut text, machine);
     of_certificates(&mut text, overview, machine);
     all_nodes(&mut text, overview);
@@ -141,6 +142,21 @@ fn of_requests(text: &mut Text, overview: &Overview) {
     text.gauge("stheno_requests_open", "Number of tokens that have not ended.", Some(overview.open_tokens));
     text.gauge("stheno_requests_running", "Requests with a running command on this machine.", Some(overview.running));
     text.gauge("stheno_requests_waiting", "Requests that wait to run on this machine.", Some(overview.waiting));
+}
+
+fn of_queue(text: &mut Text, overview: &Overview) {
+    let queue = &overview.queue;
+    text.gauge("stheno_queue_requests", "Requests that wait on disk for their nodes.", Some(queue.depth));
+    text.gauge("stheno_queue_bytes", "Size of their data.", Some(queue.bytes));
+    text.gauge("stheno_queue_oldest_seconds", "Age of the oldest of them.", Some(queue.oldest_seconds));
+    let events = [
+        ("event=\"accepted\"", queue.accepted),
+        ("event=\"expired\"", queue.expired),
+        ("event=\"cancelled\"", queue.cancelled),
+        ("event=\"full\"", queue.full),
+        ("event=\"repeated\"", queue.repeated),
+    ];
+    text.counters("stheno_queue_events_total", "What happened to queued requests.", events);
 }
 
 fn of_traffic(text: &mut Text, machine: &Machine) {

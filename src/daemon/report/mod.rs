@@ -6,6 +6,7 @@
 mod behind;
 mod json;
 mod metrics;
+pub(super) mod page;
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -59,7 +60,7 @@ pub(super) fn make(order: &ReportOrder, machine: &Machine) -> ApiAnswer {
         ReportForm::OpenMetrics => {
             document(metrics::metrics(overview, machine, true), vec![metrics::OPEN.into()], order.gzip)
         }
-        ReportForm::Page => ApiAnswer::json(404, "{}"),
+        ReportForm::Page { from } => page::page(overview, machine, order.gzip, from),
     }
 }
 

@@ -268,7 +268,7 @@ fn insert_row(statement: &mut rusqlite::CachedStatement<'_>, row: &HistoryRow, c
 
 /// Converts an id to a number, or to a blob of its digits if it exceeds SQLite's integers; text would be converted to a
 /// float in these columns.
-fn sql_id(node: NodeId) -> Value {
+pub(super) fn sql_id(node: NodeId) -> Value {
     i64::try_from(node.get()).map_or_else(|_| Value::Blob(node.to_string().into_bytes()), Value::Integer)
 }
 

@@ -45,6 +45,10 @@ pub(super) fn apply(transaction: &Transaction<'_>, change: &QueueChange) -> Resu
             let sql = "UPDATE stheno_outbox SET expires = ?3 WHERE target = ?1 AND sequence = ?2";
             run(sql, params![target.to_string(), sequence, expires])
         }
+        QueueChange::PutAsked { hash, request, at } => {
+            let sql = "INSERT OR REPLACE INTO stheno_asked_tokens (hash, request, at) VALUES (?1, ?2, ?3)";
+            run(sql, params![hash, request, at])
+        }
         QueueChange::PutClock(ahead) => {
             run("DELETE FROM gorgone_information WHERE `key` = ?1", params![CLOCK])?;
             let sql = "INSERT INTO gorgone_information (`key`, `value`) VALUES (?1, ?2)";
@@ -170,7 +174,9 @@ fn find(connection: &Connection, token: &Token) -> Result<Known> {
     let sql = format!("SELECT code, data FROM gorgone_history WHERE {} AND token = ?", schema::TOKEN_ENDS);
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![schema::token_ends(token.as_str()), token.as_str()])?;
-    let mut known = Known { queued, ..Known::default() };
+    let mut asked = connection.prepare_cached("SELECT request FROM stheno_asked_tokens WHERE hash = ?1")?;
+    let asked = asked.query([token.digest()])?.next()?.and_then(|row| column::integer(row, 0));
+    let mut known = Known { queued, asked, ..Known::default() };
     for _ in 0..TOKEN_ROWS_MAX {
         let Some(row) = rows.next()? else { break };
         let code = Code(column::integer(row, 0).unwrap_or(0));

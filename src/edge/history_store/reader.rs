@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
 
+use super::apply::sql_id;
 use super::{LONG_PATIENCE, StoreError, column, schema, time_order};
 use crate::model::code::Code;
 use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, RowOrigin};
@@ -74,6 +75,10 @@ impl HistoryReader {
             }
             bytes = bytes.saturating_add(size);
             page.rows.push(row);
+        }
+        if page.more {
+            let mut newest = self.connection.prepare_cached("SELECT max(id) FROM gorgone_history")?;
+            page.newest_id = newest.query_row([], |row| Ok(column::integer(row, 0)))?;
         }
         if question.order == Order::Instant {
             page.rows.sort_unstable_by_key(|row| row.id);
@@ -224,6 +229,14 @@ impl Question {
         }
         if let Some(code) = filter.code {
             question.push("code = ?", Value::Integer(code.0));
+        }
+        match filter.node {
+            Some(Some(node)) => question.push("stheno_node = ?", sql_id(node)),
+            Some(None) => question.conditions.push("stheno_node IS NULL"),
+            None => {}
+        }
+        if let Some(text) = &filter.text {
+            question.push("instr(lower(data), ?) > 0", Value::Text(text.to_ascii_lowercase()));
         }
         question
     }

@@ -47,7 +47,7 @@ fn each_condition_and_their_combinations_choose_the_same_rows_as_the_model() {
     let reader = HistoryReader::open(&path).unwrap();
     let all = reader.query(&LogFilter::default(), &BIG).unwrap().rows;
     assert_eq!(all.len(), 20);
-    for bits in 0..64_u32 {
+    for bits in 0..256_u32 {
         let set = |bit: u32| bits & 1 << bit != 0;
         let filter = LogFilter {
             after_id: set(0).then_some(7),
@@ -55,6 +55,8 @@ fn each_condition_and_their_combinations_choose_the_same_rows_as_the_model() {
             after_ctime: set(2).then_some(1_001.0),
             after_etime: set(3).then_some(9.0),
             code: set(4).then_some(Code(3)),
+            node: set(6).then_some(None),
+            text: set(7).then(|| "A".into()),
             newest: set(5).then_some(2),
         };
         let mut expected: Vec<i64> = all.iter().filter(|row| filter.matches(row)).map(|row| row.id).collect();

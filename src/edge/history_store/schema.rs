@@ -71,22 +71,25 @@ const ORDERS: &str = "stheno_orders";
 const ORDER_FILE: &str = "stheno_order_file";
 /// Table of the tokens that were ended here although their nodes may end them later.
 const LATE_TOKENS: &str = "stheno_late_tokens";
+/// Table of the tokens that callers of the API brought.
+const ASKED_TOKENS: &str = "stheno_asked_tokens";
 /// Table of the requests that wait for their nodes.
 const OUTBOX: &str = "stheno_outbox";
 /// Tables that the original can do without.
-const OPTIONAL_TABLES: [&str; 9] = [
+const OPTIONAL_TABLES: [&str; 10] = [
     "gorgone_centreon_judge_spare",
     OPEN_TOKENS,
     ORIGINS,
     HOST_KEYS,
     TAKEN_TOKENS,
     LATE_TOKENS,
+    ASKED_TOKENS,
     ORDERS,
     ORDER_FILE,
     OUTBOX,
 ];
 
-const TABLES: [Table; 14] = [
+const TABLES: [Table; 15] = [
     Table { name: "gorgone_information", columns: &[("key", TEXT), ("value", TEXT)], key: "", indexes: &[] },
     Table {
         name: "gorgone_identity",
@@ -174,6 +177,7 @@ const TABLES: [Table; 14] = [
         key: "",
         indexes: &[],
     },
+    Table { name: ASKED_TOKENS, columns: &[("hash", KEY), ("request", INT), ("at", INT)], key: "", indexes: &[] },
     Table { name: LATE_TOKENS, columns: &[("hash", KEY), ("at", INT)], key: "", indexes: &[] },
     Table {
         name: ORDERS,

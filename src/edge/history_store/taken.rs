@@ -7,6 +7,7 @@ use rusqlite::{Connection, Result, Transaction, params};
 use super::{column, schema};
 use crate::model::history::TakenToken;
 use crate::model::node_id::NodeId;
+use crate::model::queue::TTL_MAX;
 use crate::model::token::Token;
 
 /// Maximum number of tokens of each kind; beyond it the oldest are deleted occasionally.
@@ -50,7 +51,9 @@ fn bound(transaction: &Transaction<'_>, table: &str, time: &str, hash: i64) -> R
 pub(super) fn purge(transaction: &Transaction<'_>, now: i64, rows_before: i64) -> Result<()> {
     let sql = "DELETE FROM stheno_taken_tokens WHERE coalesce(until, taken + 90000) < ?1";
     transaction.prepare_cached(sql)?.execute([now])?;
-    transaction.prepare_cached("DELETE FROM stheno_late_tokens WHERE at < ?1")?.execute([rows_before]).map(drop)
+    transaction.prepare_cached("DELETE FROM stheno_late_tokens WHERE at < ?1")?.execute([rows_before])?;
+    let asked_before = now.saturating_sub(TTL_MAX).saturating_sub(86_400);
+    transaction.prepare_cached("DELETE FROM stheno_asked_tokens WHERE at < ?1")?.execute([asked_before]).map(drop)
 }
 
 /// Reads the tokens that were taken, the oldest first.

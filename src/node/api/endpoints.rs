@@ -24,10 +24,8 @@ pub fn path_of(call: &ApiCall) -> &'static str {
     if !call.below_api {
         return BESIDE.into_iter().find(|name| name.strip_prefix('/') == Some(first)).unwrap_or("unknown");
     }
-    match first.as_str() {
-        "log" => return "log",
-        "status" => return "status",
-        _ => {}
+    if let Some(name) = ["log", "status", "queue", "running"].into_iter().find(|name| name == first) {
+        return name;
     }
     let fits = |known: &str| {
         let mut segments = path.iter();

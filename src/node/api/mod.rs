@@ -4,6 +4,7 @@ pub(super) mod endpoints;
 #[cfg(test)]
 mod poll_tests;
 mod running;
+mod search;
 #[cfg(test)]
 mod tests;
 pub(super) mod waits;
@@ -18,7 +19,7 @@ use crate::model::code::Code;
 use crate::model::history::LogFilter;
 use crate::model::status::ReportForm;
 use crate::model::text;
-use crate::model::token::Token;
+use crate::model::token::{Token, digest_of};
 
 use super::context::Context;
 use super::delegate::Endpoint;
@@ -43,6 +44,11 @@ fn answer(status: u16, body: impl Into<String>) -> ApiAnswer {
 /// Answer while the history takes no rows, because the result of an action could not be reported.
 pub(super) const CANNOT_STORE: &str =
     "the history of this daemon cannot be written; its log says why, for instance a full disk";
+
+/// Returns the answer to a call for which the database cannot be read.
+pub(super) fn cannot_read() -> ApiAnswer {
+    refusal(500, "database_error", "the history cannot be read, see the log")
+}
 
 /// Returns the answer to a call whose action cannot be stored.
 pub(super) fn cannot_store() -> ApiAnswer {
@@ -123,6 +129,8 @@ pub(super) struct Started {
     /// The target node; `None` for this daemon.
     pub target: Option<String>,
     pub data: String,
+    /// Digest of the request, if the caller brought the token.
+    pub asked_for: Option<i64>,
     /// The answer, if the call does not wait.
     pub answer: Option<ApiAnswer>,
 }
@@ -164,6 +172,12 @@ impl ApiRoom<'_> {
         let named = target.and_then(|target| self.context.names.target(target)).map(|id| id.to_string());
         let target = named.as_deref().or(target);
         match path {
+            ["log"] if is_direct => {
+                if call.method != Method::Get {
+                    return Err(unknown_path(Some("GET")));
+                }
+                self.search_call(id, call)
+            }
             ["log", token @ ..] if !token.is_empty() => {
                 if call.method != Method::Get {
                     return Err(unknown_path(Some("GET")));
@@ -199,6 +213,10 @@ impl ApiRoom<'_> {
             ["readyz"] => return Ok(Plan::Report(ReportForm::Ready)),
             ["metrics"] if call.wishes.open_metrics => ReportForm::OpenMetrics,
             ["metrics"] => ReportForm::Metrics,
+            [] => {
+                let from = call.query.iter().find(|(key, _)| key == "from").and_then(|(_, from)| from.parse().ok());
+                ReportForm::Page { from: from.unwrap_or(0) }
+            }
             _ => return Err(unknown_path(None)),
         };
         self.admit_call(call, &Action::ConStatus, "").map_err(|()| forbidden())?;
@@ -242,12 +260,12 @@ impl ApiRoom<'_> {
                 Ok(Plan::Queue(QueueCall::List { target, after, limit }))
             }
             ([], _) => Err(unknown_path(Some("GET"))),
-            ([token], Some(target)) if call.method == Method::Delete => {
+            ([token], target) if call.method == Method::Delete => {
                 self.admit_call(call, &Action::Cancel, token).map_err(|()| forbidden())?;
                 let token = Token::parse(token).map_err(|error| refusal(400, "invalid_token", &error.to_string()))?;
                 Ok(Plan::Queue(QueueCall::Cancel { target, token }))
             }
-            ([_], Some(_)) => Err(unknown_path(Some("DELETE"))),
+            ([_], _) => Err(unknown_path(Some("DELETE"))),
             _ => Err(unknown_path(None)),
         }
     }
@@ -293,8 +311,11 @@ impl ApiRoom<'_> {
         target: Option<&str>,
         data: String,
     ) -> Result<Plan, ApiAnswer> {
-        let data = queue_options(call, self.context.now.wall.as_seconds())?.add_to(data);
-        let token = self.context.generate_token();
+        let options = queue_options(call, self.context.now.wall.as_seconds())?;
+        let asked = asked_token(call)?;
+        let asked_for = asked.as_ref().map(|_| digest_of_request(&action, target, &data));
+        let data = options.add_to(data);
+        let token = asked.unwrap_or_else(|| self.context.generate_token());
         self.calls.starters.note(&call.caller, &action, &token);
         if !self.context.stores {
             // Writing this row tries the database again.
@@ -314,8 +335,35 @@ impl ApiRoom<'_> {
                 }
             },
         };
-        Ok(Plan::Start(Started { token, action, target: target.map(str::to_owned), data, answer }))
+        Ok(Plan::Start(Started { token, action, target: target.map(str::to_owned), data, asked_for, answer }))
     }
+}
+
+/// Query parameters that are no part of what is asked for.
+const NOT_ASKED_FOR: [&str; 5] = ["token", "ttl", "not_before", "log_wait", "sync_wait"];
+
+/// Reads the token that a caller brings.
+fn asked_token(call: &ApiCall) -> Result<Option<Token>, ApiAnswer> {
+    let Some((_, token)) = call.query.iter().rev().find(|(key, _)| key == "token") else { return Ok(None) };
+    let refuse = |error: crate::model::token::InvalidToken| refusal(400, "invalid_token", &error.to_string());
+    Token::parse(token).map(Some).map_err(refuse)
+}
+
+/// Returns a digest of a request: equal for equal action, target and data as JSON values.
+fn digest_of_request(action: &Action, target: Option<&str>, data: &str) -> i64 {
+    let mut data: Value = serde_json::from_str(data).unwrap_or_default();
+    if let Some(parameters) = data.get_mut("parameters").and_then(Value::as_object_mut) {
+        parameters.retain(|name, _| !NOT_ASKED_FOR.contains(&name.as_str()));
+    }
+    let text = serde_json::json!([action.as_str(), target, json::with_plain_numbers(data)]).to_string();
+    digest_of(&text)
+}
+
+/// Returns the answer to a call whose token was used for something else.
+pub(super) fn token_in_use(token: &Token) -> ApiAnswer {
+    let text = "another request has this token: action, target or data differ";
+    let body = serde_json::json!({ "error": "token_in_use", "message": text, "token": token.as_str() });
+    answer(409, body.to_string())
 }
 
 /// Reads the query parameters that concern the queue.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::model::action::Action;
 use crate::model::api::{ApiAnswer, ApiCall, CallId, Caller, Method};
@@ -31,6 +31,8 @@ const STARTED_MAX: usize = 10_000;
 pub(super) enum Form {
     /// The answer of `/log/TOKEN`.
     Rows,
+    /// The answer of `/log`.
+    History,
     /// The answer to a question for running commands.
     Running,
     /// The answer to a request to cancel a token.
@@ -50,6 +52,7 @@ impl Form {
     pub(super) fn answer(self, token: &str, page: &LogPage) -> Formed {
         let answer = match self {
             Self::Rows => found(token, page),
+            Self::History => history(page),
             Self::NotRunning => not_running(token, page),
             Self::Running | Self::Cancelled { .. } => match (page.rows.iter().find(|row| is_last(row)), self) {
                 (None, _) => refusal(504, "no_answer", "the node has not answered in time; it may do so later"),
@@ -63,6 +66,23 @@ impl Form {
         };
         Formed::Answer(answer)
     }
+}
+
+/// Returns rows of any token, each with the node that it came from.
+fn history(page: &LogPage) -> ApiAnswer {
+    let row = |row: &HistoryRow| {
+        json!({
+            "id": row.id,
+            "token": row.token,
+            "code": row.code.0,
+            "etime": row.etime,
+            "ctime": row.ctime,
+            "node": row.origin.map(|origin| origin.history.node.to_json()),
+            "data": row.data,
+        })
+    };
+    let rows: Vec<Value> = page.rows.iter().map(row).collect();
+    answer(200, json!({ "message": "Logs found", "data": rows, "more": page.more }).to_string())
 }
 
 fn is_last(row: &HistoryRow) -> bool {
@@ -169,7 +189,7 @@ impl ApiRoom<'_> {
         let filter = LogFilter { token: Some(token.as_str().to_owned()), ..LogFilter::default() };
         // This comes first, so that a row that ends the token at once is noticed.
         self.wait_for_token(id, Lookup { filter, target: target.clone(), sync_wait: SYNC_WAIT, form }, PATIENCE);
-        Ok(Plan::Start(Started { token, action, target, data, answer: None }))
+        Ok(Plan::Start(Started { token, action, target, data, asked_for: None, answer: None }))
     }
 }
 

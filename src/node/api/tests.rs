@@ -124,7 +124,9 @@ fn a_wait_or_a_filter_that_is_no_number_runs_the_action_and_finds_no_row() {
 fn unknown_paths_wrong_methods_and_broken_bodies_have_their_errors() {
     let mut bench = bench();
     let unknown = r#"{"error":"method_unknown","message":"Method not implemented"}"#;
-    for path in ["", "x", "core/action", "core/action/nothing", "nodes/2", "nodes", "log", "core/cron/definitions"] {
+    for path in
+        ["", "x", "core/action", "core/action/nothing", "nodes/2", "nodes", "nodes/2/log", "core/cron/definitions"]
+    {
         assert_eq!(bench.call(1, Method::Get, path, ""), [format!("answer 1 404 {unknown}")], "{path}");
     }
     assert_eq!(bench.call(1, Method::Get, "core/proxy/remotecopy", ""), [format!("answer 1 404 allow POST {unknown}")]);

@@ -29,7 +29,7 @@ pub(super) const WAITING_MAX: usize = 1_000;
 /// What is looked up when the wait is over.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Lookup {
-    /// The filter, which always has a token.
+    /// The filter.
     pub filter: LogFilter,
     /// The node that is asked for its log first.
     pub target: Option<String>,
@@ -280,6 +280,9 @@ impl ApiRoom<'_> {
 
 /// Returns the answer if no row of the token matches.
 pub(super) fn no_log(token: &str) -> ApiAnswer {
+    if token.is_empty() {
+        return answer(200, r#"{"message":"no row fits","data":[]}"#);
+    }
     let mut body = String::from(r#"{"error":"no_log","message":"No log found for token","data":[],"token":"#);
     json::push_string(&mut body, token);
     body.push('}');
@@ -290,9 +293,14 @@ pub(super) fn found(token: &str, page: &LogPage) -> ApiAnswer {
     if page.rows.is_empty() {
         return no_log(token);
     }
-    let mut quoted = String::with_capacity(token.len() + 2);
-    json::push_string(&mut quoted, token);
+    let mut of = String::with_capacity(token.len() + 11);
+    // A search of the whole history is for no token.
+    if !token.is_empty() {
+        of.push_str("\"token\":");
+        json::push_string(&mut of, token);
+        of.push(',');
+    }
     let rows = page.json.as_ref().map_or_else(|| Cow::Owned(rows_json(&page.rows)), Cow::Borrowed);
     let more = if page.more { ",\"more\":true" } else { "" };
-    answer(200, format!("{{\"message\":\"Logs found\",\"token\":{quoted},\"data\":{rows}{more}}}"))
+    answer(200, format!("{{\"message\":\"Logs found\",{of}\"data\":{rows}{more}}}"))
 }

@@ -100,6 +100,9 @@ impl Core {
         if let Some(token) = changed.not_stored {
             self.api().token_not_stored(token.as_str());
         }
+        if let Some((work, known)) = changed.known {
+            self.token_of_caller_known(work, known);
+        }
         for target in changed.to_send {
             self.send_queued(target);
         }

@@ -241,14 +241,14 @@ impl Core {
                 let handled = self.request(Peer::Ourselves, action, &token, "", data);
                 Some(api::answer_of(handled, self.context.is_stopping()))
             }
-            Plan::Start(started) => self.start_for_call(id, started),
+            Plan::Start(started) => self.start_once_for_call(id, started),
             Plan::Queue(call) => {
                 self.queue.call(&mut self.context, id, call);
                 None
             }
             Plan::Report(form) => {
                 let load = self.commands.load();
-                self.status.report(&mut self.context, &self.nodes, load, (id, call, form))
+                self.status.report(&mut self.context, (&self.nodes, &self.queue), load, (id, call, form))
             }
         };
         if let Some(answer) = answer {
@@ -257,8 +257,8 @@ impl Core {
     }
 
     /// Runs an action whose end is found by its token, even if only the reply of the core has the result.
-    fn start_for_call(&mut self, id: CallId, started: Started) -> Option<ApiAnswer> {
-        let Started { token, action, target, data, answer } = started;
+    pub(super) fn start_for_call(&mut self, id: CallId, started: Started) -> Option<ApiAnswer> {
+        let Started { token, action, target, data, answer, .. } = started;
         let is_said_by_reply = matches!(action, Action::ConStatus | Action::Routes | Action::BroadcastLogger);
         let is_here = target.is_none() && !self.context.is_stopping();
         if action == Action::ConStatus && is_here {

@@ -280,7 +280,7 @@ impl DialledOut {
         context: &mut Context,
         kind: ParentKind,
         token: &Token,
-        page: LogPage,
+        mut page: LogPage,
         paged: Option<&Paged>,
     ) {
         let parent = self.parent(kind);
@@ -288,7 +288,7 @@ impl DialledOut {
             return;
         }
         let by_ctime = paged.is_none();
-        let (rows, mut more) = (page.rows, page.more);
+        let (rows, mut more) = (std::mem::take(&mut page.rows), page.more);
         let mut parts = match (kind, &context.options.modules.pullwss) {
             (ParentKind::WebSocket, Some(settings)) => {
                 // A Perl central would close the connection instead, and lose what it was sending.
@@ -320,6 +320,7 @@ impl DialledOut {
             if let Some(Paged { last_id, echo }) = paged {
                 let echo = if number + 1 == total { echo } else { "" };
                 let _ = write!(data, ",\"last_id\":{last_id}{echo}");
+                page.write_newest(&mut data);
                 context.write_history(&mut data);
             }
             if paged.is_some() || page.more {

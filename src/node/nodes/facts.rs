@@ -39,10 +39,46 @@ impl Nodes {
                 *count += 1;
             }
             if after.is_none_or(|after| node.changed > after) {
-                facts.nodes.push(facts_of(context, id, node, state));
+                facts.nodes.push(self.facts_of(context, id, node, state));
             }
         }
         facts
+    }
+
+    fn facts_of(&self, context: &Context, id: NodeId, node: &Node, state: NodeState) -> NodeFacts {
+        let kind = &node.registration.kind;
+        let dialled = kind.endpoint().map(ToString::to_string);
+        let by_ssh = || kind.ssh_target().map(|target| format!("ssh://{}:{}", target.host, target.port));
+        let came_from = || node.address.map(|address| address.to_string());
+        let liveness = &node.liveness;
+        NodeFacts {
+            id,
+            uid: context.names.uid_of(id),
+            kind: kind.as_str(),
+            address: dialled.or_else(by_ssh).or_else(came_from),
+            state,
+            link: (node.link == Link::Up).then(|| self.link_of(node)),
+            since: node.link_since,
+            last_ping: liveness.last_ping_received,
+            ping_ms: liveness.round_trip.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            ping_ok: liveness.ping_ok,
+            ping_failed: liveness.ping_failed,
+            synced_at: node.sync.synced_at,
+            sync_lag: node.sync.lag,
+            queue: 0,
+            unconfirmed: node.owed.count(),
+            about: liveness.about.clone(),
+            behind: liveness.nodes.clone(),
+        }
+    }
+
+    /// Returns how a link that is up is protected.
+    fn link_of(&self, node: &Node) -> &'static str {
+        match self.registry.link_kind(node) {
+            Some(kind) => kind.word(),
+            None if node.is_ssh_host() => "ssh",
+            None => "classic",
+        }
     }
 }
 
@@ -54,36 +90,4 @@ fn state_of(context: &Context, node: &Node) -> NodeState {
     }
     let was_known = node.liveness.last_ping_received > 0 || node.sync.mark.ctime > 0.0 || node.sync.synced_at > 0;
     if was_known || node.link == Link::Up || node.client.is_some() { NodeState::Down } else { NodeState::Never }
-}
-
-fn facts_of(context: &Context, id: NodeId, node: &Node, state: NodeState) -> NodeFacts {
-    let kind = &node.registration.kind;
-    let dialled = kind.endpoint().map(ToString::to_string);
-    let by_ssh = || kind.ssh_target().map(|target| format!("ssh://{}:{}", target.host, target.port));
-    let came_from = || node.address.map(|address| address.to_string());
-    let liveness = &node.liveness;
-    NodeFacts {
-        id,
-        uid: context.names.uid_of(id),
-        kind: kind.as_str(),
-        address: dialled.or_else(by_ssh).or_else(came_from),
-        state,
-        link: (node.link == Link::Up).then(|| link_of(node)),
-        since: node.link_since,
-        last_ping: liveness.last_ping_received,
-        ping_ms: liveness.round_trip.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-        ping_ok: liveness.ping_ok,
-        ping_failed: liveness.ping_failed,
-        synced_at: node.sync.synced_at,
-        sync_lag: node.sync.lag,
-        queue: 0,
-        unconfirmed: node.owed.count(),
-        about: liveness.about.clone(),
-        behind: liveness.nodes.clone(),
-    }
-}
-
-/// Returns how a link that is up is protected.
-const fn link_of(node: &Node) -> &'static str {
-    if node.is_ssh_host() { "ssh" } else { "classic" }
 }

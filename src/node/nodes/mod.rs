@@ -104,6 +104,7 @@ impl Nodes {
     }
 
     /// Returns every node by id.
+    #[cfg(feature = "status")]
     pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Node)> {
         self.registry.iter()
     }

@@ -23,7 +23,7 @@ pub(in crate::node) enum QueueCall {
     /// What waits, for one node or for all, behind a place.
     List { target: Option<NodeId>, after: i64, limit: usize },
     /// Take a request out.
-    Cancel { target: NodeId, token: Token },
+    Cancel { target: Option<NodeId>, token: Token },
 }
 
 fn answer(status: u16, body: &Value) -> ApiAnswer {
@@ -106,8 +106,8 @@ impl Queue {
         }
     }
 
-    fn cancel(&mut self, context: &mut Context, target: NodeId, token: &Token, known: Known) -> ApiAnswer {
-        let head = known.queued.filter(|head| head.target == target);
+    fn cancel(&mut self, context: &mut Context, target: Option<NodeId>, token: &Token, known: Known) -> ApiAnswer {
+        let head = known.queued.filter(|head| target.is_none_or(|target| head.target == target));
         let is_gone = head.as_ref().is_some_and(|head| self.gone.contains(&head.sequence));
         let Some(head) = head.filter(|_| !is_gone) else {
             return if known.has_ended || is_gone {
@@ -115,9 +115,10 @@ impl Queue {
             } else if known.has_rows {
                 refusal(409, "not_queued", "the request does not wait any more: it was sent")
             } else {
-                refusal(404, "unknown_token", "no request with this token waits for this node")
+                refusal(404, "unknown_token", "no request with this token waits")
             };
         };
+        let target = head.target;
         let text = match self.state(&head) {
             "taken" => {
                 let text = format!("node '{target}' has taken it: cancel it under /api/nodes/{target}/running/");

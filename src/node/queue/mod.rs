@@ -24,7 +24,7 @@ use std::time::Duration;
 use crate::model::api::CallId;
 use crate::model::history::StoreChange;
 use crate::model::node_id::NodeId;
-use crate::model::queue::{QueueAnswer, QueueChange, QueueQuery, QueueStored, QueuedHead, QueuedRequest};
+use crate::model::queue::{Known, QueueAnswer, QueueChange, QueueQuery, QueueStored, QueuedHead, QueuedRequest};
 use crate::model::token::{Token, digest_of};
 use crate::model::work::{Work, WorkId};
 
@@ -87,6 +87,8 @@ enum Asked {
     Call(CallId, QueueCall),
     /// Whether a token has its end, which its node claims.
     Ended(Token),
+    /// Whether a token that a caller brought is known.
+    Caller,
 }
 
 /// What changed, so that the core can act.
@@ -96,6 +98,8 @@ pub(in crate::node) struct Changed {
     pub to_send: BTreeSet<NodeId>,
     /// A token whose request could not be stored.
     pub not_stored: Option<Token>,
+    /// What is known of a token that a caller brought; `None` if that cannot be read.
+    pub known: Option<(WorkId, Option<Known>)>,
 }
 
 /// All queued requests. Holds command lines: no `Debug`.
@@ -156,8 +160,15 @@ impl Queue {
         self.sent.insert(head.token.digest(), sent);
     }
 
+    /// Returns the number of requests that are queued for a node.
+    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for reports"))]
+    pub(in crate::node) fn depth_of(&self, target: NodeId) -> u64 {
+        let depth = |way: &Way| way.unsent + way.scheduled + way.taken + way.storing + way.in_flight();
+        self.ways.get(&target).map_or(0, |way| u64::try_from(depth(way)).unwrap_or(u64::MAX))
+    }
+
     /// Returns the numbers about the queue.
-    #[expect(dead_code, reason = "for metrics")]
+    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for metrics"))]
     pub(in crate::node) fn counters(&self, context: &Context) -> QueueCounters {
         let oldest = self.ways.values().map(|way| way.oldest).min();
         let oldest_seconds = oldest.map_or(0, |oldest| self.clock.time(context.now).saturating_sub(oldest).max(0));
@@ -362,6 +373,13 @@ impl Queue {
         self.asked.insert(work, Asked::Ended(token.clone()));
     }
 
+    /// Asks what is known of a token that a caller brought.
+    pub(in crate::node) fn ask_for_caller(&mut self, context: &mut Context, token: &Token) -> WorkId {
+        let work = context.start_work(Work::Queue(QueueQuery::Find(token.clone())));
+        self.asked.insert(work, Asked::Caller);
+        work
+    }
+
     /// Handles the answer to a question.
     pub(in crate::node) fn answered(&mut self, context: &mut Context, work: WorkId, answer: QueueAnswer) -> Changed {
         let mut changed = Changed::default();
@@ -385,6 +403,8 @@ impl Queue {
                     changed.to_send.extend(self.is_taken(&token));
                 }
             }
+            (Some(Asked::Caller), QueueAnswer::Found(known)) => changed.known = Some((work, Some(known))),
+            (Some(Asked::Caller), _) => changed.known = Some((work, None)),
             (Some(Asked::Ended(_)) | None, _) => {}
         }
         if self.asked.is_empty() {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::model::api::{ApiAnswer, ApiCall, CallId};
 use crate::model::node_id::NodeId;
-use crate::model::status::{Counted, Failure, MINUTES, Overview, ReportForm, ReportOrder, Revision};
+use crate::model::status::{Counted, Failure, MINUTES, Overview, QueueFacts, ReportForm, ReportOrder, Revision};
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 use crate::model::work::{Work, WorkId};
@@ -20,6 +20,7 @@ use super::context::Context;
 use super::journal::Ended;
 use super::nodes::Nodes;
 use super::output::Output;
+use super::queue::Queue;
 use begun::Begun;
 
 /// Maximum number of kept failures.
@@ -112,7 +113,7 @@ impl Status {
     pub(super) fn report(
         &mut self,
         context: &mut Context,
-        nodes: &Nodes,
+        (nodes, queue): (&Nodes, &Queue),
         load: Load,
         (id, call, form): (CallId, &ApiCall, ReportForm),
     ) -> Option<ApiAnswer> {
@@ -129,7 +130,7 @@ impl Status {
         }
         let since = call.query.iter().find(|(key, _)| key == "since").and_then(|(_, value)| Revision::read(value));
         let since = since.filter(|since| since.instance == self.instance && form == ReportForm::Json);
-        let overview = self.overview(context, nodes, load, since, call);
+        let overview = self.overview(context, (nodes, queue), load, since, call);
         let order = ReportOrder { form, gzip: call.wishes.gzip, overview };
         let work = context.start_work(Work::Report(Box::new(order)));
         self.waiting.insert(work, id);
@@ -139,12 +140,16 @@ impl Status {
     fn overview(
         &self,
         context: &Context,
-        nodes: &Nodes,
+        (nodes, queue): (&Nodes, &Queue),
         load: Load,
         since: Option<Revision>,
         call: &ApiCall,
     ) -> Overview {
-        let facts = nodes.facts(context, since.map(|since| since.nodes_version));
+        let has_counts = since.is_none_or(|since| since.version != self.version);
+        let mut facts = nodes.facts(context, since.map(|since| since.nodes_version));
+        for node in &mut facts.nodes {
+            node.queue = queue.depth_of(node.id);
+        }
         let dialled = [context.options.modules.pull.is_some(), context.options.modules.pullwss.is_some()];
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         Overview {
@@ -160,6 +165,7 @@ impl Status {
             running: count(load.running),
             waiting: count(load.waiting),
             open_tokens: count(context.journal.open_count()),
+            queue: queue_facts(queue, context),
             parents: (
                 count(context.connected_parents.len()),
                 count(dialled.into_iter().filter(|is_dialled| *is_dialled).count()),
@@ -168,7 +174,8 @@ impl Status {
             is_whole: facts.removed.is_none(),
             nodes: facts.nodes,
             removed: facts.removed.unwrap_or_default(),
-            failures: self.failures.iter().cloned().collect(),
+            has_counts,
+            failures: if has_counts { self.failures.iter().cloned().collect() } else { Vec::new() },
             counted: self.counted.clone(),
             allowed: super::audit::allowed(&call.caller),
         }
@@ -179,5 +186,19 @@ impl Status {
         if let Some(call) = self.waiting.remove(&work) {
             context.output(Output::Answer { call, answer });
         }
+    }
+}
+
+fn queue_facts(queue: &Queue, context: &Context) -> QueueFacts {
+    let counters = queue.counters(context);
+    QueueFacts {
+        depth: u64::try_from(counters.depth).unwrap_or(u64::MAX),
+        bytes: counters.bytes,
+        oldest_seconds: u64::try_from(counters.oldest_seconds).unwrap_or(0),
+        accepted: counters.accepted,
+        expired: counters.expired,
+        cancelled: counters.cancelled,
+        full: counters.full,
+        repeated: counters.repeated,
     }
 }

@@ -34,6 +34,8 @@ pub(in crate::node) struct Answer {
     pub history: i64,
     /// Whether there are more rows.
     pub more: bool,
+    /// Greatest id of the node's history, if there are more rows; only our own kind reports it.
+    pub newest_id: Option<i64>,
     /// Number of messages that make up the answer.
     pub parts: usize,
     /// The number of the sync that it answers; only our own kind repeats it.
@@ -69,6 +71,8 @@ struct RawAnswer<'a> {
     history: Value,
     #[serde(default)]
     more: Value,
+    #[serde(default)]
+    newest_id: Value,
     #[serde(default)]
     nb_total_msg: Value,
     #[serde(default)]
@@ -117,7 +121,8 @@ impl Answer {
             rows.iter_mut().for_each(AnsweredRow::mend_letters);
         }
         let (last_id, more) = (json::integer(&raw.last_id), json::is_true(&raw.more));
-        Some(Self { rows, left_out, last_id, history, more, parts, sync: raw.sync, open: raw.open })
+        let newest_id = json::integer(&raw.newest_id).filter(|_| more);
+        Some(Self { rows, left_out, last_id, history, more, newest_id, parts, sync: raw.sync, open: raw.open })
     }
 }
 

@@ -173,7 +173,7 @@ impl SyncRoom<'_> {
             }
             return;
         }
-        let more = answer.more;
+        let (more, newest_id) = (answer.more, answer.newest_id);
         let (after, origins_before) = self.store_answer(id, start, answer);
         if after == before {
             if !is_late {
@@ -183,6 +183,7 @@ impl SyncRoom<'_> {
         }
         let Some(node) = self.nodes.get_mut(id) else { return };
         node.sync.mark = after;
+        node.sync.lag = newest_id.map(|newest_id| u64::try_from(newest_id.saturating_sub(after.last_id)).unwrap_or(0));
         node.sync.is_storing = true;
         let page = StoredPage { id, serial: node.sync.serial, before, origins_before, more, is_late };
         let receipt = self.context.store_mark(id, after);

@@ -56,7 +56,7 @@ impl Gathering {
     pub fn into_answer(self) -> Answer {
         let rows = self.rows.into_values().collect();
         let Self { last_id, history, more, sync, open, .. } = self;
-        Answer { rows, left_out: 0, last_id, history, more, parts: 1, sync, open }
+        Answer { rows, left_out: 0, last_id, history, more, newest_id: None, parts: 1, sync, open }
     }
 }
 

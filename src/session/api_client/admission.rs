@@ -31,6 +31,8 @@ fn is_known_root(head: &RequestHead) -> bool {
     let reads = matches!(head.method, Method::Get | Method::Head);
     match &head.target.path[..] {
         [root, ..] if root == "api" => true,
+        [] => reads && cfg!(feature = "status"),
+        [root, _] if root == "page" => reads && cfg!(feature = "status"),
         [only] if only == "metrics" => reads && cfg!(feature = "status"),
         _ => is_probe(head),
     }

@@ -108,7 +108,7 @@ fn who_was_met_sealed_is_not_talked_down() {
     assert!(!pair.dialer.is_up());
     let refused = pair.lines(Level::Warning).into_iter().find(|text| text.contains("is refused: its key"));
     assert!(refused.is_some_and(|text| text.contains("met sealed")), "{:?}", pair.log);
-    pair.listener.unpin(&client_key().public().thumbprint());
+    pair.listener.unpin("gorgone-proxy-1-2");
     pair.advance(60_000);
     assert!(pair.round_trip(1));
     assert_eq!(pair.kinds.last(), Some(&LinkKind::Classic));
@@ -118,7 +118,7 @@ fn who_was_met_sealed_is_not_talked_down() {
 fn an_end_that_is_set_to_classic_may_speak_so_again_if_both_are() {
     let mut pair = sealed();
     let thumbprint = client_key().public().thumbprint();
-    pair.settings.pinned.insert(thumbprint);
+    pair.settings.pinned.insert("gorgone-proxy-1-2".into(), thumbprint);
     pair.settings.link = LinkMode::Classic;
     pair.cut();
     pair.restart_listener(false);

@@ -109,7 +109,7 @@ impl ZmqDialer {
     pub(super) fn take_frame(&mut self, Frame { kind, body }: Frame) {
         match kind {
             FrameKind::Envelope => self.take_envelope(body),
-            FrameKind::Greeting => {}
+            FrameKind::Greeting | FrameKind::Chunk => {}
         }
     }
 

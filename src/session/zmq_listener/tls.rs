@@ -21,9 +21,9 @@ impl ZmqListener {
         }
     }
 
-    /// Forgets that the client with this key was met sealed.
-    pub fn unpin(&mut self, thumbprint: &str) {
-        self.settings.pinned.remove(thumbprint);
+    /// Forgets that a client was met sealed.
+    pub fn unpin(&mut self, name: &str) {
+        self.settings.pinned.remove(name);
     }
 
     /// How the link of a client is protected.
@@ -80,7 +80,7 @@ impl ZmqListener {
         for Frame { kind, body } in frames {
             match kind {
                 FrameKind::Envelope => self.take_envelope(client, body),
-                FrameKind::Greeting => {}
+                FrameKind::Greeting | FrameKind::Chunk => {}
             }
         }
     }
@@ -118,7 +118,7 @@ impl ZmqListener {
         }
         let name = name_of(&show(&entry.routing_id)).to_owned();
         if self.open_session(connection, &thumbprint, Protection::tls(link), reply, now) {
-            self.settings.pinned.insert(thumbprint.clone());
+            self.settings.pinned.insert(name.clone(), thumbprint.clone());
             self.outputs.push_back(ListenerOutput::Pin { name, thumbprint });
         }
     }
@@ -134,10 +134,12 @@ impl ZmqListener {
         is_sealed
     }
 
-    /// Whether the owner of a key was met sealed and now asks for less, which this end does not ask for.
+    /// Whether a client was met sealed and now asks for less, which this end does not ask for. The name counts beside
+    /// the key, because several daemons may share a key, and not all of them may be ours.
     pub(super) fn is_talked_down(&self, connection: ConnectionId, thumbprint: &str) -> bool {
-        let link = self.connections.get(&connection).map(|entry| entry.link);
-        link != Some(LinkMode::Classic) && self.settings.pinned.contains(thumbprint)
+        let Some(entry) = self.connections.get(&connection) else { return false };
+        let known = self.settings.pinned.get(name_of(&show(&entry.routing_id)));
+        entry.link != LinkMode::Classic && known.is_some_and(|known| known == thumbprint)
     }
 
     pub(super) fn refuse_talked_down(&mut self, connection: ConnectionId, thumbprint: &str, now: Now) {

@@ -1,6 +1,8 @@
 //! Frames inside a TLS link: a kind, a length and a body. The records of a message hold whole frames, so that who cuts
 //! a message between two records is noticed.
 
+use super::chunk;
+
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameKind {
@@ -8,6 +10,8 @@ pub enum FrameKind {
     Greeting,
     /// An envelope (docs/protocol.md section 1).
     Envelope,
+    /// An envelope with a chunk of a copy (`chunk`). It is read as an envelope.
+    Chunk,
 }
 
 /// One frame.
@@ -27,6 +31,7 @@ impl FrameKind {
         match self {
             Self::Greeting => 0,
             Self::Envelope => 1,
+            Self::Chunk => 2,
         }
     }
 
@@ -34,22 +39,30 @@ impl FrameKind {
         match octet {
             0 => Some(Self::Greeting),
             1 => Some(Self::Envelope),
+            2 => Some(Self::Chunk),
             _ => None,
         }
     }
 }
 
-/// Joins the parts of a body behind their header.
+/// Joins the parts of a body behind their header. An envelope with a chunk becomes a frame of its own kind.
 ///
 /// # Errors
 /// The body has 4 GiB or more.
 pub(super) fn encode(kind: FrameKind, parts: &[&[u8]]) -> Result<Vec<u8>, String> {
     let len: usize = parts.iter().map(|part| part.len()).sum();
-    let number = u32::try_from(len).map_err(|_| format!("a message of {len} bytes is too long for a link"))?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES.saturating_add(len));
-    bytes.push(kind.octet());
-    bytes.extend_from_slice(&number.to_be_bytes());
-    parts.iter().for_each(|part| bytes.extend_from_slice(part));
+    bytes.extend_from_slice(&[0; HEADER_BYTES]);
+    let is_chunk = kind == FrameKind::Envelope && chunk::encode(parts, &mut bytes);
+    if !is_chunk {
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+    }
+    let body = bytes.len().saturating_sub(HEADER_BYTES);
+    let number = u32::try_from(body).map_err(|_| format!("a message of {body} bytes is too long for a link"))?;
+    if let Some(([octet, length @ ..], _)) = bytes.split_first_chunk_mut::<HEADER_BYTES>() {
+        *octet = if is_chunk { FrameKind::Chunk } else { kind }.octet();
+        *length = number.to_be_bytes();
+    }
     Ok(bytes)
 }
 
@@ -67,6 +80,12 @@ pub(super) fn decode(mut bytes: Vec<u8>) -> Result<Vec<Frame>, String> {
         let len = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
         if len > body.len() {
             return Err("a message was cut".to_owned());
+        }
+        if kind == FrameKind::Chunk {
+            let text = body.get(..len).and_then(chunk::decode).ok_or("a frame with a chunk of wrong lengths")?;
+            frames.push(Frame { kind: FrameKind::Envelope, body: text });
+            bytes.drain(..HEADER_BYTES + len);
+            continue;
         }
         let rest = bytes.split_off(HEADER_BYTES + len);
         bytes.drain(..HEADER_BYTES);

@@ -7,6 +7,7 @@
 //! Randomness is the operating system's, drawn by rustls: the lengths of all messages are the same in each run, their
 //! bytes are not.
 
+mod chunk;
 mod connection;
 mod frame;
 mod greeting;
