@@ -149,7 +149,7 @@ impl Dispatch {
         let mut options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
         options.time_zone = surroundings.time_zone;
         options.memory = surroundings.memory;
-        // What a daemon says to its nodes relies on what it has stored of them, so only one without nodes gathers changes.
+        // What a daemon says to its nodes relies on what it has stored of them, so only one without nodes gathers.
         let commits = if config.modules.proxy.is_none() { config.core.commits } else { Commits::Full };
         let fingerprints: BTreeMap<_, _> = stored.fingerprints.into_iter().collect();
         let core = Core::new(options, stored.restored, surroundings.core_random, now);
