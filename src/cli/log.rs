@@ -1,5 +1,4 @@
-//! `log`: rows of a daemon's history. The daemon finds them by token, code and time; node and text are looked for here,
-//! page by page, so that no question is long for it.
+//! `log`: rows of a daemon's history, which searches it.
 
 use std::collections::VecDeque;
 use std::io::Write as _;
@@ -16,8 +15,8 @@ use crate::edge::clock;
 
 /// Time between two questions of `--follow`.
 const EVERY: Duration = Duration::from_secs(1);
-/// How far back rows are looked for by node or text, unless `--since` says otherwise, in seconds.
-const LOOK_BACK: i64 = 86_400;
+/// Maximum number of rows that the daemon gives as the newest.
+const NEWEST_MAX: usize = 1_000;
 /// Maximum number of characters of a message.
 const MESSAGE_MAX: usize = 200;
 
@@ -59,49 +58,49 @@ struct Search<'a> {
 impl Search<'_> {
     /// Returns the newest rows, up to the limit.
     fn first(&mut self) -> Result<VecDeque<Value>, String> {
-        let LogOptions { node, text, token, codes, limit, since, follow, .. } = self.options;
+        let LogOptions { codes, limit, since, follow, .. } = self.options;
         if *follow {
             let newest = self.remote.call("GET", "/api/log?limit=1", "")?;
             self.after = newest.pointer("/data/0/id").and_then(Value::as_i64);
         }
-        let since = since.map(|since| since.seconds(clock::read().wall.as_seconds()));
-        let is_found_here = node.is_some() || text.is_some() || codes.len() > 1;
-        let since = since.or_else(|| {
-            // A token has few rows.
-            let looks_far = is_found_here && token.is_none();
-            looks_far.then(|| clock::read().wall.as_seconds().saturating_sub(LOOK_BACK))
-        });
-        let mut conditions = since.map(|since| format!("&ctime={since}")).unwrap_or_default();
-        if !is_found_here {
-            conditions.push_str(&format!("&limit={limit}"));
+        let since = since.map(|since| format!("&since={}", since.seconds(clock::read().wall.as_seconds())));
+        let since = since.unwrap_or_default();
+        if *limit <= NEWEST_MAX && codes.len() <= 1 {
+            return self.pages(&format!("&limit={limit}"), &since);
         }
-        self.pages(&conditions)
+        self.pages("&from=0", &since)
     }
 
     /// Returns the rows behind those that were looked at.
     fn next(&mut self) -> Result<VecDeque<Value>, String> {
-        let conditions = format!("&id={}", self.after.unwrap_or(0));
-        self.pages(&conditions)
+        let first = format!("&from={}", self.after.unwrap_or(0));
+        self.pages(&first, "")
     }
 
-    fn pages(&mut self, conditions: &str) -> Result<VecDeque<Value>, String> {
-        let LogOptions { token, codes, limit, .. } = self.options;
-        let mut conditions = conditions.to_owned();
+    /// Asks for pages until the last one: the first is where `first` says.
+    fn pages(&mut self, first: &str, since: &str) -> Result<VecDeque<Value>, String> {
+        let LogOptions { node, text, token, codes, limit, .. } = self.options;
+        let mut conditions = since.to_owned();
+        let code = codes.first().filter(|_| codes.len() == 1);
+        let given = [
+            node.map(|node| format!("&node={node}")),
+            text.as_deref().map(|text| format!("&grep={}", encoded(text))),
+            token.as_deref().map(|token| format!("&token={}", encoded(token))),
+            code.map(|code| format!("&code={code}")),
+        ];
+        conditions.extend(given.into_iter().flatten());
+        let mut place = first.to_owned();
         let mut found = VecDeque::new();
         loop {
-            let token = token.as_deref().map(|token| format!("&token={token}")).unwrap_or_default();
-            let code = match codes.as_slice() {
-                [code] => format!("&code={code}"),
-                _ => String::new(),
-            };
-            let answer = self.remote.ask("GET", &format!("/api/log?{token}{code}{conditions}"))?;
+            let answer = self.remote.ask("GET", &format!("/api/log?{}{conditions}", place.trim_start_matches('&')))?;
             if answer.status == 404 {
                 return Err("this daemon does not show its history (GET /api/log): it is an older version".to_owned());
             }
             let answer = answer.ok()?;
             for row in answer.get("data").and_then(Value::as_array).into_iter().flatten() {
                 self.after = self.after.max(row.get("id").and_then(Value::as_i64));
-                if self.is_meant(row) {
+                let code = row.get("code").and_then(Value::as_i64);
+                if codes.is_empty() || code.is_some_and(|code| codes.contains(&code)) {
                     found.push_back(row.clone());
                 }
                 if found.len() > *limit {
@@ -111,18 +110,22 @@ impl Search<'_> {
             if answer.get("more") != Some(&Value::Bool(true)) {
                 return Ok(found);
             }
-            conditions = format!("&id={}", self.after.unwrap_or(0));
+            place = format!("&from={}", self.after.unwrap_or(0));
         }
     }
+}
 
-    fn is_meant(&self, row: &Value) -> bool {
-        let LogOptions { node, text, codes, .. } = self.options;
-        let code = row.get("code").and_then(Value::as_i64);
-        let data = || row.get("data").and_then(Value::as_str).unwrap_or_default().to_lowercase();
-        node.is_none_or(|node| node_of(row, self.own_id) == Some(node))
-            && (codes.is_empty() || code.is_some_and(|code| codes.contains(&code)))
-            && text.as_deref().is_none_or(|text| data().contains(text))
-    }
+/// Encodes a value of a query.
+fn encoded(text: &str) -> String {
+    let byte = |byte: u8| {
+        let letter = char::from(byte);
+        if letter.is_ascii_alphanumeric() || "-._:".contains(letter) {
+            letter.to_string()
+        } else {
+            format!("%{byte:02X}")
+        }
+    };
+    text.bytes().map(byte).collect()
 }
 
 /// The node that a row is of: the one that it came from, else the daemon itself.

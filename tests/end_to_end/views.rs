@@ -87,7 +87,6 @@ fn the_log_is_searched_by_token_node_code_time_and_text_and_followed() {
     assert_eq!(row["data"]["result"]["stdout"], "later words");
     follow.signal("INT");
     assert_eq!(follow.end().2.code(), Some(0));
-    // Who may only run commands sees no other rows.
     assert_eq!(api.call("POST", "/api/log", b"").status, 404);
     assert_eq!(api.get("/api/log?limit=x").status, 400);
 }

@@ -100,12 +100,11 @@ Shows rows of the history of the running daemon of FILE, the newest last: time, 
   --token TOKEN   only rows of this token
   --since TIME    only rows since then: 30s, 10m, 2h or 1d ago, seconds since 1970, 2026-11-30 or '2026-11-30 09:15'
   --code CODES    only rows with this code, or one of several: 1 or 1,2
-  --grep TEXT     only rows with this text, in capitals or not
+  --grep TEXT     only rows with this text in their data, in capitals or not
   --limit N       the newest N of them, 1 to 1000000 (default 100)
   --follow        go on with new rows until Ctrl-C
   --json          print a line of JSON for each row: {\"id\", \"time\", \"node\", \"code\", \"token\", \"data\"}
 
-With --node, --grep or several codes, and without --since and --token, it looks back one day.
 Exit status: 0 done, 1 the daemon does not tell; standard error says why.
 
 Examples:

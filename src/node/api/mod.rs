@@ -185,7 +185,6 @@ impl ApiRoom<'_> {
                 self.log_call(id, call, &token.join("/"), target)
             }
             ["queue", rest @ ..] => self.queue_call(call, is_direct, target, rest),
-            ["log"] if is_direct => self.history_call(id, call),
             ["status"] if is_direct && cfg!(feature = "status") => {
                 if call.method != Method::Get {
                     return Err(unknown_path(Some("GET")));
@@ -269,23 +268,6 @@ impl ApiRoom<'_> {
             ([_], _) => Err(unknown_path(Some("DELETE"))),
             _ => Err(unknown_path(None)),
         }
-    }
-
-    /// Handles `GET /api/log`: rows of all tokens, for readers of everything.
-    fn history_call(&mut self, id: CallId, call: &ApiCall) -> Result<Plan, ApiAnswer> {
-        if call.method != Method::Get {
-            return Err(unknown_path(Some("GET")));
-        }
-        self.admit_call(call, &Action::ConStatus, "").map_err(|()| forbidden())?;
-        let parameters = parameters(call);
-        let Some(filter) = read_filter(|key| parameters.get(key)) else {
-            return Err(refusal(400, "invalid_option", "id, code, ctime, etime and limit are numbers"));
-        };
-        if self.calls.len() >= WAITING_MAX {
-            return Err(busy());
-        }
-        self.look_up(id, Lookup { filter, target: None, sync_wait: Duration::ZERO, form: Form::History });
-        Ok(Plan::Wait)
     }
 
     /// Finds the action of an endpoint; the first `depth` segments name the node, the next `len` the endpoint.

@@ -20,7 +20,8 @@ const ROWS_MAX: u64 = 1_000;
 impl ApiRoom<'_> {
     /// Handles `GET /api/log`, which searches the whole history.
     pub(super) fn search_call(&mut self, id: CallId, call: &ApiCall) -> Result<Plan, ApiAnswer> {
-        self.admit_call(call, &Action::GetLog, "").map_err(|()| forbidden())?;
+        // Who may only run some commands may read their rows by token, and no others.
+        self.admit_call(call, &Action::ConStatus, "").map_err(|()| forbidden())?;
         let parameters = parameters(call);
         let wrong =
             |name: &str, allowed: &str| refusal(400, "invalid_parameter", &format!("'{name}' must be {allowed}"));
@@ -31,17 +32,20 @@ impl ApiRoom<'_> {
         let node = node.map_err(|_| wrong("node", "the id of a node"))?.map(|node| self.context.names.id_of(node));
         let since = given("since").map(|word| word.parse::<f64>()).transpose();
         let since = since.map_err(|_| wrong("since", "a time in seconds since 1970"))?;
+        let from = given("from").map(|word| word.parse::<i64>()).transpose();
+        let from = from.map_err(|_| wrong("from", "the id of a row"))?;
         let filter = LogFilter {
+            after_id: from.or(filter.after_id),
             node: node.map(|node| (!self.context.is_own_id(node)).then_some(node)),
             text: given("grep").map(Into::into),
             after_etime: since.or(filter.after_etime),
-            newest: Some(filter.newest.unwrap_or(ROWS).min(ROWS_MAX)),
+            newest: from.is_none().then(|| filter.newest.unwrap_or(ROWS).min(ROWS_MAX)),
             ..filter
         };
         if self.calls.len() >= WAITING_MAX {
             return Err(busy());
         }
-        self.look_up(id, Lookup { filter, target: None, sync_wait: Duration::ZERO, form: Form::Rows });
+        self.look_up(id, Lookup { filter, target: None, sync_wait: Duration::ZERO, form: Form::History });
         Ok(Plan::Wait)
     }
 }
