@@ -9,10 +9,11 @@ use stheno::model::action::Action;
 use stheno::model::connection::ClientId;
 use stheno::model::message::Message;
 use stheno::model::random::Random;
+use stheno::model::stored::Restored;
 use stheno::model::time::{Monotonic, Now, WallTime};
+use stheno::node::CoreOptions;
 use stheno::node::core::Core;
 use stheno::node::input::Input;
-use stheno::node::{CoreOptions, Restored};
 
 use crate::gorgone_client::GorgoneClient;
 use crate::http_client::HttpClient;

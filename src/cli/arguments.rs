@@ -14,7 +14,8 @@ use super::help::Topic;
 use super::keys_arguments::{TokenOptions, parse_keys, parse_token};
 use super::node_arguments::{JoinOptions, NodeOptions, parse_join, parse_node};
 use super::remote_arguments::{
-    CopyOptions, DoctorOptions, ExecOptions, StatusOptions, parse_copy, parse_doctor, parse_exec, parse_status,
+    BackupOptions, CopyOptions, DoctorOptions, ExecOptions, StatusOptions, parse_backup, parse_copy, parse_doctor,
+    parse_exec, parse_status,
 };
 use super::view_arguments::{
     CancelOptions, LogOptions, NodesOptions, QueueOptions, RunningOptions, parse_cancel, parse_log, parse_nodes,
@@ -86,6 +87,10 @@ pub(super) enum Command {
     Node(NodeOptions),
     /// `token add`, `remove` and `list`: change the tokens of the running daemon.
     Token(TokenOptions),
+    /// `backup FILE`: copy database, keys and configuration into one file.
+    Backup(BackupOptions),
+    /// `restore FILE`: put a backup back.
+    Restore(BackupOptions),
     /// `join WORD`: make this machine a node.
     Join(JoinOptions),
     /// `status`: show a running daemon and its nodes.
@@ -146,6 +151,8 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("node") => parse_node(rest(), defaults),
         Some("token") => parse_token(rest(), defaults),
         Some("join") => parse_join(rest()),
+        Some("backup") => parse_backup(rest(), defaults, false),
+        Some("restore") => parse_backup(rest(), defaults, true),
         Some("demo") => parse_demo(rest()),
         Some("help") => parse_help(rest()),
         Some("completions") => parse_completions(rest()),

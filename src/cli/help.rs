@@ -62,6 +62,8 @@ topics! {
     Node: "node", NODE;
     Token: "token", TOKEN;
     Join: "join", JOIN;
+    Backup: "backup", BACKUP;
+    Restore: "restore", RESTORE;
     Demo: "demo", DEMO;
     Help: "help", HELP;
     Completions: "completions", COMPLETIONS;
@@ -93,6 +95,8 @@ Usage:
   stheno node add ID --kind KIND | remove ID | list              the nodes of the running daemon
   stheno token add NAME | remove NAME | list                     tokens of pullwss nodes
   stheno join WORD [--dir DIR] [--foreground]                    make this machine a node
+  stheno backup FILE [--seal]                                    database, keys and configuration in one file
+  stheno restore FILE                                            put a backup back
   stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
   stheno help [COMMAND] [--man]                                  more on one command
   stheno completions SHELL                                       what a shell completes
@@ -373,6 +377,36 @@ Examples:
   stheno status
   stheno status --config central.yaml --watch
   stheno status --check --warning 2 --critical 5
+";
+
+const BACKUP: &str = "\
+Usage: stheno backup FILE [--seal] [--config FILE]
+
+Writes the database as it is at one moment, the key pair, the nodes and tokens that were added, and the configuration
+files into the new file FILE (mode 0600). The daemon may go on meanwhile. FILE is a gzipped tar archive.
+
+  --seal          seal FILE by a passphrase, one line of standard input (Argon2id, ChaCha20-Poly1305)
+  --config FILE   the top file of the daemon, /etc/centreon-gorgone/config.yaml by default
+
+Run it as root or as the user of the daemon.
+
+Examples:
+  stheno backup /root/stheno.tar.gz
+  stheno backup --seal /mnt/stheno.sealed < passphrase
+";
+
+const RESTORE: &str = "\
+Usage: stheno restore FILE [--config FILE]
+
+Puts database, keys and added nodes of a backup to the places that the configuration names. The daemon must not run.
+What is there is kept beside, with '.before-restore-' and the time behind its name. Configuration files stay as they
+are; 'tar -xzf' takes them out of a backup that is not sealed. The passphrase of a sealed one is a line of standard
+input.
+
+  --config FILE   the top file of the daemon, /etc/centreon-gorgone/config.yaml by default
+
+Examples:
+  systemctl stop stheno && stheno restore /root/stheno.tar.gz && systemctl start stheno
 ";
 
 const DEMO: &str = "\

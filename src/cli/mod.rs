@@ -2,6 +2,7 @@
 //! `exec` on one node returns the status of its command.
 
 mod arguments;
+mod backup;
 mod check;
 mod completions;
 mod copy;
@@ -75,6 +76,8 @@ pub fn main() -> ExitCode {
         Ok(Command::Log(options)) => log::run(&options),
         Ok(Command::Status(options)) => status::run(&options),
         Ok(Command::Doctor(options)) => doctor::run(&options),
+        Ok(Command::Backup(options)) => backup::back_up(&options),
+        Ok(Command::Restore(options)) => backup::restore(&options),
         Ok(Command::Node(options)) => node::run(&options),
         Ok(Command::Token(options)) => node::token(&options),
         Ok(Command::Join(options)) => join::run(&options),

@@ -95,6 +95,17 @@ pub(super) struct DoctorOptions {
     pub json: bool,
 }
 
+/// Options of `backup` and `restore`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BackupOptions {
+    /// `--config`: the configuration of the daemon.
+    pub config: PathBuf,
+    /// The backup.
+    pub file: PathBuf,
+    /// `--seal`: whether a passphrase seals it.
+    pub sealed: bool,
+}
+
 /// Default of `--cache-dir`; this directory exists on every machine.
 const CACHE_DIR: &str = "/tmp";
 
@@ -182,6 +193,24 @@ pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> 
 /// The configuration where none is named.
 pub(super) fn packaged_config(defaults: &Defaults) -> PathBuf {
     defaults.config.clone().unwrap_or_else(|| PACKAGED_CONFIG.into())
+}
+
+pub(super) fn parse_backup(mut parser: lexopt::Parser, defaults: &Defaults, restores: bool) -> Result<Command, String> {
+    let (mut config, mut file, mut sealed) = (packaged_config(defaults), None, false);
+    let topic = if restores { Topic::Restore } else { Topic::Backup };
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("config") => config = path(&mut parser, "--config")?,
+            Long("seal") if !restores => sealed = true,
+            Long("help") | Short('h' | '?') => return Ok(Command::Help(topic)),
+            Value(word) if file.is_none() => file = Some(PathBuf::from(word)),
+            other => return Err(unexpected(&other, topic)),
+        }
+    }
+    let word = if restores { "restore" } else { "backup" };
+    let file = file.ok_or_else(|| format!("'{word}' needs the name of the file"))?;
+    let options = BackupOptions { config, file, sealed };
+    Ok(if restores { Command::Restore(options) } else { Command::Backup(options) })
 }
 
 pub(super) fn parse_doctor(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {

@@ -73,7 +73,11 @@ mod tests {
         let dir = TempDir::new();
         let path = dir.join("nodes.json");
         let token = AddedToken { name: "a".to_owned(), node: None, hash: "00".repeat(32) };
-        change(&path, |joined| Ok(joined.tokens.push(token.clone()))).unwrap();
+        let add = |joined: &mut Joined| {
+            joined.tokens.push(token.clone());
+            Ok(())
+        };
+        change(&path, add).unwrap();
         let before = fs::read(&path).unwrap();
         let refused: Result<(), String> = change(&path, |joined| {
             joined.tokens.clear();
@@ -90,7 +94,7 @@ mod tests {
         let dir = TempDir::new();
         let path = dir.join("nodes.json");
         fs::write(&path, "nodes: []").unwrap();
-        let error = change(&path, |joined| Ok(joined.tokens.clear())).unwrap_err();
+        let error = change(&path, |_| Ok(())).unwrap_err();
         assert!(error.contains("is no file of 'stheno node add'"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"nodes: []");
     }

@@ -4,6 +4,7 @@
 //! Out of scope: protocols, decisions, waiting (only worker threads of [`jobs`] ever wait).
 
 pub mod api_connection;
+pub mod backup;
 pub mod centreon_database;
 mod child_output;
 pub mod child_process;

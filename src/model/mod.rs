@@ -31,6 +31,7 @@ pub mod session;
 pub mod ssh;
 pub mod statistics;
 pub mod status;
+pub mod stored;
 pub mod text;
 pub mod time;
 pub mod time_zone;

@@ -20,13 +20,14 @@ use crate::model::connection::ParentKind;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::registration::RegistrationSource;
+use crate::model::stored::Restored;
 use crate::model::time::{Monotonic, Now};
 
 use super::api::ApiRoom;
 use super::api::waits::Calls;
 use super::context::Context;
 use super::copies::Copies;
-use super::core_options::{CoreOptions, Restored};
+use super::core_options::CoreOptions;
 use super::counters::Counters;
 use super::dial_out::DialledOut;
 use super::get_log::Questions;

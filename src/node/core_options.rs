@@ -3,15 +3,10 @@
 use crate::config::Config;
 use crate::config::delegate::DelegateSettings;
 use crate::config::modules::Modules;
-use crate::model::code::Code;
 use crate::model::connection::FingerprintMode;
-use crate::model::history::{Origins, SyncMark};
-use crate::model::legacy::LegacyStored;
 use crate::model::node_id::NodeId;
-use crate::model::queue::QueueStored;
 use crate::model::registration::Registration;
 use crate::model::time_zone::TimeZone;
-use crate::model::token::Token;
 
 /// The settings of [`super::core::Core`].
 #[derive(Clone, Debug)]
@@ -60,29 +55,4 @@ impl CoreOptions {
             memory: || None,
         }
     }
-}
-
-/// The state that the database has from earlier runs.
-#[derive(Clone, Default)]
-pub struct Restored {
-    /// The mark of each node: how far its history was taken over.
-    pub marks: Vec<(NodeId, SyncMark)>,
-    /// The number of our own history, and how far others were taken over.
-    pub origins: Origins,
-    /// Tokens without an end, and the nodes that had not confirmed them.
-    pub open_tokens: Vec<(Token, Option<NodeId>)>,
-    /// Hashes of the tokens that were accepted for work here, the oldest first.
-    pub taken_tokens: Vec<i64>,
-    /// Open tokens that were taken from the queue of another daemon and whose work was not begun.
-    pub not_begun: Vec<Token>,
-    /// Hashes of tokens that were ended here although their nodes may end them later, the oldest first.
-    pub late_tokens: Vec<i64>,
-    /// Copies that ended here recently, and how.
-    pub ended_copies: Vec<(Token, Code)>,
-    /// Orders of Centreon Web that no node has confirmed.
-    pub legacy: LegacyStored,
-    /// Requests that wait for their nodes.
-    pub queue: QueueStored,
-    /// The `ctime` of the newest row of the history in seconds, 0 for an empty one.
-    pub newest_ctime: f64,
 }

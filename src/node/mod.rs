@@ -50,7 +50,7 @@ pub mod input;
 pub mod output;
 
 pub use api::endpoints::path_of;
-pub use core_options::{CoreOptions, Restored};
+pub use core_options::CoreOptions;
 pub use modules::nodes::plan;
 
 #[cfg(test)]

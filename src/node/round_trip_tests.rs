@@ -16,11 +16,12 @@ use crate::model::random::Random;
 use crate::model::registration::{NodeKind, Registration};
 use crate::model::time::{Monotonic, Now, WallTime};
 
+use super::CoreOptions;
 use super::core::Core;
 use super::input::Input;
 use super::output::Output;
 use super::testing::{START_SECONDS, id, options, pull_settings, pullwss_settings, push_node};
-use super::{CoreOptions, Restored};
+use crate::model::stored::Restored;
 
 /// A small random number generator with a seed.
 #[derive(Clone)]

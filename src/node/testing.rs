@@ -25,11 +25,12 @@ use crate::model::time_zone::TimeZone;
 use crate::model::token::Token;
 use crate::model::work::{Work, WorkId, WorkOutcome};
 
+use super::CoreOptions;
 use super::core::Core;
 use super::input::Input;
 use super::nodes::wanted::RegistrationChanges;
 use super::output::{Output, ReceiptId};
-use super::{CoreOptions, Restored};
+use crate::model::stored::Restored;
 
 /// 2026-11-23 in seconds since the epoch.
 pub const START_SECONDS: i64 = 1_795_450_000;

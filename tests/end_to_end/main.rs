@@ -4,6 +4,7 @@
 mod allow_list;
 mod api;
 mod api_page;
+mod backups;
 mod commands;
 mod copies;
 mod dial_in;

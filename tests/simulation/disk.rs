@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use stheno::daemon::dispatch::Restored;
 use stheno::model::code::Code;
 use stheno::model::history::{
     HistoryName, HistoryRow, LogFilter, LogPage, Origins, PageLimit, RowOrigin, StoreChange, SyncMark,
 };
 use stheno::model::node_id::NodeId;
 use stheno::model::session::StoredSession;
+use stheno::model::stored::{Restored, Stored};
 use stheno::model::time::WallTime;
 use stheno::model::token::Token;
 
@@ -124,24 +124,19 @@ impl Disk {
         ended.filter_map(|row| Some((Token::parse(row.token.as_deref()?).ok()?, row.code))).collect()
     }
 
-    pub fn restored(&self) -> Restored {
-        Restored {
-            sessions: self.sessions.values().cloned().collect(),
+    pub fn stored(&self) -> Stored {
+        let restored = Restored {
             marks: self.marks.iter().map(|(node, mark)| (*node, *mark)).collect(),
             origins: Origins {
                 own: self.number,
                 marks: self.origins.iter().map(|(history, id)| (*history, *id)).collect(),
             },
-            fingerprints: self.fingerprints.clone(),
-            host_keys: BTreeMap::new(),
             open_tokens: self.open_tokens.iter().map(|(token, node)| (token.clone(), *node)).collect(),
-            taken_tokens: Vec::new(),
-            not_begun: Vec::new(),
-            late_tokens: Vec::new(),
             ended_copies: self.ended_copies(),
-            legacy: stheno::model::legacy::LegacyStored::default(),
-            queue: stheno::model::queue::QueueStored::default(),
             newest_ctime: self.rows.last().map_or(0.0, |row| row.ctime),
-        }
+            ..Restored::default()
+        };
+        let fingerprints = self.fingerprints.clone().into_iter().collect();
+        Stored { sessions: self.sessions.values().cloned().collect(), fingerprints, restored, ..Stored::default() }
     }
 }

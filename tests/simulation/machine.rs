@@ -244,7 +244,7 @@ impl Machine {
             debug: std::env::var("TRACE").is_ok(),
             time_zone: TimeZone::utc(),
         };
-        self.dispatch = Some(Dispatch::new(config, own_key, self.disk.restored(), surroundings, now));
+        self.dispatch = Some(Dispatch::new(config, own_key, self.disk.stored(), surroundings, now));
     }
 }
 

@@ -223,7 +223,7 @@ fn ask(report: &mut Report, remote: &Remote, id: u64, has_daemon: bool) {
     if has_daemon && !information(report, remote, id) {
         return;
     }
-    command(report, remote, id, has_daemon);
+    command(report, remote, id);
 }
 
 /// A request that has ended.
@@ -302,7 +302,7 @@ fn clock_of(report: &mut Report, etime: Option<i64>, ended: &Ended) {
 }
 
 /// Runs a harmless command there.
-fn command(report: &mut Report, remote: &Remote, id: u64, has_daemon: bool) {
+fn command(report: &mut Report, remote: &Remote, id: u64) {
     const STEP: &str = "command";
     let expected = format!("'{PROBE}' may run there");
     let body = json!([{ "command": PROBE, "timeout": 5 }]);
@@ -314,12 +314,61 @@ fn command(report: &mut Report, remote: &Remote, id: u64, has_daemon: bool) {
         }
     };
     if ended.rows.iter().any(|row| row.code == 100) {
-        return report.good(STEP, expected, "it may");
+        report.good(STEP, expected, "it may");
+        return room(report, remote, id);
     }
     let Some(row) = ended.rows.iter().find(|row| row.is_last && row.code == 1) else { return };
-    // The session of a host by SSH ends here, too, with the reason.
-    let _ = has_daemon;
     failed(report, STEP, &expected, row);
+}
+
+/// Asks for free space and for the owners of the folders that the central copies to. A node that allows few commands is
+/// not asked: its refusal is no fault.
+const LOOK: &str = "df -Pk /tmp /var/lib 2>/dev/null | tail -n +2; for place in /etc/centreon-engine \
+    /etc/centreon-broker; do [ ! -d $place ] || { [ -w $place ] && echo can write $place || echo cannot write $place; \
+    stat -c %U $place; }; done; echo user $(id -un)";
+/// Free KiB below which a disk counts as full.
+const FREE_KIB_MIN: u64 = 16 << 10;
+
+/// Adds the steps about disk and owners.
+fn room(report: &mut Report, remote: &Remote, id: u64) {
+    let body = json!([{ "command": LOOK, "timeout": 5 }]);
+    let Ok(ended) = run(remote, "POST", id, "core/action/command", &body) else { return };
+    let result = ended.rows.iter().find(|row| row.code == 100).and_then(|row| row.data.pointer("/result/stdout"));
+    let Some(said) = result.and_then(Value::as_str) else { return };
+    let (mut disks, mut full, mut places, mut closed) = (Vec::new(), false, Vec::new(), false);
+    for line in said.lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        match fields.as_slice() {
+            [_, _, _, free, _, place] => {
+                let Ok(free) = free.parse::<u64>() else { continue };
+                full |= free < FREE_KIB_MIN;
+                disks.push(format!("{place} has {} MiB free", free >> 10));
+            }
+            ["can", "write", place] => places.push(format!("may write {place}")),
+            ["cannot", "write", place] => {
+                closed = true;
+                places.push(format!("may not write {place}"));
+            }
+            ["user", user] => places.push(format!("as user {user}")),
+            [owner] if !places.is_empty() => places.push(format!("which belongs to {owner}")),
+            _ => {}
+        }
+    }
+    let expected = format!("at least {} MiB free on the node", FREE_KIB_MIN >> 10);
+    if full {
+        let advice = "make room on the node: copies and its history need it";
+        report.bad("disk", expected, disks.join(", "), Cause::DiskFull, advice);
+    } else {
+        report.good("disk", expected, disks.join(", "));
+    }
+    let expected = "copies may write the folders of the engine and the broker";
+    if closed {
+        let advice = "add the daemon's user to the groups of centreon-engine and centreon-broker on the node, or widen \
+            ReadWritePaths= of its unit";
+        report.minor("owner", expected, places.join(", "), Cause::NotAllowed, advice);
+    } else {
+        report.good("owner", expected, places.join(", "));
+    }
 }
 
 /// Adds the step for a request that has failed.

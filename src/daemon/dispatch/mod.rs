@@ -35,23 +35,17 @@ use std::rc::Rc;
 use crate::config::Config;
 use crate::config::joined::JoinedKind;
 use crate::model::broken::{self, Fault};
-use crate::model::code::Code;
 use crate::model::connection::{ConnectionId, PeerAddress};
-use crate::model::history::{Origins, SyncMark};
 use crate::model::host_work::HostDone;
-use crate::model::legacy::LegacyStored;
 use crate::model::log::LogLine;
-use crate::model::node_id::NodeId;
-use crate::model::queue::QueueStored;
 use crate::model::random::Random;
 use crate::model::registration::{Registration, RegistrationSource};
-use crate::model::session::StoredSession;
+use crate::model::stored::Stored;
 use crate::model::time::{Monotonic, Now};
 use crate::model::time_zone::TimeZone;
 use crate::model::timers::Timers;
-use crate::model::token::Token;
 use crate::node::input::Input;
-use crate::node::{self, CoreOptions, core::Core};
+use crate::node::{CoreOptions, core::Core};
 use crate::session::api_client::access::ApiAccess;
 use crate::session::web_tokens::WebTokens;
 use crate::session::websocket_server::WebSocketAccess;
@@ -85,37 +79,6 @@ pub enum Listener {
     Page,
     /// The REST API and the proxy's `httpserver` on one port.
     Shared,
-}
-
-/// The state that the database holds from before the start.
-#[derive(Default)]
-pub struct Restored {
-    /// Sealed sessions of the external socket.
-    pub sessions: Vec<StoredSession>,
-    /// How far the history of each node has been synchronised.
-    pub marks: Vec<(NodeId, SyncMark)>,
-    /// The number of our history, and how far other histories have been taken over.
-    pub origins: Origins,
-    /// Targets and the thumbprints of their keys.
-    pub fingerprints: BTreeMap<String, String>,
-    /// SSH hosts and the known-hosts lines of their keys.
-    pub host_keys: BTreeMap<String, String>,
-    /// Unfinished tokens, each with the node that has not confirmed it.
-    pub open_tokens: Vec<(Token, Option<NodeId>)>,
-    /// Hashes of the tokens that were accepted for work here, the oldest first.
-    pub taken_tokens: Vec<i64>,
-    /// Open tokens that were taken from the queue of another daemon and whose work was not begun.
-    pub not_begun: Vec<Token>,
-    /// Hashes of tokens that were ended here although their nodes may end them later, the oldest first.
-    pub late_tokens: Vec<i64>,
-    /// Copies that ended here recently, and how.
-    pub ended_copies: Vec<(Token, Code)>,
-    /// Orders of Centreon Web that no node has confirmed.
-    pub legacy: LegacyStored,
-    /// Requests that wait for their nodes.
-    pub queue: QueueStored,
-    /// The `ctime` of the newest row in seconds, 0 for an empty history.
-    pub newest_ctime: f64,
 }
 
 /// Facilities of the process that the dispatch needs.
@@ -181,26 +144,15 @@ pub struct Dispatch {
 impl Dispatch {
     /// Creates a daemon without connections. Call `handle_timeout` once to start its links.
     #[must_use]
-    pub fn new(config: Config, own_key: OwnKey, restored: Restored, surroundings: Surroundings, now: Now) -> Self {
+    pub fn new(config: Config, own_key: OwnKey, stored: Stored, surroundings: Surroundings, now: Now) -> Self {
         let mut options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
         options.time_zone = surroundings.time_zone;
         options.memory = surroundings.memory;
-        let remembered = node::Restored {
-            marks: restored.marks,
-            origins: restored.origins,
-            open_tokens: restored.open_tokens,
-            taken_tokens: restored.taken_tokens,
-            not_begun: restored.not_begun,
-            late_tokens: restored.late_tokens,
-            ended_copies: restored.ended_copies,
-            legacy: restored.legacy,
-            queue: restored.queue,
-            newest_ctime: restored.newest_ctime,
-        };
-        let core = Core::new(options, remembered, surroundings.core_random, now);
-        let pinned = keys::pinned_clients(&restored.fingerprints);
+        let fingerprints: BTreeMap<_, _> = stored.fingerprints.into_iter().collect();
+        let core = Core::new(options, stored.restored, surroundings.core_random, now);
+        let pinned = keys::pinned_clients(&fingerprints);
         let settings = external::listener_settings(&config, &own_key, pinned);
-        let mut listener = ZmqListener::new(settings, restored.sessions, now);
+        let mut listener = ZmqListener::new(settings, stored.sessions, now);
         listener.invite(config.added.invited_as(JoinedKind::Pull));
         let fault = own_key.fault(config.core.link);
         let own_names = [config.core.hostname.clone()];
@@ -224,7 +176,7 @@ impl Dispatch {
             storing: Storing::new(config.core.commits),
             complaints: Complaints::default(),
             unready: UnreadyPeers::default(),
-            keys: KnownKeys { own: own_key, fingerprints: restored.fingerprints, hosts: restored.host_keys },
+            keys: KnownKeys { own: own_key, fingerprints, hosts: stored.host_keys.into_iter().collect() },
             random: surroundings.session_random,
             config: Rc::new(config),
             api_access,

@@ -189,7 +189,7 @@ impl EventLoop {
         announcing::announce(&config, keys.origin, log, now);
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
-        let (mut storage, restored) = Storage::open(&config, log, now)?;
+        let (mut storage, stored) = Storage::open(&config, log, now)?;
         let registry = poll.registry();
         storage.register(registry).map_err(RunError::new)?;
         registry.register(signals.source(), SIGNALS, Interest::READABLE).map_err(RunError::new)?;
@@ -217,7 +217,7 @@ impl EventLoop {
         let environment = environment.unwrap_or_else(|| Environment::new(&[]));
         let children = Children::new(environment, registry.try_clone().map_err(RunError::new)?);
         let host = Host::new(&config, keys.private);
-        let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
+        let dispatch = Dispatch::new(config, own_key, stored, surroundings, now);
         Ok(move |log| Self {
             poll,
             dispatch,
@@ -400,6 +400,7 @@ impl EventLoop {
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
                 JobResult::Admitted(result) => self.admitted(result, now),
                 JobResult::ConfigurationRead(reading) => self.configuration_read(reading, now),
+                JobResult::Verified(result) => self.database_verified(result, now),
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }
         }

@@ -8,7 +8,7 @@ use mio::{Interest, Registry};
 
 use crate::config::Config;
 use crate::config::settings::{self, Commits};
-use crate::daemon::dispatch::{Batch, CryptoOutcome, Restored};
+use crate::daemon::dispatch::{Batch, CryptoOutcome};
 use crate::edge::child_process::ChildProcess;
 use crate::edge::history_store::{self, HistoryStore, StoreErrorKind, StoreOptions};
 use crate::edge::jobs::Job;
@@ -24,6 +24,7 @@ use crate::model::joining::Admitted;
 use crate::model::log::LogLine;
 #[cfg(feature = "status")]
 use crate::model::status::Histogram;
+use crate::model::stored::Stored;
 use crate::model::time::{Monotonic, Now, WallTime};
 
 use super::questions::{Answers, Questions};
@@ -43,6 +44,8 @@ pub(super) enum JobResult {
     Handshake(ConnectionId, Box<HandshakeStep>),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
     Checkpointed(Result<(), String>),
+    /// The content of the database after another program has written to its file.
+    Verified(Result<(), String>),
     /// The web API's answer about the token of this name.
     #[cfg(feature = "centreon")]
     WebApiAnswered(String, Result<Option<crate::session::web_tokens::WebToken>, String>),
@@ -98,6 +101,8 @@ pub(super) struct Storage {
     #[cfg(feature = "status")]
     pub(super) commits: Histogram,
     checkpointing: bool,
+    /// The content is being checked, because another program wrote to the file.
+    verifying: bool,
     /// A purge made the database smaller; the next checkpoint shrinks the file.
     checkpoint_wanted: bool,
     /// When to retry the changes that could not be stored; `None` if there are none.
@@ -109,7 +114,7 @@ pub(super) struct Storage {
 }
 
 impl Storage {
-    pub(super) fn open(config: &Config, log: &mut LogWriter, now: Now) -> Result<(Self, Restored), RunError> {
+    pub(super) fn open(config: &Config, log: &mut LogWriter, now: Now) -> Result<(Self, Stored), RunError> {
         let core = &config.core;
         let (max_bytes, checkpoint_bytes) = match core.storage {
             settings::Storage::Disk => (None, CHECKPOINT_BYTES),
@@ -126,28 +131,14 @@ impl Storage {
             cache_kib: if config.modules.proxy.is_some() { CACHE_WITH_NODES_KIB } else { CACHE_KIB },
         };
         let store = HistoryStore::open(&core.database, options).map_err(RunError::new)?;
-        let stored = store.load().map_err(RunError::new)?;
+        let mut stored = store.load().map_err(RunError::new)?;
         if let Err(reason) = store.make_shrinkable() {
             log.write(&LogLine::info("core", reason), now.wall);
         }
-        for warning in stored.warnings {
+        for warning in stored.warnings.drain(..) {
             log.write(&LogLine::warning("core", warning), now.wall);
         }
-        let restored = Restored {
-            sessions: stored.sessions,
-            marks: stored.marks,
-            fingerprints: stored.fingerprints.into_iter().collect(),
-            host_keys: stored.host_keys.into_iter().collect(),
-            origins: stored.origins,
-            open_tokens: stored.open_tokens,
-            taken_tokens: stored.taken_tokens,
-            not_begun: stored.not_begun,
-            late_tokens: stored.late_tokens,
-            ended_copies: stored.ended_copies,
-            legacy: stored.legacy,
-            queue: stored.queue,
-            newest_ctime: store.newest_ctime(),
-        };
+        stored.restored.newest_ctime = store.newest_ctime();
         let path = core.database.clone();
         Ok((
             Self {
@@ -159,13 +150,14 @@ impl Storage {
                 #[cfg(feature = "status")]
                 commits: Histogram::default(),
                 checkpointing: false,
+                verifying: false,
                 checkpoint_wanted: false,
                 retry_at: None,
                 failing: false,
                 waiting: None,
                 lost: None,
             },
-            restored,
+            stored,
         ))
     }
 
@@ -336,12 +328,31 @@ impl EventLoop {
             return;
         }
         if let Err(reason) = self.storage.store.check_identity() {
-            let text = format!(
-                "{reason}: nothing can be stored any more, so the daemon ends; restore the file or restart the daemon"
-            );
-            self.log.write(&LogLine::error("core", text.clone()), now.wall);
-            self.storage.lost = Some(text);
+            return self.database_is_lost(&reason, now);
         }
+        if !self.storage.verifying && self.storage.store.was_written_by_others() {
+            self.storage.verifying = true;
+            let (path, last) = (self.storage.path.clone(), self.storage.store.newest_id());
+            let job = move || JobResult::Verified(history_store::verify(&path, last));
+            self.workers.submit(Rank::Own, Box::new(job));
+        }
+    }
+
+    /// Takes the result of [`history_store::verify`].
+    pub(super) fn database_verified(&mut self, result: Result<(), String>, now: Now) {
+        self.storage.verifying = false;
+        match result {
+            Err(reason) if self.storage.lost.is_none() => self.database_is_lost(&reason, now),
+            _ => {}
+        }
+    }
+
+    fn database_is_lost(&mut self, reason: &str, now: Now) {
+        let text = format!(
+            "{reason}: nothing can be stored any more, so the daemon ends; restore the file or restart the daemon"
+        );
+        self.log.write(&LogLine::error("core", text.clone()), now.wall);
+        self.storage.lost = Some(text);
     }
 
     fn commit_or_wait(&mut self, batch: Batch, since: Monotonic, pause: Duration, now: Now) {

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Result, Row};
 
-use super::{Stored, column, legacy, queue, taken};
+use super::{column, legacy, queue, taken};
 use crate::model::code::Code;
 use crate::model::history::{HistoryName, Origins, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::random::from_hex;
 use crate::model::session::{StoredSession, is_thumbprint};
+use crate::model::stored::{Restored, Stored};
 use crate::model::token::Token;
 
 /// Maximum number of sessions that are read, the most recently used ones.
@@ -38,22 +39,26 @@ impl Warnings {
 
 pub(super) fn load(connection: &Connection, number: i64) -> Result<Stored> {
     let mut warnings = Warnings::default();
-    let mut stored = Stored {
-        sessions: sessions(connection, &mut warnings)?,
+    let open_tokens = open_tokens(connection)?;
+    let restored = Restored {
         marks: marks(connection, &mut warnings)?,
-        fingerprints: fingerprints(connection)?,
-        host_keys: host_keys(connection)?,
         origins: Origins { own: number, marks: origin_marks(connection)? },
-        open_tokens: open_tokens(connection)?,
         taken_tokens: taken::taken(connection)?,
-        not_begun: Vec::new(),
+        not_begun: taken::not_begun(connection, &open_tokens)?,
+        open_tokens,
         late_tokens: taken::late(connection)?,
         ended_copies: ended_copies(connection)?,
         legacy: legacy::load(connection)?,
         queue: queue::load(connection)?,
+        newest_ctime: 0.0,
+    };
+    let mut stored = Stored {
+        sessions: sessions(connection, &mut warnings)?,
+        fingerprints: fingerprints(connection)?,
+        host_keys: host_keys(connection)?,
+        restored,
         warnings: Vec::new(),
     };
-    stored.not_begun = taken::not_begun(connection, &stored.open_tokens)?;
     stored.warnings = warnings.lines;
     if warnings.more > 0 {
         stored.warnings.push(format!("{} more invalid rows were skipped", warnings.more));

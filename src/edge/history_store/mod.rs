@@ -15,13 +15,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::edge::random::SystemRandom;
-use crate::model::code::Code;
-use crate::model::history::{Origins, SyncMark};
-use crate::model::legacy::LegacyStored;
-use crate::model::node_id::NodeId;
-use crate::model::queue::QueueStored;
-use crate::model::session::StoredSession;
-use crate::model::token::Token;
+use crate::model::stored::Stored;
 
 mod apply;
 mod column;
@@ -44,6 +38,7 @@ mod time_order;
 
 pub use apply::Applied;
 pub use error::{StoreError, StoreErrorKind};
+pub use identity::verify;
 pub use lock::holder;
 pub use looking::{Seen, known_key, look, newest_session};
 pub use maintenance::{CheckpointReport, check_integrity, checkpoint, has_room, wal_size_bytes};
@@ -84,37 +79,6 @@ pub struct StoreOptions {
     pub cache_kib: u32,
     /// Maximum size of the content in bytes; the oldest rows are deleted above it. `None` for no limit.
     pub max_bytes: Option<u64>,
-}
-
-/// The state that a start continues from.
-#[derive(Clone, Default)]
-pub struct Stored {
-    /// Sessions, the least recently used first.
-    pub sessions: Vec<StoredSession>,
-    /// How far the history of each node has been synchronised.
-    pub marks: Vec<(NodeId, SyncMark)>,
-    /// Targets and the thumbprints of their keys.
-    pub fingerprints: Vec<(String, String)>,
-    /// SSH hosts and the known-hosts lines of their keys.
-    pub host_keys: Vec<(String, String)>,
-    /// The number of this history, and how far other histories have been taken over.
-    pub origins: Origins,
-    /// Unfinished tokens, each with the node that has not confirmed it.
-    pub open_tokens: Vec<(Token, Option<NodeId>)>,
-    /// Hashes of the tokens that were accepted for work here, the oldest first.
-    pub taken_tokens: Vec<i64>,
-    /// Open tokens that were taken from the queue of another daemon and whose work was not begun.
-    pub not_begun: Vec<Token>,
-    /// Hashes of tokens that were ended here although their nodes may end them later, the oldest first.
-    pub late_tokens: Vec<i64>,
-    /// Copies that ended here recently, and how.
-    pub ended_copies: Vec<(Token, Code)>,
-    /// Orders of Centreon Web that no node has confirmed.
-    pub legacy: LegacyStored,
-    /// Requests that wait for their nodes.
-    pub queue: QueueStored,
-    /// Messages about skipped rows; only a few lines.
-    pub warnings: Vec<String>,
 }
 
 /// The writer. It holds a lock that prevents a second daemon from using the database.

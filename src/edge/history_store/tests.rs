@@ -1,3 +1,7 @@
+use crate::model::history::{HistoryName, HistoryRow, LogFilter, LogPage, PageLimit, RowOrigin, StoreChange, SyncMark};
+use crate::model::node_id::NodeId;
+use crate::model::session::StoredSession;
+use crate::model::token::Token;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -6,7 +10,6 @@ use rusqlite::Connection;
 use super::*;
 use crate::edge::temp_dir::TempDir;
 use crate::model::code::Code;
-use crate::model::history::{HistoryName, HistoryRow, LogFilter, LogPage, PageLimit, RowOrigin, StoreChange};
 use crate::model::time::WallTime;
 
 pub(super) const WALL: WallTime = WallTime::from_micros(1_770_000_000_000_000);
@@ -124,9 +127,9 @@ fn tables_of_an_older_version_are_written_anew_and_keep_what_they_hold() {
     for _ in 0..2 {
         let stored = open(&path).load().unwrap();
         let token = |text: &str| Token::parse(text).unwrap();
-        assert_eq!(stored.open_tokens, [(token("a"), NodeId::new(2).ok()), (token("b"), None)]);
+        assert_eq!(stored.restored.open_tokens, [(token("a"), NodeId::new(2).ok()), (token("b"), None)]);
         let history = HistoryName { node: NodeId::new(2).unwrap(), number: 77 };
-        assert_eq!(stored.origins.marks, [(history, 9)]);
+        assert_eq!(stored.restored.origins.marks, [(history, 9)]);
     }
 }
 
@@ -140,7 +143,7 @@ fn a_file_of_the_first_original_is_completed_and_its_odd_rows_are_read() {
     let stored = store.load().unwrap();
     assert!(stored.sessions.is_empty());
     assert_eq!(
-        stored.marks,
+        stored.restored.marks,
         [(NodeId::new(2).unwrap(), SyncMark { ctime: 80.0, newest: 80.0, last_id: 3, history: 0 })]
     );
     assert_eq!(stored.warnings.len(), 2, "{:?}", stored.warnings);
@@ -155,7 +158,7 @@ fn a_file_of_the_first_original_is_completed_and_its_odd_rows_are_read() {
     ];
     store.apply(&changes, WALL).unwrap();
     assert_eq!(
-        store.load().unwrap().marks,
+        store.load().unwrap().restored.marks,
         [(NodeId::new(2).unwrap(), SyncMark { ctime: 95.5, newest: 95.5, last_id: 9, history: 0 })]
     );
     let page = HistoryReader::open(&path).unwrap().query(&LogFilter::default(), &WHOLE).unwrap();
@@ -200,7 +203,7 @@ fn sessions_marks_and_fingerprints_survive_and_are_replaced_by_name() {
     drop(store);
     let stored = open(&path).load().unwrap();
     assert!(stored.sessions == [session("gorgone-a", 20), renewed], "the sessions differ");
-    assert_eq!(stored.marks, [(node, SyncMark { ctime: 2.5, newest: 2.5, last_id: 2, history: 0 })]);
+    assert_eq!(stored.restored.marks, [(node, SyncMark { ctime: 2.5, newest: 2.5, last_id: 2, history: 0 })]);
     assert_eq!(stored.fingerprints, [("tcp://h:1".to_owned(), "new".to_owned())]);
     assert_eq!(stored.host_keys, [("kept".to_owned(), "kept ssh-ed25519 AAAA".to_owned())]);
     assert!(stored.warnings.is_empty());
@@ -436,10 +439,10 @@ fn a_node_with_an_id_of_64_bits_is_found_again_exactly() {
     changes.push(StoreChange::OpenToken { token: token.clone(), node: Some(ids[3]) });
     open(&path).apply(&changes, WALL).unwrap();
     let stored = open(&path).load().unwrap();
-    assert_eq!(stored.marks, ids.map(|id| (id, mark(2))));
-    assert_eq!(stored.open_tokens, [(token, Some(ids[3]))]);
+    assert_eq!(stored.restored.marks, ids.map(|id| (id, mark(2))));
+    assert_eq!(stored.restored.open_tokens, [(token, Some(ids[3]))]);
     open(&path).apply(&[StoreChange::DeleteSyncMark(ids[2])], WALL).unwrap();
-    assert_eq!(open(&path).load().unwrap().marks.len(), 3);
+    assert_eq!(open(&path).load().unwrap().restored.marks.len(), 3);
 }
 
 #[test]
@@ -460,7 +463,7 @@ fn copies_that_ended_here_are_found_again() {
     open(&path).apply(&rows.map(StoreChange::InsertRow), WALL).unwrap();
     let token = |text: &str| Token::parse(text).unwrap();
     let expected = [(token("good"), Code::FINISHED_OK), (token("bad"), Code::FINISHED_KO)];
-    assert_eq!(open(&path).load().unwrap().ended_copies, expected);
+    assert_eq!(open(&path).load().unwrap().restored.ended_copies, expected);
 }
 
 #[test]

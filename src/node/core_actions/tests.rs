@@ -2,7 +2,7 @@ use crate::model::connection::ClientId;
 use crate::model::history::SyncMark;
 use crate::model::host_work::HostDone;
 
-use crate::node::Restored;
+use crate::model::stored::Restored;
 use crate::node::input::Input;
 use crate::node::output::ReceiptId;
 use crate::node::testing::{Bench, id, options, push_node, row};

@@ -2,8 +2,8 @@ use crate::model::connection::ClientId;
 use crate::model::registration::{NodeKind, Registration, Subnode};
 
 use crate::model::history::{StoreChange, SyncMark};
+use crate::model::stored::Restored;
 use crate::model::token::Token;
-use crate::node::Restored;
 use crate::node::input::Input;
 use crate::node::output::Output;
 use crate::node::testing::{Bench, id, message, node_message, options, push_node, ssh_node};

@@ -1,6 +1,6 @@
 use crate::model::history::{Origins, SyncMark};
 
-use crate::node::Restored;
+use crate::model::stored::Restored;
 use crate::node::input::Input;
 use crate::node::testing::{Bench, id, message, node_message, options, push_node};
 

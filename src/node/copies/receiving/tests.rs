@@ -2,7 +2,7 @@ use crate::model::copy::SinkDone;
 use crate::model::host_work::HostDone;
 
 use super::*;
-use crate::node::Restored;
+use crate::model::stored::Restored;
 use crate::node::input::Input;
 use crate::node::testing::{Bench, message, options};
 

@@ -11,12 +11,13 @@ use crate::model::legacy::{
     PollerCommands, StoredOrder,
 };
 use crate::model::message::Outgoing;
+use crate::model::stored::Restored;
 use crate::model::token::Token;
 use crate::model::work::{Work, WorkId, WorkOutcome};
+use crate::node::CoreOptions;
 use crate::node::input::Input;
 use crate::node::output::{Output, ReceiptId};
 use crate::node::testing::{Bench, id, node_message, options, push_node};
-use crate::node::{CoreOptions, Restored};
 
 use super::orders::tests::settings;
 
