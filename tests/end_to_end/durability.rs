@@ -44,8 +44,8 @@ fn a_kill_in_the_middle_of_a_stream_loses_no_acknowledged_row() {
 #[test]
 fn a_kill_loses_no_acknowledged_row_where_commits_are_batched() {
     let platform = Platform::new();
-    let plan = platform.plan("central", 1).with_core("gorgone_db_synchronous: batched").with_core("db_batch_ms: 40");
-    kill_in_streams(plan, 4);
+    let plan = platform.plan("poller", 1).with_core("gorgone_db_synchronous: batched").with_core("db_batch_ms: 40");
+    kill_in_streams(Plan { has_proxy: false, ..plan }, 4);
 }
 
 fn kill_in_streams(plan: Plan, rounds: u64) {
@@ -75,8 +75,8 @@ fn kill_in_streams(plan: Plan, rounds: u64) {
 fn batched_rows_share_a_commit_and_are_acknowledged_after_it() {
     const ROWS: i64 = 20;
     let platform = Platform::new();
-    let plan = platform.plan("central", 1).with_core("gorgone_db_synchronous: batched").with_core("db_batch_ms: 4000");
-    let mut central = Daemon::start(plan);
+    let plan = platform.plan("poller", 1).with_core("gorgone_db_synchronous: batched").with_core("db_batch_ms: 4000");
+    let mut central = Daemon::start(Plan { has_proxy: false, ..plan });
     let mut client = central.client();
     let stored = |central: &Daemon| {
         let sql = "SELECT count(*), ifnull(max(ctime) - min(ctime), 0) < 0.01 FROM gorgone_history \

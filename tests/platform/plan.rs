@@ -25,6 +25,8 @@ pub struct Plan {
     pub api_port: Option<u16>,
     /// Further lines of `gorgonecore`.
     pub core: Vec<String>,
+    /// Whether it has the module proxy.
+    pub has_proxy: bool,
     /// Further lines of the proxy.
     pub proxy: Vec<String>,
     /// Whether it has the module action.
@@ -66,6 +68,7 @@ impl Plan {
             external: None,
             api_port: None,
             core: Vec::new(),
+            has_proxy: true,
             proxy: Vec::new(),
             has_action: true,
             action: Vec::new(),
@@ -215,7 +218,9 @@ impl Plan {
         if self.has_action {
             module(&mut text, "action", "core::action", &self.action);
         }
-        module(&mut text, "proxy", "core::proxy", &self.proxy);
+        if self.has_proxy {
+            module(&mut text, "proxy", "core::proxy", &self.proxy);
+        }
         module(&mut text, "register", "core::register", &[format!("config_file: {}", self.register_file().display())]);
         if let Some(port) = self.api_port {
             let mut lines = vec!["address: 127.0.0.1".to_owned(), format!("port: \"{port}\"")];
