@@ -70,6 +70,9 @@ pub fn dialer_settings() -> DialerSettings {
     }
 }
 
+/// What somebody in between makes of a payload.
+type Between = Box<dyn FnMut(bool, Vec<u8>) -> Vec<Vec<u8>>>;
+
 /// What travels towards the listener or the dialer.
 enum Transit {
     ToListener(ConnectionId, Vec<u8>),

@@ -400,6 +400,7 @@ impl EventLoop {
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
                 JobResult::Admitted(result) => self.admitted(result, now),
                 JobResult::ConfigurationRead(reading) => self.configuration_read(reading, now),
+                JobResult::Verified(result) => self.database_verified(result, now),
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }
         }

@@ -44,6 +44,8 @@ pub(super) enum JobResult {
     Handshake(ConnectionId, Box<HandshakeStep>),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
     Checkpointed(Result<(), String>),
+    /// The content of the database after another program has written to its file.
+    Verified(Result<(), String>),
     /// The web API's answer about the token of this name.
     #[cfg(feature = "centreon")]
     WebApiAnswered(String, Result<Option<crate::session::web_tokens::WebToken>, String>),
@@ -99,6 +101,8 @@ pub(super) struct Storage {
     #[cfg(feature = "status")]
     pub(super) commits: Histogram,
     checkpointing: bool,
+    /// The content is being checked, because another program wrote to the file.
+    verifying: bool,
     /// A purge made the database smaller; the next checkpoint shrinks the file.
     checkpoint_wanted: bool,
     /// When to retry the changes that could not be stored; `None` if there are none.
@@ -146,6 +150,7 @@ impl Storage {
                 #[cfg(feature = "status")]
                 commits: Histogram::default(),
                 checkpointing: false,
+                verifying: false,
                 checkpoint_wanted: false,
                 retry_at: None,
                 failing: false,
@@ -323,12 +328,31 @@ impl EventLoop {
             return;
         }
         if let Err(reason) = self.storage.store.check_identity() {
-            let text = format!(
-                "{reason}: nothing can be stored any more, so the daemon ends; restore the file or restart the daemon"
-            );
-            self.log.write(&LogLine::error("core", text.clone()), now.wall);
-            self.storage.lost = Some(text);
+            return self.database_is_lost(&reason, now);
         }
+        if !self.storage.verifying && self.storage.store.was_written_by_others() {
+            self.storage.verifying = true;
+            let (path, last) = (self.storage.path.clone(), self.storage.store.newest_id());
+            let job = move || JobResult::Verified(history_store::verify(&path, last));
+            self.workers.submit(Rank::Own, Box::new(job));
+        }
+    }
+
+    /// Takes the result of [`history_store::verify`].
+    pub(super) fn database_verified(&mut self, result: Result<(), String>, now: Now) {
+        self.storage.verifying = false;
+        match result {
+            Err(reason) if self.storage.lost.is_none() => self.database_is_lost(&reason, now),
+            _ => {}
+        }
+    }
+
+    fn database_is_lost(&mut self, reason: &str, now: Now) {
+        let text = format!(
+            "{reason}: nothing can be stored any more, so the daemon ends; restore the file or restart the daemon"
+        );
+        self.log.write(&LogLine::error("core", text.clone()), now.wall);
+        self.storage.lost = Some(text);
     }
 
     fn commit_or_wait(&mut self, batch: Batch, since: Monotonic, pause: Duration, now: Now) {

@@ -38,6 +38,7 @@ mod time_order;
 
 pub use apply::Applied;
 pub use error::{StoreError, StoreErrorKind};
+pub use identity::verify;
 pub use lock::holder;
 pub use looking::{Seen, known_key, look, newest_session};
 pub use maintenance::{CheckpointReport, check_integrity, checkpoint, has_room, wal_size_bytes};
