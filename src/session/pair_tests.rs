@@ -79,9 +79,6 @@ enum Transit {
     ToDialer(ConnectionId, Vec<u8>),
 }
 
-/// Changes a message on its way.
-type Between = Box<dyn FnMut(bool, Vec<u8>) -> Vec<Vec<u8>>>;
-
 struct Pair {
     listener: ZmqListener,
     dialer: ZmqDialer,
