@@ -284,7 +284,8 @@ fn describe(folder: &Path, api: &Api, plan: &Plan) {
     let url = api.url();
     let node = plan.daemons.last().map_or(CENTRAL, |daemon| daemon.id);
     print(&format!(
-        "\nREST API of the central\n  {url}/api/internal/constatus\n  {url}/api/internal/information\n  \
+        "\nStatus page of the central\n  {url}/\n\nREST API of the central\n  {url}/api/internal/constatus\n  \
+         {url}/api/internal/information\n  \
          {url}/api/log/<token>\n\nTry it\n  curl {url}/api/internal/constatus\n  \
          curl -d '[{{\"command\":\"uptime\"}}]' '{url}/api/nodes/{node}/core/action/command?log_wait=5000000'\n\
          \nFiles in {}",

@@ -311,6 +311,9 @@ fn ended(child: &mut Child, node: &Node) -> Option<String> {
 fn spawn(node: &Node) -> Result<Child, String> {
     let places = &node.places;
     let failed = |error: std::io::Error| format!("{}: cannot be written: {error}", places.log.display());
+    if let Some(directory) = places.log.parent() {
+        fs::create_dir_all(directory).map_err(failed)?;
+    }
     let log = File::options().create(true).append(true).open(&places.log).map_err(failed)?;
     let child = Command::new("/proc/self/exe")
         .arg("run")

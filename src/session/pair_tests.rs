@@ -70,6 +70,9 @@ pub fn dialer_settings() -> DialerSettings {
     }
 }
 
+/// What somebody in between makes of a payload.
+type Between = Box<dyn FnMut(bool, Vec<u8>) -> Vec<Vec<u8>>>;
+
 /// What travels towards the listener or the dialer.
 enum Transit {
     ToListener(ConnectionId, Vec<u8>),
@@ -90,7 +93,7 @@ struct Pair {
     /// Payloads from the listener of this kind are lost.
     lose_from_listener: bool,
     /// Somebody in between: what becomes of a payload; the flag says whether it goes to the listener.
-    between: Box<dyn FnMut(bool, Vec<u8>) -> Vec<Vec<u8>>>,
+    between: Between,
     /// What becomes of the routing id, which is said in clear.
     rename: fn(Vec<u8>) -> Vec<u8>,
     transit: VecDeque<Transit>,

@@ -187,3 +187,75 @@ fn the_same_token_with_the_same_request_runs_once_and_with_another_is_refused() 
     assert_eq!(ends(&central, "script-1").len(), 1);
     assert_eq!(fs::read_to_string(&file).unwrap(), "x\n");
 }
+
+/// Asks a node to append a word to a file, and returns the token.
+fn append_on(api: &Api, node: u32, word: &str, file: &Path) -> String {
+    let line = format!("echo {word} >> {}", file.display());
+    let path = format!("/api/nodes/{node}/core/action/command?ttl=600");
+    let answer = api.post(&path, &json!([{ "command": line }]));
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    answer.json()["token"].as_str().unwrap().to_owned()
+}
+
+fn assert_ran_once_in_order(central: &Daemon, tokens: &[String], file: &Path) {
+    for token in tokens {
+        let end = wait_for_end(central, token);
+        assert_eq!(code(&end), 2, "{end}");
+    }
+    let words: String = (0..tokens.len()).map(|number| format!("{number}\n")).collect();
+    assert_eq!(fs::read_to_string(file).unwrap(), words);
+}
+
+#[test]
+fn what_waits_for_a_node_behind_a_relay_outlives_the_relay_and_takes_another_way() {
+    let platform = Platform::new();
+    let mut poller = Daemon::start(platform.plan("poller", 9).with_authorized("poller"));
+    let relay = |name: &str, id: u32| {
+        Daemon::start(platform.plan(name, id).with_authorized("poller").with_node(9, poller.plan.port))
+    };
+    let mut relays = [relay("first", 2), relay("second", 3)];
+    let mut central = Daemon::start(platform.central_with(&[&relays[0], &relays[1]]).with_proxy("ping: 1"));
+    let api = central.api();
+    until("the central knows the way", seconds(20), || {
+        (!api.get("/api/internal/routes/9").json()["data"]["9"]["in_use"].is_null()).then_some(())
+    });
+    poller.kill();
+    let file = platform.path("words");
+    let mut tokens: Vec<String> = (0..10).map(|number| append_on(&api, 9, &number.to_string(), &file)).collect();
+    let in_use = api.get("/api/internal/routes/9").json()["data"]["9"]["in_use"].as_u64().unwrap();
+    // The relay that would pass them on goes for good; the central is killed, too.
+    relays[usize::try_from(in_use - 2).unwrap()].kill();
+    central.kill();
+    central.start_again();
+    until("the central knows the other way", seconds(20), || {
+        let way = central.api().get("/api/internal/routes/9").json()["data"]["9"]["in_use"].as_u64();
+        way.filter(|way| *way != in_use)
+    });
+    tokens.extend((10..12).map(|number| append_on(&central.api(), 9, &number.to_string(), &file)));
+    poller.start_again();
+    assert_ran_once_in_order(&central, &tokens, &file);
+}
+
+#[test]
+fn what_waits_for_a_node_that_dials_in_runs_once_and_in_order_when_it_comes() {
+    let platform = Platform::new();
+    let central = platform.plan("central", 1).with_api().with_dial_in_node(6, "pull").with_authorized("poller");
+    let mut central = Daemon::start(central.with_proxy("ping: 1"));
+    let file = platform.path("words");
+    let tokens: Vec<String> = (0..10).map(|number| append_on(&central.api(), 6, &number.to_string(), &file)).collect();
+    central.kill();
+    central.start_again();
+    let pull = [format!("target_path: 127.0.0.1:{}", central.plan.port)];
+    let mut node = Daemon::start(platform.plan("node", 6).with_module("pull", &pull));
+    wait_for_end(&central, &tokens[2]);
+    node.kill();
+    node.start_again();
+    for token in &tokens {
+        wait_for_end(&central, token);
+    }
+    let words = fs::read_to_string(&file).unwrap();
+    let mut seen: Vec<&str> = words.lines().collect();
+    let all = seen.len();
+    seen.dedup();
+    assert_eq!(seen.len(), all, "none ran twice: {words}");
+}

@@ -81,11 +81,15 @@ fn core_settings(id: u64, authorized: String) -> CoreSettings {
         bound_keys: Default::default(),
         fingerprint_mode: FingerprintMode::First,
         // Some links are classic, as opposite an original daemon.
-        link: if id % 3 == 0 { LinkMode::Classic } else { LinkMode::Auto },
+        link: if id.is_multiple_of(3) { LinkMode::Classic } else { LinkMode::Auto },
         database: "unused".into(),
         storage: Storage::Disk,
         create_schema: true,
-        commits: Commits::Full,
+        // `BATCHED=1` lets nodes gather their changes; a daemon with nodes does not.
+        commits: match std::env::var_os("BATCHED") {
+            Some(_) => Commits::Batched(Duration::from_millis(300)),
+            None => Commits::Full,
+        },
         max_message_size: 16 << 20,
         audit_log: None,
         delegate: Default::default(),

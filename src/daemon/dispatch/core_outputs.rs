@@ -10,7 +10,7 @@ use super::{Dispatch, Effect, PeerKey};
 
 impl Dispatch {
     /// Carries out what the core has decided on. Where changes are gathered, messages wait for the changes of their
-    /// event, because they may acknowledge them.
+    /// event, because they may acknowledge them. Later messages to the same peer wait with them and keep their order.
     pub(super) fn drain_core(&mut self, now: Now) {
         if !self.storing.gathers() {
             while let Some(output) = self.core.poll_output() {
@@ -21,16 +21,10 @@ impl Dispatch {
         let outputs: Vec<Output> = std::iter::from_fn(|| self.core.poll_output()).collect();
         let changes = outputs.iter().any(|output| matches!(output, Output::Store { receipt: None, .. }));
         for output in outputs {
-            match output {
-                Output::SendToClient { .. }
-                | Output::SendToNode { .. }
-                | Output::SendToParent { .. }
-                | Output::Answer { .. }
-                    if changes =>
-                {
-                    self.storing.send_when_stored(output);
-                }
-                output => self.on_core(output, now),
+            if is_message(&output) && (changes || self.storing.has_message_like(&output)) {
+                self.storing.send_when_stored(output);
+            } else {
+                self.on_core(output, now);
             }
         }
     }
@@ -94,4 +88,11 @@ impl Dispatch {
         }
         self.read_when_there_is_room(work);
     }
+}
+
+const fn is_message(output: &Output) -> bool {
+    matches!(
+        output,
+        Output::SendToClient { .. } | Output::SendToNode { .. } | Output::SendToParent { .. } | Output::Answer { .. }
+    )
 }

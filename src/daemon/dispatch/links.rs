@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::joined::JoinedKind;
-use crate::model::connection::{ConnectionId, Endpoint, ParentKind, PeerAddress};
+use crate::model::connection::{ClientId, ConnectionId, Endpoint, ParentKind, PeerAddress};
 use crate::model::history::StoreChange;
 use crate::model::joining::{Admitted, AdmittedBy};
 use crate::model::link::{LinkMode, pin_of_target};
@@ -217,7 +217,11 @@ impl Dispatch {
                         self.core.handle_input(Input::NodeLink(node, link), now);
                         Input::LinkUp(node)
                     }
-                    PeerKey::Parent(kind) => Input::ParentUp { kind, identity },
+                    PeerKey::Parent(kind) => {
+                        // Nothing goes before our registration.
+                        self.storing.forget_messages_to(ClientId::Parent(kind));
+                        Input::ParentUp { kind, identity }
+                    }
                 };
                 self.core.handle_input(input, now);
             }

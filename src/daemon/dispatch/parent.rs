@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::modules::dial_in::PullWssSettings;
-use crate::model::connection::{ConnectionId, Endpoint, ParentKind, PeerAddress};
+use crate::model::connection::{ClientId, ConnectionId, Endpoint, ParentKind, PeerAddress};
 use crate::model::log::LogLine;
 use crate::model::message::Outgoing;
 use crate::model::random::Random;
@@ -155,6 +155,8 @@ impl Dispatch {
                     }
                 }
                 WebSocketDialerOutput::Up => {
+                    // Nothing goes before our registration.
+                    self.storing.forget_messages_to(ClientId::Parent(KIND));
                     let input = Input::ParentUp { kind: KIND, identity: String::new() };
                     self.core.handle_input(input, now);
                     if self.dialled.websocket().is_some_and(|parent| parent.node.is_perl()) {

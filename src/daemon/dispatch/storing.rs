@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::config::settings::Commits;
-use crate::model::connection::ConnectionId;
+use crate::model::connection::{ClientId, ConnectionId};
 use crate::model::history::StoreChange;
 use crate::model::time::Monotonic;
 use crate::node::output::{Output, ReceiptId};
@@ -116,6 +116,25 @@ impl Storing {
     /// Whether changes wait for others that share their commit, so that messages must wait for them.
     pub(super) const fn gathers(&self) -> bool {
         self.gathering.is_some()
+    }
+
+    /// Whether a message to the same peer waits.
+    pub(super) fn has_message_like(&self, message: &Output) -> bool {
+        self.batch.messages.iter().any(|waiting| match (waiting, message) {
+            (Output::SendToClient { client: one, .. }, Output::SendToClient { client: other, .. }) => one == other,
+            (Output::SendToNode { node: one, .. }, Output::SendToNode { node: other, .. }) => one == other,
+            (Output::SendToParent { kind: one, .. }, Output::SendToParent { kind: other, .. }) => one == other,
+            _ => false,
+        })
+    }
+
+    /// Forgets the messages that wait for a peer whose connection is gone, as if they had been sent on it.
+    pub(super) fn forget_messages_to(&mut self, peer: ClientId) {
+        self.batch.messages.retain(|message| match message {
+            Output::SendToClient { client, .. } => *client != peer,
+            Output::SendToParent { kind, .. } => ClientId::Parent(*kind) != peer,
+            _ => true,
+        });
     }
 
     /// Keeps a message until the current changes are stored.

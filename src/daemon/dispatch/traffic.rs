@@ -86,6 +86,9 @@ impl Dispatch {
             self.forget_unsent(connection, now);
             self.forget_coming(connection);
             self.note_unready(&gone, now);
+            if let Some(peer) = self.peer_on(connection, &gone.kind) {
+                self.storing.forget_messages_to(peer);
+            }
             match gone.kind {
                 Kind::Link { key, .. } => self.link_closed(key, connection, reason, now),
                 Kind::WebSocketParent => self.parent_closed(connection, &reason, now),
@@ -94,6 +97,17 @@ impl Dispatch {
             }
         }
         self.drain(now);
+    }
+
+    /// The peer that messages of the core reach on a connection, other than by one of our links to nodes.
+    fn peer_on(&self, connection: ConnectionId, kind: &Kind) -> Option<ClientId> {
+        match kind {
+            Kind::External(_) => self.listener.client_on(connection),
+            Kind::Link { key: PeerKey::Parent(kind), .. } => Some(ClientId::Parent(*kind)),
+            Kind::WebSocketParent => Some(ClientId::Parent(ParentKind::WebSocket)),
+            Kind::WebSocket(_) => Some(ClientId::WebSocket(connection)),
+            _ => None,
+        }
     }
 
     /// Handles the end of an incoming connection: ends its session, and tells the core.

@@ -122,11 +122,20 @@ pub fn look_at_zmq(report: &mut Report, peer: &ZmqPeer<'_>, keys: &KeyPair) -> O
             let advice = "look into the log there: it may be overloaded, or limit the handshakes of this address";
             report.bad("handshake", expected, seen, Cause::NoAnswer, advice);
         }
+        End::Failed(text) if is_about_links(&text) => {
+            let advice = "make one of the two options 'link' auto, or both equal";
+            report.bad("handshake", expected, text, Cause::TlsOnOneSide, advice);
+        }
         End::Failed(text) | End::Foreign(text) => {
             report.bad("handshake", expected, text, Cause::KeyNotAuthorized, "look into the log there");
         }
     }
     None
+}
+
+/// Whether a failure is about the options `link` of both ends.
+fn is_about_links(reason: &str) -> bool {
+    reason.contains("is set to link: ") || reason.contains("which link: sealed demands")
 }
 
 fn trusting(node: Option<u64>, thumbprint: &str) -> String {
@@ -317,7 +326,8 @@ impl Talking {
                 dialer.send(&[request], None, now, random);
             }
             DialerOutput::Down { reason } if self.end.is_none() => {
-                self.end = Some(if self.is_refused { End::Refused } else { End::Failed(reason) });
+                let is_key = self.is_refused && !is_about_links(&reason);
+                self.end = Some(if is_key { End::Refused } else { End::Failed(reason) });
             }
             DialerOutput::Message(message) if message.action == Action::Pong => {
                 self.end = Some(End::Up(Some(read_pong(&message.data))));

@@ -119,3 +119,18 @@ fn a_stop_ends_what_runs_and_a_host_without_a_daemon_has_no_log() {
     assert_eq!(last.last().map(String::as_str), Some("stopped"));
     assert!(last[1].starts_with("row t 1"), "{last:?}");
 }
+
+#[test]
+fn a_cancelled_command_is_aborted_and_the_next_one_does_not_begin() {
+    let mut bench = bench();
+    bench.request("COMMAND", "t", "4", r#"{"content":[{"command":"a"},{"command":"b"}]}"#);
+    let listed = bench.request("RUNNING", "l", "4", "{}");
+    assert!(listed[0].contains(r#""command":"a""#) && listed[0].contains(r#""token":"t""#), "{listed:?}");
+    let cancel = |bench: &mut Bench| bench.request("CANCEL", "k", "4", r#"{"content":{"token":"t","by":"ops"}}"#);
+    let outputs = cancel(&mut bench);
+    assert!(outputs[0].starts_with("row k 2 instant"), "{outputs:?}");
+    assert!(outputs.iter().any(|line| line.contains("cancelled by ops") && !line.starts_with("row")), "{outputs:?}");
+    let last = over(&mut bench, 1, SshEnd::Failed("cancelled by ops".to_owned()));
+    assert_eq!((last.len(), last[1].as_str()), (2, ended(1, "cancelled by ops").as_str()), "{last:?}");
+    assert!(cancel(&mut bench)[0].contains("not_running"));
+}

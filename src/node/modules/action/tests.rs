@@ -321,3 +321,24 @@ fn the_end_of_a_command_whose_first_rows_cannot_be_stored_stands_alone() {
     assert_eq!(bench.command_exits(0, 0, "x"), [finished("a", 0, "x"), ended(2, WELL)], "kept until it can be stored");
     assert_eq!(bench.commit(), [""; 0]);
 }
+
+#[test]
+fn a_cancelled_token_ends_once_and_its_next_commands_do_not_begin() {
+    let mut bench = bench(1);
+    bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a"},{"command":"b"}]}"#);
+    bench.request("COMMAND", "w", "", r#"{"content":[{"command":"c"}]}"#);
+    let cancel = |bench: &mut Bench, of: &str| {
+        let data = format!("{{\"content\":{{\"token\":\"{of}\",\"by\":\"user 'x'\"}}}}");
+        bench.request("CANCEL", "k", "", &data)
+    };
+    let waiting = cancel(&mut bench, "w");
+    assert_eq!(waiting[0], r#"row w 1 {"message":"cancelled by user 'x'"}"#);
+    let running = cancel(&mut bench, "t");
+    assert_eq!(running[0], "end 0", "{running:?}");
+    assert!(running[1].starts_with("row k 2 instant {\"action\":\"cancel\""), "{running:?}");
+    let reason = "cancelled by user 'x'";
+    assert_eq!(bench.command_exits(0, 143, ""), [failed("a", reason), ended(1, reason)]);
+    let again = cancel(&mut bench, "t");
+    assert!(again[0].starts_with("row k 1 instant {\"error\":\"not_running\""), "{again:?}");
+    assert_eq!(bench.request("CANCEL", "k", "", "{}")[0], r#"row k 1 {"message":"please set a token to cancel"}"#);
+}
