@@ -27,7 +27,9 @@ pub fn make(folder: &Path) -> Result<(), String> {
         return Err(format!("{shown} is not a folder of this user alone: remove it"));
     }
     let system = rustix::fs::statfs(folder).map_err(|error| format!("{shown}: {error}"))?;
-    if !IN_MEMORY.contains(&i64::from(system.f_type)) {
+    #[allow(clippy::useless_conversion, reason = "its type differs between architectures")]
+    let kind = i64::from(system.f_type);
+    if !IN_MEMORY.contains(&kind) {
         let parent = folder.parent().unwrap_or(folder).display();
         return Err(format!("{parent} is not in memory: mount a tmpfs there, or leave 'storage: memory' out"));
     }

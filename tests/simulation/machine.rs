@@ -81,7 +81,7 @@ fn core_settings(id: u64, authorized: String) -> CoreSettings {
         bound_keys: Default::default(),
         fingerprint_mode: FingerprintMode::First,
         // Some links are classic, as opposite an original daemon.
-        link: if id % 3 == 0 { LinkMode::Classic } else { LinkMode::Auto },
+        link: if id.is_multiple_of(3) { LinkMode::Classic } else { LinkMode::Auto },
         database: "unused".into(),
         storage: Storage::Disk,
         create_schema: true,
