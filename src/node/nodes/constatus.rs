@@ -23,13 +23,12 @@ const LEVELS_MAX: u8 = 32;
 /// Our own status texts, built again only after a change.
 #[derive(Debug, Default)]
 pub(super) struct StatusTexts {
-    /// Version of the registry and own id from which the beginning of the PONG was built.
-    begun_of: (u64, Option<NodeId>),
+    /// Version of the registry and own id from which the PONG was built.
+    pong_of: (u64, Option<NodeId>),
     /// The PONG without what it says about the daemon's work.
-    begun: String,
-    /// Number of running requests and second for which the PONG was built.
-    pong_of: (usize, u64),
     pong: String,
+    /// Second in which a PONG last said something about the daemon's work.
+    about_second: Option<u64>,
     constatus_of: u64,
     constatus: String,
     /// Whether an API call has left a row with this text.
@@ -37,27 +36,30 @@ pub(super) struct StatusTexts {
 }
 
 impl StatusTexts {
-    /// Returns the `data` of a PONG of a daemon with `running` requests. Its memory is asked for once a second, because
-    /// that takes ten times as long as the rest of a PING.
-    pub(super) fn pong(&mut self, context: &Context, registry: &Registry, running: usize) -> &str {
-        let begun_of = (registry.version() + 1, context.own_id);
-        let pong_of = (running, context.now.monotonic.as_millis() / 1_000);
-        if self.begun_of == begun_of && self.pong_of == pong_of {
-            return &self.pong;
-        }
-        if self.begun_of != begun_of {
+    /// Returns the `data` of a PONG of a daemon with `running` requests. One PONG a second says something about the
+    /// daemon's work, because that takes longer than the rest of a PING.
+    pub(super) fn pong(&mut self, context: &Context, registry: &Registry, running: usize) -> String {
+        let pong_of = (registry.version() + 1, context.own_id);
+        if self.pong_of != pong_of {
             let mut text =
                 format!("{{\"action\":\"ping\",\"message\":\"ping ok\",\"id\":{},\"hostname\":", context.id_json());
             json::push_string(&mut text, &context.options.hostname);
             text.push_str(",\"data\":");
             text.push_str(&write_map(registry, &context.names));
-            (self.begun_of, self.begun) = (begun_of, text);
+            text.push('}');
+            (self.pong_of, self.pong) = (pong_of, text);
         }
-        let memory = (context.options.memory)().map(|bytes| format!(",\"memory\":{bytes}")).unwrap_or_default();
-        let (begun, version) = (&self.begun, env!("CARGO_PKG_VERSION"));
-        self.pong_of = pong_of;
-        self.pong = format!("{begun},\"about\":{{\"version\":\"{version}\",\"running\":{running}{memory}}}}}");
-        &self.pong
+        let mut text = self.pong.clone();
+        let second = Some(context.now.monotonic.as_millis() / 1_000);
+        if self.about_second != second {
+            self.about_second = second;
+            text.pop();
+            let memory = (context.options.memory)().map(|bytes| format!(",\"memory\":{bytes}")).unwrap_or_default();
+            let version = env!("CARGO_PKG_VERSION");
+            // Writing to a string cannot fail.
+            let _ = write!(text, ",\"about\":{{\"version\":\"{version}\",\"running\":{running}{memory}}}}}");
+        }
+        text
     }
 
     /// Returns the `data` of a CONSTATUS, and whether an answer to the API leaves a row: only the first of equal ones

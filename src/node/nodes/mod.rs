@@ -166,7 +166,7 @@ impl Nodes {
 
     /// Returns the `data` of a PONG of a daemon with `running` requests.
     pub(super) fn pong_text(&mut self, context: &Context, running: usize) -> String {
-        self.texts.pong(context, &self.registry, running).to_owned()
+        self.texts.pong(context, &self.registry, running)
     }
 
     /// Returns the `data` of a CONSTATUS, and whether an answer to the API leaves a row.

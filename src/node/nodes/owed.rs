@@ -261,9 +261,10 @@ impl OwedTokens {
     }
 
     /// Handles the end of a sync over an unbroken connection: everything sent before its question has arrived. Returns
-    /// those tokens, with the ending of those whose action leaves no row.
+    /// those tokens, with the ending of those whose action leaves no row. A copy that has arrived is stored nowhere
+    /// before its last row, so it is owed until then.
     pub(in crate::node) fn arrived(&mut self, serial: u64) -> Vec<(Token, Option<Ending>)> {
-        let has_arrived = |owed: &Owed| owed.progress == Progress::Sent && owed.after_sync < serial;
+        let has_arrived = |owed: &Owed| owed.progress == Progress::Sent && owed.after_sync < serial && !owed.is_copy;
         let tokens: Vec<Token> =
             self.owed.iter().filter(|(_, owed)| has_arrived(owed)).map(|(token, _)| token.clone()).collect();
         let end = |owed: Owed| {
@@ -422,6 +423,18 @@ mod tests {
         assert_eq!(owed.synced(13, true, Some(&told(&[])), NOW + COPY_WAIT), vec![]);
         let ended = owed.synced(14, true, Some(&told(&[])), NOW + 2 * COPY_WAIT);
         assert_eq!(ended, vec![(token("a"), Ending::Lost)]);
+    }
+
+    #[test]
+    fn a_copy_is_owed_until_its_last_row_and_other_requests_until_they_have_arrived() {
+        let mut owed = OwedTokens::default();
+        owed.sent_copy(token("a"), 3);
+        owed.sent(token("b"), &Action::Command, 3, false);
+        assert_eq!(owed.arrived(4), vec![(token("b"), None)]);
+        owed.link_lost();
+        owed.link_restored(5);
+        let told = Told { asked: vec![token("a")], open: BTreeSet::new() };
+        assert_eq!(owed.synced(6, false, Some(&told), NOW), vec![(token("a"), Ending::Lost)]);
     }
 
     #[test]

@@ -42,6 +42,7 @@ impl Receiving {
             hears.client = None;
         }
         context.timers.cancel(&Timer::Sink(before.clone()));
+        context.journal.work_is_over(&before);
         self.tokens.insert(incoming.sink, token.clone());
         self.all.insert(token.clone(), incoming);
         context.log(LogLine::info("action", format!("copy {before} continues as {token}")));

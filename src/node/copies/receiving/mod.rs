@@ -218,7 +218,9 @@ impl Receiving {
             return Handled::Later;
         }
         let incoming = self.incoming(token, for_host);
-        if asked == Asked::End && logging {
+        // With the digest of the whole, a query ends a copy whose destination is equal.
+        let may_end = asked == Asked::End || matches!(step, SinkStep::Query { md5: Some(_), .. });
+        if may_end && logging {
             context.journal.work_on(token);
         }
         if let (Some(for_host), SinkStep::End { spec, attributes, .. }) = (&mut incoming.for_host, &step) {
@@ -315,6 +317,9 @@ impl Receiving {
         match done {
             SinkDone::Found { received, md5, same_size } => {
                 let Asked::Query(number) = hears.asked else { return };
+                if !incoming.is_ending() {
+                    context.journal.work_is_over(token);
+                }
                 let data = format!(
                     "{{\"query\":{number},\"received\":{received},\"md5\":\"{md5}\",\"same_size\":{same_size}}}"
                 );

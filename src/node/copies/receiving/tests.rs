@@ -99,6 +99,27 @@ fn a_copy_that_failed_has_one_last_row_and_what_comes_late_is_answered_with_it()
 }
 
 #[test]
+fn a_copy_whose_destination_is_compared_is_open_for_a_daemon_that_asks() {
+    let mut bench = bench();
+    let is_open = |bench: &Bench, token: &str| bench.core.context.journal.is_under_way(&Token::parse(token).unwrap());
+    let found = || SinkDone::Found { received: 0, md5: "cd".to_owned(), same_size: true };
+    let compare = query(&format!(r#","md5":"ab"{ALONE}"#));
+    say(&mut bench, "t", &query(ALONE));
+    assert!(!is_open(&bench, "t"), "it cannot end with this");
+    done(&mut bench, 0, vec![found()]);
+    say(&mut bench, "t", &compare);
+    assert!(is_open(&bench, "t"));
+    done(&mut bench, 0, vec![found()]);
+    assert!(!is_open(&bench, "t"), "the destination is another");
+    say(&mut bench, "t", &compare);
+    // Its sender was restarted and asks again, so the old token does not end here.
+    say(&mut bench, "u", &compare);
+    assert_eq!((is_open(&bench, "t"), is_open(&bench, "u")), (false, true));
+    done(&mut bench, 0, vec![found(), SinkDone::Unchanged(Vec::new())]);
+    assert!(!is_open(&bench, "u"));
+}
+
+#[test]
 fn a_copy_that_is_being_put_in_place_is_open_for_a_daemon_that_asks() {
     let mut bench = bench();
     let is_open = |bench: &Bench| bench.core.context.journal.is_under_way(&Token::parse("t").unwrap());

@@ -233,6 +233,9 @@ impl Relay<'_> {
         let outer: Option<Outer<'_>> = serde_json::from_str(data).ok();
         let Part { is_end, is_abort, asks, question } =
             outer.and_then(|outer| outer.content).unwrap_or_default().part();
+        if self.relaying.over.contains(token) {
+            return Ok(self.refuse(peer, token, asks));
+        }
         if is_abort {
             return Ok(Handled::Later);
         }

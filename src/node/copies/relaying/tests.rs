@@ -69,6 +69,25 @@ fn a_copy_whose_last_row_is_here_ends_no_second_time_when_its_way_breaks() {
 }
 
 #[test]
+fn a_copy_whose_last_row_is_here_ends_no_second_time_when_its_target_is_unknown_since() {
+    let mut bench = Bench::linked(&[8]);
+    let announce = |bench: &mut Bench, nodes: &str| {
+        let pong = format!(r#"{{"code":0,"data":{{"action":"ping","data":{nodes}}}}}"#);
+        bench.give(node_message(8, "PONG", "", &pong))
+    };
+    announce(&mut bench, r#"{"20":{"type":"pull","nodes":{}}}"#);
+    let plain = |status: &str| copy(status, "").replace(r#","ack":1"#, "");
+    let sent = bench.request("PROCESSCOPY", "t", "20", &plain("inprogress"));
+    assert_eq!(sent, [format!("node 8: [PROCESSCOPY] [t] [20] {}", plain("inprogress"))]);
+    let failed = r#"{"id":1,"ctime":9.5,"token":"t","code":1,"instant":0,"data":"{}"}"#;
+    let answer = format!(r#"{{"code":0,"data":{{"action":"getlog","id":8,"result":[{failed}]}}}}"#);
+    assert_eq!(bench.give(node_message(8, "ACK", "", &answer))[0], "row t 1 {}");
+    announce(&mut bench, "{}");
+    let outputs = bench.request("PROCESSCOPY", "t", "20", &plain("end"));
+    assert_eq!(outputs, [r#"client 7: [ACK] [t] 1 {"message":"the copy has ended"}"#]);
+}
+
+#[test]
 fn a_way_that_breaks_interrupts_a_copy_of_our_kind_and_ends_any_other() {
     let mut bench = relay();
     bench.request("PROCESSCOPY", "t", "8", &copy("inprogress", ""));
