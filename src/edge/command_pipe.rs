@@ -28,8 +28,8 @@ static CUT: Mutex<BTreeSet<PipeId>> = Mutex::new(BTreeSet::new());
 /// Identity of a pipe: device, inode, and the creation time if the file system has it, because inodes are reused.
 type PipeId = (u64, u64, Option<SystemTime>);
 
-/// Writes requests in order until one fails or [`TURN`] is over. Returns a report for each that was tried, at least one.
-/// A request after another one has at least `timeout`.
+/// Writes requests in order until one fails or [`TURN`] is over. Returns a report for each that was tried, at least
+/// one. A request after another one has at least `timeout`.
 #[must_use]
 pub fn write_requests(path: &str, requests: &[PipeLines], timeout: Duration) -> Vec<PipeReport> {
     let begun = Instant::now();

@@ -1,9 +1,9 @@
 //! The module `engine`: ENGINECOMMAND writes lines to the command pipe of the monitoring engine (docs/protocol.md
 //! section 11).
 //!
-//! A worker writes to each pipe, some requests at a time, so that lines keep their order. A pipe without a reader delays
-//! only its own requests, each of them at most for the module's `timeout` after its arrival, or after the request
-//! before it was written; a pipe that is read takes all waiting requests. Out of scope: the writing itself.
+//! A worker writes to each pipe, some requests at a time, so that lines keep their order. A pipe without a reader
+//! delays only its own requests, each of them at most for the module's `timeout` after its arrival, or after the
+//! request before it was written; a pipe that is read takes all waiting requests. Out of scope: the writing itself.
 
 #[cfg(test)]
 mod tests;
