@@ -24,8 +24,10 @@ const HEAD: &str = "sequence, token, target, action, created, expires, not_befor
 /// Key of the queue's clock in the table of information.
 const CLOCK: &str = "stheno_queue_clock";
 
-pub(super) fn apply(transaction: &Transaction<'_>, change: &QueueChange) -> Result<()> {
-    let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| transaction.prepare_cached(sql)?.execute(values).map(drop);
+/// Returns whether the change was made: a request is left out if one with its token is queued.
+pub(super) fn apply(transaction: &Transaction<'_>, change: &QueueChange) -> Result<bool> {
+    let run =
+        |sql: &str, values: &[&dyn rusqlite::ToSql]| transaction.prepare_cached(sql)?.execute(values).map(|_| true);
     match change {
         QueueChange::Put(request) => put(transaction, request),
         QueueChange::Delete { target, sequence } => {
@@ -57,7 +59,7 @@ pub(super) fn apply(transaction: &Transaction<'_>, change: &QueueChange) -> Resu
     }
 }
 
-fn put(transaction: &Transaction<'_>, request: &QueuedRequest) -> Result<()> {
+fn put(transaction: &Transaction<'_>, request: &QueuedRequest) -> Result<bool> {
     let QueuedHead { sequence, token, target, action, created, expires, not_before, sent, len_bytes } = &request.head;
     let sql = "INSERT OR IGNORE INTO stheno_outbox \
                (target, sequence, hash, token, action, created, expires, not_before, sent, len, data) \
@@ -75,7 +77,7 @@ fn put(transaction: &Transaction<'_>, request: &QueuedRequest) -> Result<()> {
         i64::try_from(*len_bytes).unwrap_or(i64::MAX),
         request.data
     ];
-    transaction.prepare_cached(sql)?.execute(values).map(drop)
+    transaction.prepare_cached(sql)?.execute(values).map(|inserted| inserted > 0)
 }
 
 /// Reads what a start takes over.
