@@ -13,8 +13,10 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::model::work::PipeReport;
+use crate::model::work::{PipeLines, PipeReport};
 
+/// Time after which no further request is written, so that the results of those before are not late.
+const TURN: Duration = Duration::from_millis(20);
 /// Interval of checks of a pipe that is full or that nobody reads.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -25,6 +27,28 @@ static CUT: Mutex<BTreeSet<PipeId>> = Mutex::new(BTreeSet::new());
 
 /// Identity of a pipe: device, inode, and the creation time if the file system has it, because inodes are reused.
 type PipeId = (u64, u64, Option<SystemTime>);
+
+/// Writes requests in order until one fails or [`TURN`] is over. Returns a report for each that was tried, at least
+/// one. A request after another one has at least `timeout`.
+#[must_use]
+pub fn write_requests(path: &str, requests: &[PipeLines], timeout: Duration) -> Vec<PipeReport> {
+    let begun = Instant::now();
+    let mut reports: Vec<PipeReport> = Vec::new();
+    for PipeLines { lines, raw, patience } in requests {
+        let elapsed = begun.elapsed();
+        let is_over = elapsed >= TURN || reports.last().is_some_and(|last| last.failure.is_some());
+        if is_over && !reports.is_empty() {
+            break;
+        }
+        let patience = patience.saturating_sub(elapsed);
+        let patience = if reports.is_empty() { patience } else { patience.max(timeout) };
+        reports.push(match raw {
+            Some(raw) => write_lines(path, &[raw], patience),
+            None => write_lines(path, lines, patience),
+        });
+    }
+    reports
+}
 
 /// Writes each line and a newline. Waits up to `patience` in all for a reader and for room. A line counts as submitted
 /// when the pipe has all of it.
@@ -151,6 +175,25 @@ mod tests {
 
     fn lines(lines: &[&str]) -> Vec<String> {
         lines.iter().map(|line| (*line).to_owned()).collect()
+    }
+
+    #[test]
+    fn requests_are_written_in_order_until_one_fails_or_the_turn_is_over() {
+        let folder = TempDir::new();
+        let path = pipe(&folder);
+        let request =
+            |line: &str, patience| PipeLines { lines: std::sync::Arc::new(lines(&[line])), raw: None, patience };
+        let short = Duration::from_millis(1);
+        let reports = write_requests(&path, &[request("a", short), request("b", LONG)], LONG);
+        assert!(reports.len() == 1 && reports[0].failure.is_some(), "nobody reads: {reports:?}");
+        let mut reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        let requests = vec![request("x", Duration::ZERO); 200_000];
+        let reports = write_requests(&path, &requests, short);
+        let count = reports.iter().filter(|report| report.submitted == 1).count();
+        let mut read = vec![0; 2 * count + 10];
+        let length = reader.read(&mut read).unwrap();
+        assert!(reports.len() < requests.len() && count >= 1 && length >= 2, "{count} written, {length} read");
+        assert!(reports.iter().rev().skip(1).all(|report| report.failure.is_none()));
     }
 
     #[test]

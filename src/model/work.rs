@@ -28,16 +28,15 @@ pub enum Work {
         /// The file with the list; `None` if the request contains it.
         file: Option<String>,
     },
-    /// Write lines to a named pipe.
+    /// Write the lines of some requests to a named pipe, in order. It ends early with the first request that fails, and
+    /// after a short time.
     WritePipe {
         /// Its path.
         file: String,
-        /// The lines, without their newlines.
-        lines: Arc<Vec<String>>,
-        /// What is written instead of the one line, if that is not UTF-8.
-        raw: Option<Arc<[u8]>>,
-        /// Maximum time to wait for a reader and for room.
-        patience: Duration,
+        /// The requests, at least one.
+        requests: Vec<PipeLines>,
+        /// Maximum time to wait for a reader and for room after the request before was written.
+        timeout: Duration,
     },
     /// Work for the orders of Centreon Web.
     Legacy(LegacyWork),
@@ -49,6 +48,17 @@ pub enum Work {
     Report(Box<ReportOrder>),
 }
 
+/// The lines of a request for a pipe. Holds command lines: no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PipeLines {
+    /// The lines, without their newlines.
+    pub lines: Arc<Vec<String>>,
+    /// What is written instead of the one line, if that is not UTF-8.
+    pub raw: Option<Arc<[u8]>>,
+    /// Maximum time from now on to wait for a reader and for room.
+    pub patience: Duration,
+}
+
 /// The result of a [`Work`]. Holds command lines: no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub enum WorkOutcome {
@@ -56,8 +66,8 @@ pub enum WorkOutcome {
     Checked(CommandCheck),
     /// Result of [`Work::ReadPlugins`].
     PluginsRead(PluginsRead),
-    /// Result of [`Work::WritePipe`].
-    PipeWritten(PipeReport),
+    /// Result of [`Work::WritePipe`]: of its first requests, at least of one.
+    PipeWritten(Vec<PipeReport>),
     /// Of [`Work::Legacy`].
     Legacy(LegacyDone),
     /// Of [`Work::Statistics`].

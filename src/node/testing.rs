@@ -428,8 +428,9 @@ pub fn describe(output: &Output) -> String {
         Output::Host(HostWork::ReadPollers) => "read pollers".to_owned(),
         Output::Host(HostWork::Work { id, work }) => match work {
             Work::ReadPlugins { file } => format!("work {} plugins {file:?}", id.0),
-            Work::WritePipe { file, lines, patience, .. } => {
-                format!("work {} write {lines:?} to {file} within {patience:?}", id.0)
+            Work::WritePipe { file, requests, .. } => {
+                let requests = requests.iter().map(|of| format!("{:?} within {:?}", of.lines, of.patience));
+                format!("work {} write to {file} {}", id.0, requests.collect::<Vec<_>>().join(", "))
             }
             Work::Legacy(work) => format!("work {} {work:?}", id.0),
             Work::Queue(query) => format!("work {} {query:?}", id.0),

@@ -197,6 +197,7 @@ fn nodes_whose_ids_are_mixed_up_are_told_at_once_and_get_nothing() {
     let line = "node '2' sends PONG of node '3': ignored, and nothing is sent to it; compare its address and port here \
         with 'gorgonecore.id' there";
     central.wait_for_log(line, seconds(10));
+    central.wait_for_log("node '3' sends PONG of node '2'", seconds(10));
     let there = platform.path("there");
     let source = platform.write("source", "text").display().to_string();
     for (command, arguments) in [

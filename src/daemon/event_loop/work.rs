@@ -142,18 +142,15 @@ impl EventLoop {
             }
             Work::Statistics(work) => self.statistics_work(id, work, now),
             Work::Report(order) => self.report(id, *order, now),
-            Work::WritePipe { file, lines, raw, patience } => {
+            Work::WritePipe { file, requests, timeout } => {
                 let write = move || {
-                    let report = match raw {
-                        Some(raw) => command_pipe::write_lines(&file, &[raw], patience),
-                        None => command_pipe::write_lines(&file, &lines, patience),
-                    };
-                    done(id, WorkOutcome::PipeWritten(report))
+                    let reports = command_pipe::write_requests(&file, &requests, timeout);
+                    done(id, WorkOutcome::PipeWritten(reports))
                 };
                 if !self.workers.submit_below(PIPES_MAX, Rank::Pipe, Box::new(write)) {
                     let failure = "submit engine command issue: too many pipes are written to, try again later";
                     let report = PipeReport { submitted: 0, failure: Some(failure.to_owned()) };
-                    let outcome = WorkOutcome::PipeWritten(report);
+                    let outcome = WorkOutcome::PipeWritten(vec![report]);
                     self.dispatch.host_done(HostDone::WorkDone { id, outcome }, now);
                 }
             }

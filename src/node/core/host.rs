@@ -27,8 +27,8 @@ impl Core {
                 self.commands.command_ended(&mut self.context, command, &outcome)
             }
             HostDone::PollersRead(result) => self.modules.nodes.read_done(&mut self.context, &mut self.nodes, result),
-            HostDone::WorkDone { id, outcome: WorkOutcome::PipeWritten(report) } => {
-                self.modules.engine.pipe_written(&mut self.context, id, &report)
+            HostDone::WorkDone { id, outcome: WorkOutcome::PipeWritten(reports) } => {
+                self.modules.engine.pipe_written(&mut self.context, id, &reports)
             }
             HostDone::WorkDone { id, outcome: WorkOutcome::Statistics(done) } => {
                 self.modules.statistics.work_done(&mut self.context, &mut self.listeners, id, done)

@@ -312,7 +312,12 @@ impl Core {
             self.subscribers.tell_subscribers(&mut self.context, false);
             return said(if has_ended { SaidOfPlace::Ended } else { SaidOfPlace::Taken });
         }
-        if *action == Action::Command && !self.commands.has_room_for_queued() {
+        let has_room = match action {
+            Action::Command => self.commands.has_room_for_queued(),
+            Action::EngineCommand => self.modules.engine.has_room_for_queued(),
+            _ => true,
+        };
+        if !has_room {
             return said(SaidOfPlace::Away);
         }
         if !self.taken_tokens.is_next(place) {

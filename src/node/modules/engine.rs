@@ -1,9 +1,9 @@
 //! The module `engine`: ENGINECOMMAND writes lines to the command pipe of the monitoring engine (docs/protocol.md
 //! section 11).
 //!
-//! A worker writes one request at a time to each pipe, so that lines keep their order. A pipe without a reader delays
-//! only its own requests, each of them at most for the module's `timeout` after its arrival, or after the request
-//! before it was written; a pipe that is read takes all waiting requests. Out of scope: the writing itself.
+//! A worker writes to each pipe, some requests at a time, so that lines keep their order. A pipe without a reader
+//! delays only its own requests, each of them at most for the module's `timeout` after its arrival, or after the
+//! request before it was written; a pipe that is read takes all waiting requests. Out of scope: the writing itself.
 
 #[cfg(test)]
 mod tests;
@@ -11,6 +11,7 @@ mod tests;
 use crate::node::context::Context;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +22,7 @@ use crate::model::code::Code;
 use crate::model::log::LogLine;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
-use crate::model::work::{PipeReport, Work, WorkId};
+use crate::model::work::{PipeLines, PipeReport, Work, WorkId};
 
 use super::action::list::CommandList;
 use crate::node::command_rows;
@@ -34,6 +35,9 @@ const NEED_COMMANDS: &str = "need commands argument: a list of lines";
 /// Maximum number of waiting requests, and of their characters.
 const WAITING_MAX: usize = 10_000;
 const WAITING_BYTES_MAX: usize = 32 << 20;
+/// Maximum number of requests that are written at a time, and of their characters.
+const BATCH_MAX: usize = 1_000;
+const BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// A request for one pipe. Holds command lines: no `Debug`.
 pub(in crate::node) struct EngineRequest {
@@ -54,13 +58,18 @@ pub(in crate::node) struct Engine {
     len: usize,
     len_bytes: usize,
     /// The requests being written.
-    writing: BTreeMap<WorkId, EngineRequest>,
+    writing: BTreeMap<WorkId, VecDeque<EngineRequest>>,
 }
 
 impl Engine {
     /// Returns the number of bytes of the waiting requests.
     pub(in crate::node) const fn held_bytes(&self) -> usize {
         self.len_bytes
+    }
+
+    /// Returns whether a request from the queue of another daemon can be taken. Half the room is for others.
+    pub(in crate::node) const fn has_room_for_queued(&self) -> bool {
+        self.len < WAITING_MAX / 2 && self.len_bytes < WAITING_BYTES_MAX / 2
     }
 
     /// Returns whether nothing is being written.
@@ -144,6 +153,19 @@ pub(in crate::node) fn submitted(line: &str) -> String {
     data
 }
 
+/// Returns how long a request waits for a reader and for room.
+fn timeout(context: &Context) -> Duration {
+    context.options.modules.engine.as_ref().map(|engine| engine.timeout).unwrap_or_default()
+}
+
+fn engine_failed(context: &mut Context, token: &Token, logging: bool, text: &str) -> Handled {
+    context.log(LogLine::error("engine", text.to_owned()));
+    if logging {
+        context.fail(token, text);
+    }
+    Handled::accepted()
+}
+
 impl Engine {
     /// Handles an ENGINECOMMAND.
     pub(in crate::node) fn request(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
@@ -162,21 +184,20 @@ impl Engine {
         let file = file.filter(|file| !file.contains('\0'));
         let (file, lines) = match (file, lines) {
             (None, Ok(_) | Err(NEED_COMMANDS)) => {
-                return self.engine_failed(context, token, logging, "need command_file (config or call) argument");
+                return engine_failed(context, token, logging, "need command_file (config or call) argument");
             }
-            (_, Err(text)) => return self.engine_failed(context, token, logging, text),
+            (_, Err(text)) => return engine_failed(context, token, logging, text),
             (Some(file), Ok(lines)) => (file, lines),
         };
         if self.len >= WAITING_MAX || self.len_bytes.saturating_add(data.len()) > WAITING_BYTES_MAX {
-            return self.engine_failed(
+            return engine_failed(
                 context,
                 token,
                 logging,
                 "submit engine command issue: too many commands wait, try again later",
             );
         }
-        let timeout = settings.map(|settings| settings.timeout).unwrap_or_default();
-        let deadline = context.now.monotonic + timeout;
+        let deadline = context.now.monotonic + timeout(context);
         let raw = raw.filter(|_| lines.len() == 1);
         let lines = Arc::new(lines);
         let len_bytes = data.len();
@@ -186,27 +207,38 @@ impl Engine {
         match self.pipes.get_mut(&request.file) {
             Some(waiting) => waiting.push_back(request),
             None => {
-                self.pipes.insert(request.file.clone(), VecDeque::new());
-                self.write_pipe(context, request);
+                let file = request.file.clone();
+                self.pipes.insert(file.clone(), VecDeque::from([request]));
+                self.write_pipe(context, &file);
             }
         }
         Handled::accepted()
     }
 
-    fn engine_failed(&mut self, context: &mut Context, token: &Token, logging: bool, text: &str) -> Handled {
-        context.log(LogLine::error("engine", text.to_owned()));
-        if logging {
-            context.fail(token, text);
+    /// Writes the next requests for a pipe.
+    fn write_pipe(&mut self, context: &mut Context, file: &str) {
+        let Some(waiting) = self.pipes.get_mut(file) else { return };
+        let mut len_bytes = 0_usize;
+        let fits = |request: &&EngineRequest| {
+            len_bytes = len_bytes.saturating_add(request.len_bytes);
+            len_bytes <= BATCH_BYTES_MAX
+        };
+        let count = waiting.iter().take(BATCH_MAX).take_while(fits).count().max(1).min(waiting.len());
+        let batch: VecDeque<EngineRequest> = waiting.drain(..count).collect();
+        if batch.is_empty() {
+            self.pipes.remove(file);
+            return;
         }
-        Handled::accepted()
-    }
-
-    fn write_pipe(&mut self, context: &mut Context, request: EngineRequest) {
-        let patience = request.deadline.since(context.now.monotonic);
-        let (lines, raw) = (Arc::clone(&request.lines), request.raw.clone());
-        let work = Work::WritePipe { file: request.file.clone(), lines, raw, patience };
+        let now = context.now.monotonic;
+        let lines = |request: &EngineRequest| PipeLines {
+            lines: Arc::clone(&request.lines),
+            raw: request.raw.clone(),
+            patience: request.deadline.since(now),
+        };
+        let requests = batch.iter().map(lines).collect();
+        let work = Work::WritePipe { file: file.to_owned(), requests, timeout: timeout(context) };
         let id = context.start_work(work);
-        self.writing.insert(id, request);
+        self.writing.insert(id, batch);
     }
 
     fn engine_request_ended(&mut self, request: &EngineRequest) {
@@ -214,30 +246,36 @@ impl Engine {
         self.len_bytes = self.len_bytes.saturating_sub(request.len_bytes);
     }
 
-    /// Handles the result of writing the lines of a request.
-    pub(in crate::node) fn pipe_written(&mut self, context: &mut Context, id: WorkId, report: &PipeReport) {
-        // The request has been given up.
-        let Some(request) = self.writing.remove(&id) else { return };
-        self.engine_request_ended(&request);
-        let next = self.pipes.get_mut(&request.file).and_then(VecDeque::pop_front);
-        match next {
-            Some(mut next) => {
-                if report.failure.is_none() {
-                    let timeout =
-                        context.options.modules.engine.as_ref().map(|engine| engine.timeout).unwrap_or_default();
-                    next.deadline = next.deadline.max(context.now.monotonic + timeout);
-                }
-                self.write_pipe(context, next)
+    /// Handles the result of writing the lines of some requests. Those that were not tried are written next.
+    pub(in crate::node) fn pipe_written(&mut self, context: &mut Context, id: WorkId, reports: &[PipeReport]) {
+        // The requests have been given up.
+        let Some(mut batch) = self.writing.remove(&id) else { return };
+        let rest = batch.split_off(reports.len().min(batch.len()));
+        let Some(file) = batch.front().map(|request| request.file.clone()) else { return };
+        batch.iter().for_each(|request| self.engine_request_ended(request));
+        let has_failed = reports.last().is_some_and(|last| last.failure.is_some());
+        if context.is_stopping() {
+            rest.iter().for_each(|request| self.give_up_lines(context, request));
+        } else if let Some(waiting) = self.pipes.get_mut(&file) {
+            rest.into_iter().rev().for_each(|request| waiting.push_front(request));
+            if let Some(next) = waiting.front_mut().filter(|_| !has_failed) {
+                next.deadline = next.deadline.max(context.now.monotonic + timeout(context));
             }
-            None => drop(self.pipes.remove(&request.file)),
         }
+        self.write_pipe(context, &file);
+        for (request, report) in batch.iter().zip(reports) {
+            Self::lines_written(context, request, report);
+        }
+    }
+
+    fn lines_written(context: &mut Context, request: &EngineRequest, report: &PipeReport) {
         if request.logging {
             for line in request.lines.iter().take(report.submitted) {
                 context.row(&request.token, Code::FINISHED_OK, submitted(line));
             }
         }
         if let Some(reason) = &report.failure {
-            self.engine_failed(context, &request.token, request.logging, reason);
+            engine_failed(context, &request.token, request.logging, reason);
         } else if request.logging {
             let data = json::message("commands processing has finished");
             context.finish(&request.token, Code::FINISHED_OK, data);
@@ -254,7 +292,7 @@ impl Engine {
 
     /// Ends the requests whose writing has not ended when the daemon does.
     pub(in crate::node) fn give_up_writing(&mut self, context: &mut Context) {
-        for request in std::mem::take(&mut self.writing).into_values() {
+        for request in std::mem::take(&mut self.writing).into_values().flatten() {
             self.give_up_lines(context, &request);
         }
     }

@@ -15,7 +15,7 @@ fn bench(command_file: Option<&str>) -> Bench {
 }
 
 fn written(submitted: usize, failure: Option<&str>) -> WorkOutcome {
-    WorkOutcome::PipeWritten(PipeReport { submitted, failure: failure.map(str::to_owned) })
+    WorkOutcome::PipeWritten(vec![PipeReport { submitted, failure: failure.map(str::to_owned) }])
 }
 
 fn row(code: i64, text: &str) -> String {
@@ -40,7 +40,7 @@ fn lines_are_written_to_the_pipe_of_the_request_or_of_the_module() {
         bench.request("ENGINECOMMAND", "t", "", &format!("{{\"content\":{content}}}")),
         [
             begun(content),
-            r#"work 0 write ["[1] A", "[2] B"] to /run/engine.cmd within 5s"#.to_owned(),
+            r#"work 0 write to /run/engine.cmd ["[1] A", "[2] B"] within 5s"#.to_owned(),
             ACCEPTED.to_owned()
         ]
     );
@@ -48,7 +48,7 @@ fn lines_are_written_to_the_pipe_of_the_request_or_of_the_module() {
     assert_eq!(bench.work_done(0, written(2, None)), [submitted("[1] A"), submitted("[2] B"), finished.clone()]);
     let content = r#"{"command_file":"/other","commands":[]}"#;
     let outputs = bench.request("ENGINECOMMAND", "t", "", &format!("{{\"content\":{content}}}"));
-    assert_eq!(outputs[1], "work 1 write [] to /other within 5s");
+    assert_eq!(outputs[1], "work 1 write to /other [] within 5s");
     assert_eq!(bench.work_done(1, written(0, None)), [finished]);
 }
 
@@ -59,11 +59,37 @@ fn requests_for_one_pipe_wait_for_each_other_and_no_longer_than_their_time() {
     bench.request("ENGINECOMMAND", "t", "", &data("/a"));
     bench.pass_seconds(2);
     assert_eq!(bench.request("ENGINECOMMAND", "t", "", &data("/a")).len(), 2, "it waits");
-    assert_eq!(bench.request("ENGINECOMMAND", "t", "", &data("/b"))[1], r#"work 1 write ["x"] to /b within 5s"#);
+    assert_eq!(bench.request("ENGINECOMMAND", "t", "", &data("/b"))[1], r#"work 1 write to /b ["x"] within 5s"#);
     bench.pass_seconds(3);
     let outputs = bench.work_done(0, written(0, Some("nobody reads")));
-    assert_eq!(outputs, [r#"work 2 write ["x"] to /a within 2s"#.to_owned(), row(1, "nobody reads")]);
+    assert_eq!(outputs, [r#"work 2 write to /a ["x"] within 2s"#.to_owned(), row(1, "nobody reads")]);
     assert_eq!(bench.work_done(2, written(1, Some("cut"))), [submitted("x"), row(1, "cut")]);
+}
+
+#[test]
+fn requests_that_wait_for_one_pipe_are_written_together_and_those_not_tried_are_written_next() {
+    let mut bench = bench(Some("/a"));
+    let mut request = |token: &str| {
+        bench.request(
+            "ENGINECOMMAND",
+            token,
+            "",
+            &format!(r#"{{"logging":false,"content":{{"commands":["{token}"]}}}}"#),
+        )
+    };
+    ["a", "b", "c", "d"].into_iter().for_each(|token| drop(request(token)));
+    let all = |outputs: &[String]| outputs.iter().filter(|line| line.starts_with("work")).cloned().collect::<Vec<_>>();
+    let outputs = bench.work_done(0, written(1, None));
+    let expected = r#"work 1 write to /a ["b"] within 5s, ["c"] within 5s, ["d"] within 5s"#;
+    assert_eq!(all(&outputs), [expected]);
+    // The second one failed, and the third was not tried.
+    let reports = [None, Some("cut".to_owned())].map(|failure| PipeReport { submitted: 1, failure });
+    let outputs = bench.work_done(1, WorkOutcome::PipeWritten(reports.to_vec()));
+    assert_eq!(all(&outputs), [r#"work 2 write to /a ["d"] within 5s"#]);
+    bench.request("ENGINECOMMAND", "e", "", r#"{"content":{"commands":["e"]}}"#);
+    bench.give(Input::Stop);
+    // What a stop finds untried is ended.
+    assert_eq!(bench.work_done(2, written(1, None)), ["stopped"]);
 }
 
 #[test]
