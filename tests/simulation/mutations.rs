@@ -26,7 +26,7 @@ pub fn run_platform(seed: u64, steps: u64) -> World {
     world.heal_and_settle();
     world.check_service(&what);
     world.check_tokens(&what);
-    world.check_rows(&what);
+    world.check_rows(&what, None);
     world.check_files(&what);
     world
 }

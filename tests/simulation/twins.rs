@@ -23,7 +23,7 @@ fn run_twins(seed: u64, steps: u64) {
     let twin = world.machines.pop().expect("the twin");
     world.heal_and_settle();
     world.check_service(&what);
-    world.check_rows(&what);
+    world.check_rows(&what, Some(id));
     let central = &world.machines[0].disk.rows;
     for token in &world.tokens {
         let rows: Vec<_> = central.iter().filter(|row| row.token.as_ref() == Some(token)).collect();

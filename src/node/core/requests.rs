@@ -68,6 +68,13 @@ impl Core {
             let text = format!("Message received {way} - [{}] [{token}] [{target}] {shown}", action.as_str());
             self.context.log(LogLine::debug("core", text));
         }
+        if action == Action::Ack {
+            // Its token is that of a request, which it must not end. It gets no answer, which would be one more.
+            if peer.client().is_some_and(|client| client.parent().is_none()) {
+                let _accepted = self.malformed.answer_of_no_node(&mut self.context, peer, &action);
+            }
+            return Handled::Later;
+        }
         let named = self.context.names.target(target).map(|id| id.to_string());
         let target = named.as_deref().unwrap_or(target);
         let here = target.is_empty() || self.context.is_own(target);

@@ -1,11 +1,11 @@
-use crate::model::connection::ClientId;
+use crate::model::connection::{ClientId, ParentKind};
 use crate::model::history::SyncMark;
 use crate::model::host_work::HostDone;
 
 use crate::model::stored::Restored;
 use crate::node::input::Input;
 use crate::node::output::ReceiptId;
-use crate::node::testing::{Bench, id, options, push_node, row};
+use crate::node::testing::{Bench, id, message, options, push_node, row};
 
 fn bench() -> Bench {
     Bench::new(options(Vec::new()))
@@ -279,6 +279,19 @@ fn a_module_can_be_unloaded_and_loaded_again() {
 }
 
 #[test]
+fn an_answer_that_nobody_waits_for_ends_no_token_and_is_not_answered() {
+    let mut bench = bench();
+    let answer = r#"{"code":0,"data":{"received":4}}"#;
+    for target in ["", "2", "99"] {
+        let outputs = bench.request("ACK", "t", target, answer);
+        assert!(outputs.iter().all(|line| line.starts_with("log ")), "{outputs:?}");
+    }
+    let message = message("ACK", "t", None, answer);
+    let outputs = bench.give(Input::ParentMessage { kind: ParentKind::Pull, message });
+    assert_eq!(outputs, Vec::<String>::new());
+}
+
+#[test]
 fn what_is_unknown_or_internal_is_refused_with_a_row() {
     let mut bench = bench();
     assert_eq!(
@@ -410,7 +423,9 @@ fn garbage_gets_an_answer_and_breaks_nothing() {
                 let goes_on = |line: &str| line.starts_with("node 2: [PROCESSCOPY]");
                 let waits = |line: &String| line.contains("(receipt ") || line.starts_with("query ") || goes_on(line);
                 let later = outputs.iter().any(waits);
-                assert_eq!(replies, usize::from(!later), "{word} {target} {data:.80} {outputs:?}");
+                // An ACK is an answer itself.
+                let is_answered = !later && word != "ACK";
+                assert_eq!(replies, usize::from(is_answered), "{word} {target} {data:.80} {outputs:?}");
                 bench.give(crate::node::testing::node_message(2, word, "t", data));
             }
         }
