@@ -219,3 +219,34 @@ fn head(row: &Row<'_>) -> Option<QueuedHead> {
         len_bytes: u64::try_from(number(8)).unwrap_or(0),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{WALL, open};
+    use super::*;
+    use crate::edge::temp_dir::TempDir;
+    use crate::model::history::StoreChange;
+
+    #[test]
+    fn a_request_with_a_token_that_is_queued_already_is_left_out() {
+        let dir = TempDir::new();
+        let put = |sequence: i64, token: &str| {
+            let head = QueuedHead {
+                sequence,
+                token: Token::parse(token).unwrap(),
+                target: NodeId::new(2).unwrap(),
+                action: Action::Command,
+                created: 0,
+                expires: 9,
+                not_before: 0,
+                sent: 0,
+                len_bytes: 2,
+            };
+            StoreChange::Queue(QueueChange::Put(QueuedRequest { head, data: "{}".to_owned() }))
+        };
+        let mut store = open(&dir.join("h.sdb"));
+        assert_eq!(store.apply(&[put(1, "a"), put(2, "b"), put(3, "a")], WALL).unwrap().left_out, [2]);
+        assert_eq!(store.apply(&[put(4, "b"), put(5, "c")], WALL).unwrap().left_out, [0]);
+        assert_eq!(store.load().unwrap().restored.queue.nodes[0].ready, 3);
+    }
+}

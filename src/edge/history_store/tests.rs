@@ -9,9 +9,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::edge::temp_dir::TempDir;
-use crate::model::action::Action;
 use crate::model::code::Code;
-use crate::model::queue::{QueueChange, QueuedHead, QueuedRequest};
 use crate::model::time::WallTime;
 
 pub(super) const WALL: WallTime = WallTime::from_micros(1_770_000_000_000_000);
@@ -466,29 +464,6 @@ fn copies_that_ended_here_are_found_again() {
     let token = |text: &str| Token::parse(text).unwrap();
     let expected = [(token("good"), Code::FINISHED_OK), (token("bad"), Code::FINISHED_KO)];
     assert_eq!(open(&path).load().unwrap().restored.ended_copies, expected);
-}
-
-#[test]
-fn a_request_with_a_token_that_is_queued_already_is_left_out() {
-    let dir = TempDir::new();
-    let put = |sequence: i64, token: &str| {
-        let head = QueuedHead {
-            sequence,
-            token: Token::parse(token).unwrap(),
-            target: NodeId::new(2).unwrap(),
-            action: Action::Command,
-            created: 0,
-            expires: 9,
-            not_before: 0,
-            sent: 0,
-            len_bytes: 2,
-        };
-        StoreChange::Queue(QueueChange::Put(QueuedRequest { head, data: "{}".to_owned() }))
-    };
-    let mut store = open(&dir.join("h.sdb"));
-    assert_eq!(store.apply(&[put(1, "a"), put(2, "b"), put(3, "a")], WALL).unwrap().left_out, [2]);
-    assert_eq!(store.apply(&[put(4, "b"), put(5, "c")], WALL).unwrap().left_out, [0]);
-    assert_eq!(store.load().unwrap().restored.queue.nodes[0].ready, 3);
 }
 
 #[test]
