@@ -14,7 +14,7 @@ const COPY_BOUND_BYTES: usize = 512 << 10;
 /// Returns whether a row is what remains of `end`, which `node` wrote after its token had ended above: it ends nothing, and
 /// has the code and the data of the end.
 pub fn is_late_form(row: &HistoryRow, end: &HistoryRow, node: NodeId) -> bool {
-    let end_data: serde_json::Value = serde_json::from_str(&end.data).unwrap();
+    let end_data = serde_json::from_str(&end.data).unwrap_or(serde_json::Value::Null);
     let text = format!("node '{node}' reports the end after the token had ended here");
     let data = serde_json::json!({ "message": text, "code": end.code.0, "data": end_data });
     end.is_last()

@@ -198,7 +198,9 @@ impl World {
                 let found = there.get(&identity);
                 let found = found.unwrap_or_else(|| panic!("{what}: a row on machine {} is lost: {row:?}", machine.id));
                 let is_excused = |token: &String| self.tokens[..self.excused].contains(token);
-                if row.token.as_ref().is_some_and(is_excused) && is_late_form(found, row, identity.0.node) {
+                // By another way the end itself may have come to the central, and the late one to this machine.
+                let is_late = is_late_form(found, row, identity.0.node) || is_late_form(row, found, identity.0.node);
+                if row.token.as_ref().is_some_and(is_excused) && is_late {
                     continue;
                 }
                 let told = |row: &HistoryRow| (row.token.clone(), row.code, row.etime, row.instant, row.data.clone());
