@@ -5,7 +5,7 @@ use crate::report::Figure;
 use crate::ssh;
 use crate::{Outcome, Scale};
 use crate::{
-    cleaning, commands, constatus, copies, footprint, load, memory, parts, relay, restarts, sealed, storm, sync,
+    cleaning, commands, constatus, copies, footprint, load, memory, parts, queue, relay, restarts, sealed, storm, sync,
     websocket, writes,
 };
 
@@ -30,6 +30,11 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "putlog_pipelined",
         about: "PUTLOG, each a durable row, over one session",
         run: load::putlog_pipelined,
+    },
+    Scenario {
+        name: "queue_accepted",
+        about: "requests that wait for a node that is away, beside PUTLOG, and their memory",
+        run: queue::queue_accepted,
     },
     Scenario { name: "sealed", about: "PING and PUTLOG over a sealed link beside a classic one", run: sealed::sealed },
     Scenario { name: "ping_latency", about: "PING one at a time", run: load::ping_latency },

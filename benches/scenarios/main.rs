@@ -31,6 +31,7 @@ mod parts;
 mod peer;
 mod platform;
 mod process;
+mod queue;
 mod relay;
 mod report;
 mod restarts;

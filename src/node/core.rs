@@ -143,6 +143,11 @@ impl Core {
             Input::Stores(stores) => self.context.stores = stores,
             Input::MayBegin(receipt) => self.commands.command_may_begin(&mut self.context, receipt),
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
+            Input::LeftOut(receipt) => {
+                if matches!(self.context.journal.stored(receipt), Some(Awaited::Queue)) {
+                    self.queue.left_out(&mut self.context, receipt);
+                }
+            }
             Input::PurgeLeft => cleaner::purge_left(&mut self.context),
             Input::Host(done) => self.host_done(done),
             Input::WebSocketMessage { client, message } => self.web_socket_message(client, &message),

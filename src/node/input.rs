@@ -130,6 +130,8 @@ pub enum Input {
         /// Whether it is in the database.
         stored: bool,
     },
+    /// The queued request with this receipt was left out, because one with its token is queued already.
+    LeftOut(ReceiptId),
     /// The result of an [`super::output::Output::Host`].
     Host(HostDone),
     /// A cleaning step left rows for a further step.

@@ -347,7 +347,12 @@ impl Dispatch {
         for connection in self.storing.take_held() {
             self.connections.mark_dirty(connection);
         }
-        let mut receipts: Vec<_> = batch.receipts.iter().map(|(_, receipt)| *receipt).collect();
+        let is_left_out = |index: &usize| stored && batch.left_out.binary_search(index).is_ok();
+        let (left_out, awaited): (Vec<_>, Vec<_>) = batch.receipts.iter().partition(|(index, _)| is_left_out(index));
+        for (_, receipt) in left_out {
+            self.core.handle_input(Input::LeftOut(receipt), now);
+        }
+        let mut receipts: Vec<_> = awaited.into_iter().map(|(_, receipt)| receipt).collect();
         receipts.dedup();
         for receipt in receipts {
             let stored = stored || broken::is(Fault::ReceiptIgnored);

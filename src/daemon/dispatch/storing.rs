@@ -23,6 +23,8 @@ pub struct Batch {
     pub changes: Vec<StoreChange>,
     /// The changes whose result is awaited: index of the change, and receipt.
     pub receipts: Vec<(usize, ReceiptId)>,
+    /// Indexes of changes that the commit left out, in order, see [`crate::edge::history_store::Applied`].
+    pub left_out: Vec<usize>,
     /// Messages that may be sent when the changes are stored.
     messages: Vec<Output>,
 }

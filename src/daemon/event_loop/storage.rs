@@ -355,7 +355,7 @@ impl EventLoop {
         self.storage.lost = Some(text);
     }
 
-    fn commit_or_wait(&mut self, batch: Batch, since: Monotonic, pause: Duration, now: Now) {
+    fn commit_or_wait(&mut self, mut batch: Batch, since: Monotonic, pause: Duration, now: Now) {
         self.check_database(now);
         if self.storage.lost.is_some() {
             return self.dispatch.committed(batch, false, now);
@@ -371,6 +371,7 @@ impl EventLoop {
                 self.storage.checkpoint_wanted |= applied.is_shorter && !applied.purge_left;
                 purge_left = applied.purge_left;
                 self.tell_dropped(applied.dropped, now);
+                batch.left_out = applied.left_out;
                 if std::mem::take(&mut self.storage.failing) {
                     self.log.write(&LogLine::info("core", "the database takes changes again"), now.wall);
                 }

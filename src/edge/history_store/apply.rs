@@ -20,7 +20,7 @@ use crate::model::time::WallTime;
 const MAX_LEAD: i64 = 86_400 * CommitClock::TICKS_PER_SECOND;
 
 /// The result of a commit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Number of rows inserted.
     pub inserted: usize,
@@ -32,6 +32,8 @@ pub struct Applied {
     pub is_shorter: bool,
     /// Number of rows deleted because the history had reached its maximum size.
     pub dropped: usize,
+    /// Indexes of requests that were not added to the queue because one with the same token is in it, in order.
+    pub left_out: Vec<usize>,
 }
 
 /// Generates strictly increasing `ctime`s, even when the wall clock is set back, because peers request the rows that
@@ -150,7 +152,7 @@ fn run(
     let mut last_row_id = None;
     let mut insert = None;
     let passing = passing_tokens(changes);
-    for change in changes {
+    for (index, change) in changes.iter().enumerate() {
         match change {
             StoreChange::InsertRow(row) => {
                 let statement = match &mut insert {
@@ -203,7 +205,11 @@ fn run(
             StoreChange::TakeToken(taken) => taken::take(&transaction, taken)?,
             StoreChange::GiveBackToken(hash) => taken::give_back(&transaction, *hash)?,
             StoreChange::PutLate { hash, at } => taken::put_late(&transaction, *hash, *at)?,
-            StoreChange::Queue(change) => queue::apply(&transaction, change)?,
+            StoreChange::Queue(change) => {
+                if !queue::apply(&transaction, change)? {
+                    applied.left_out.push(index);
+                }
+            }
             StoreChange::Legacy(change) => legacy::apply(&transaction, change)?,
             StoreChange::Purge { used_before, rows_before, instant_before } => {
                 let before = purge::Before { used: *used_before, rows: *rows_before, instant: *instant_before };

@@ -24,8 +24,10 @@ const HEAD: &str = "sequence, token, target, action, created, expires, not_befor
 /// Key of the queue's clock in the table of information.
 const CLOCK: &str = "stheno_queue_clock";
 
-pub(super) fn apply(transaction: &Transaction<'_>, change: &QueueChange) -> Result<()> {
-    let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| transaction.prepare_cached(sql)?.execute(values).map(drop);
+/// Returns whether the change was made: a request is left out if one with its token is queued.
+pub(super) fn apply(transaction: &Transaction<'_>, change: &QueueChange) -> Result<bool> {
+    let run =
+        |sql: &str, values: &[&dyn rusqlite::ToSql]| transaction.prepare_cached(sql)?.execute(values).map(|_| true);
     match change {
         QueueChange::Put(request) => put(transaction, request),
         QueueChange::Delete { target, sequence } => {
@@ -57,7 +59,7 @@ pub(super) fn apply(transaction: &Transaction<'_>, change: &QueueChange) -> Resu
     }
 }
 
-fn put(transaction: &Transaction<'_>, request: &QueuedRequest) -> Result<()> {
+fn put(transaction: &Transaction<'_>, request: &QueuedRequest) -> Result<bool> {
     let QueuedHead { sequence, token, target, action, created, expires, not_before, sent, len_bytes } = &request.head;
     let sql = "INSERT OR IGNORE INTO stheno_outbox \
                (target, sequence, hash, token, action, created, expires, not_before, sent, len, data) \
@@ -75,7 +77,7 @@ fn put(transaction: &Transaction<'_>, request: &QueuedRequest) -> Result<()> {
         i64::try_from(*len_bytes).unwrap_or(i64::MAX),
         request.data
     ];
-    transaction.prepare_cached(sql)?.execute(values).map(drop)
+    transaction.prepare_cached(sql)?.execute(values).map(|inserted| inserted > 0)
 }
 
 /// Reads what a start takes over.
@@ -216,4 +218,35 @@ fn head(row: &Row<'_>) -> Option<QueuedHead> {
         sent: number(7),
         len_bytes: u64::try_from(number(8)).unwrap_or(0),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{WALL, open};
+    use super::*;
+    use crate::edge::temp_dir::TempDir;
+    use crate::model::history::StoreChange;
+
+    #[test]
+    fn a_request_with_a_token_that_is_queued_already_is_left_out() {
+        let dir = TempDir::new();
+        let put = |sequence: i64, token: &str| {
+            let head = QueuedHead {
+                sequence,
+                token: Token::parse(token).unwrap(),
+                target: NodeId::new(2).unwrap(),
+                action: Action::Command,
+                created: 0,
+                expires: 9,
+                not_before: 0,
+                sent: 0,
+                len_bytes: 2,
+            };
+            StoreChange::Queue(QueueChange::Put(QueuedRequest { head, data: "{}".to_owned() }))
+        };
+        let mut store = open(&dir.join("h.sdb"));
+        assert_eq!(store.apply(&[put(1, "a"), put(2, "b"), put(3, "a")], WALL).unwrap().left_out, [2]);
+        assert_eq!(store.apply(&[put(4, "b"), put(5, "c")], WALL).unwrap().left_out, [0]);
+        assert_eq!(store.load().unwrap().restored.queue.nodes[0].ready, 3);
+    }
 }

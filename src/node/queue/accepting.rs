@@ -115,8 +115,8 @@ impl Queue {
         let QueuedHead { target, expires, not_before, len_bytes, created, .. } = request.head;
         let token = request.head.token.clone();
         let Some(way) = self.ways.get_mut(&target) else { return changed };
-        way.storing = way.storing.saturating_sub(1);
-        let (code, data) = if is_stored {
+        if is_stored {
+            way.storing = way.storing.saturating_sub(1);
             if way.len() == 0 {
                 way.oldest = created;
             }
@@ -130,21 +130,43 @@ impl Queue {
             self.next_expiry = Some(self.next_expiry.map_or(expires, |next| next.min(expires)));
             self.set_due(context);
             self.numbers.accepted += 1;
-            (Code::BEGIN, "null".to_owned())
         } else {
-            way.bytes = way.bytes.saturating_sub(len_bytes);
-            self.forget_size(target, len_bytes);
+            self.forget_storing(target, len_bytes);
             context.fail(&token, "database issue");
             changed.not_stored = Some(token.clone());
-            (Code::FINISHED_KO, json::message("database issue"))
-        };
-        if let Some((call, answer)) = call {
-            let answer = if is_stored { answer } else { api::cannot_store() };
-            context.output(Output::Answer { call, answer });
         }
-        if let Some(client) = peer.client() {
-            context.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data });
-        }
+        tell(context, (peer, token), call, is_stored);
         changed
+    }
+
+    /// Forgets a request that was not stored, because one with its token is queued. That one has the end of both.
+    pub(in crate::node) fn left_out(&mut self, context: &mut Context, receipt: ReceiptId) {
+        let Some(Accepting { request, peer, call }) = self.accepting.remove(&receipt) else { return };
+        let QueuedHead { target, len_bytes, token, .. } = request.head;
+        self.forget_storing(target, len_bytes);
+        tell(context, (peer, token), call, true);
+    }
+
+    fn forget_storing(&mut self, target: NodeId, len_bytes: u64) {
+        if let Some(way) = self.ways.get_mut(&target) {
+            way.storing = way.storing.saturating_sub(1);
+            way.bytes = way.bytes.saturating_sub(len_bytes);
+        }
+        self.forget_size(target, len_bytes);
+    }
+}
+
+/// Tells the sender of a request whether it waits.
+fn tell(context: &mut Context, (peer, token): (Peer, Token), call: Option<(CallId, ApiAnswer)>, is_stored: bool) {
+    if let Some((call, answer)) = call {
+        let answer = if is_stored { answer } else { api::cannot_store() };
+        context.output(Output::Answer { call, answer });
+    }
+    if let Some(client) = peer.client() {
+        let (code, data) = match is_stored {
+            true => (Code::BEGIN, "null".to_owned()),
+            false => (Code::FINISHED_KO, json::message("database issue")),
+        };
+        context.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data });
     }
 }

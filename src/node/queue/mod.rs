@@ -137,7 +137,7 @@ impl Queue {
         }
         for head in stored.sent {
             if let Some(way) = self.ways.get_mut(&head.target) {
-                way.restore_sent(head.sequence, head.token.digest());
+                way.restore_sent(head.sequence, head.len_bytes);
                 self.note_sent(&head);
             }
         }
@@ -418,9 +418,9 @@ impl Queue {
     pub(in crate::node) fn node_is_new(&mut self, target: NodeId) {
         let Some(way) = self.ways.get_mut(&target) else { return };
         let taken = self.sent.iter_mut().filter(|(_, sent)| sent.target == target && sent.is_taken);
-        let taken = taken.map(|(digest, sent)| {
+        let taken = taken.map(|(_, sent)| {
             sent.is_taken = false;
-            (sent.sequence, *digest)
+            (sent.sequence, sent.bytes)
         });
         way.doubt(taken);
     }

@@ -84,6 +84,42 @@ fn what_cannot_be_stored_does_not_wait_and_its_sender_is_told() {
     assert!(outputs.iter().any(|line| line.starts_with("answer 1 503 ")), "{outputs:?}");
 }
 
+#[test]
+fn a_token_that_waits_already_counts_once_and_its_sender_is_told_that_it_waits() {
+    let mut bench = Bench::new(options(vec![push_node(2)]));
+    bench.request("COMMAND", "t", "2", COMMAND);
+    is_stored(&mut bench, 0, true);
+    bench.request("COMMAND", "t", "2", COMMAND);
+    let outputs = bench.give(Input::LeftOut(ReceiptId(1)));
+    assert_eq!(outputs, ["client 7: [ACK] [t] 0 null"]);
+    bench.call(1, Method::Get, "nodes/2/queue", "");
+    let outputs = answer(&mut bench, 0, QueueAnswer::List(vec![request(1, "t", 0).head], false));
+    assert!(outputs.iter().any(|line| line.contains(r#""messages":1"#)), "{outputs:?}");
+}
+
+#[test]
+fn the_next_page_is_read_before_the_last_request_of_one_is_sent() {
+    let tokens: Vec<String> = (1..=600).map(|number| format!("t{number}")).collect();
+    let mut bench = Bench::new(options(vec![push_node(2)]));
+    let mut requests = Vec::new();
+    for (number, token) in tokens.iter().enumerate() {
+        bench.request("COMMAND", token, "2", COMMAND);
+        is_stored(&mut bench, number as u64, true);
+        requests.push(request(number as i64 + 1, token, 0));
+    }
+    let outputs = comes_up(&mut bench);
+    let (first, rest) = requests.split_at(300);
+    let outputs = page(&mut bench, &outputs, first);
+    assert_eq!(sent(&outputs), ["t1"]);
+    assert!(outputs.iter().any(|line| line.contains("Page {") && line.contains("after: 300,")), "{outputs:?}");
+    let all: Vec<String> = sent(&page(&mut bench, &outputs, rest));
+    let mut all: Vec<String> = ["t1".to_owned()].into_iter().chain(all).collect();
+    for token in &tokens {
+        all.extend(sent(&says(&mut bench, token, 0, "null")));
+    }
+    assert_eq!(all, tokens);
+}
+
 /// A bench with a node of our kind and these requests of an earlier run.
 fn with_backlog(tokens: &[&str]) -> (Bench, Vec<QueuedRequest>, Vec<String>) {
     let mut bench = Bench::new(options(vec![push_node(2)]));

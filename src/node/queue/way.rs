@@ -11,11 +11,14 @@ use crate::model::node_id::NodeId;
 use crate::model::queue::{QueueQuery, QueuedRequest};
 use crate::model::work::WorkId;
 
-/// Maximum number of requests in flight.
-const WINDOW_MAX: usize = 256;
+/// Maximum number of requests in flight, and bytes above which no more are sent.
+const WINDOW_MAX: usize = 1_024;
+const WINDOW_BYTES_MAX: u64 = 4 << 20;
 /// Number and bytes of requests that are read at once.
-const PAGE: usize = 256;
+const PAGE: usize = 1_024;
 const PAGE_BYTES: usize = 1 << 20;
+/// The next page is read when no more requests than this are left of the one before.
+const READ_AHEAD_BELOW: usize = PAGE / 2;
 /// Maximum number of bytes of new requests that are kept until they are sent, instead of being read.
 const FRESH_BYTES_MAX: usize = 256 << 10;
 /// Pause before a node is tried again; doubles each time.
@@ -39,8 +42,8 @@ pub(super) struct Way {
     pub marked: i64,
     /// When the oldest known request was accepted.
     pub oldest: i64,
-    /// Requests that may have been sent and are not known to be taken: place and digest of the token.
-    flight: BTreeMap<i64, i64>,
+    /// Requests that may have been sent and are not known to be taken, with their bytes.
+    flight: BTreeMap<i64, u64>,
     /// The last place that was sent, or looked at.
     cursor: i64,
     /// Requests behind the cursor, in order.
@@ -48,6 +51,8 @@ pub(super) struct Way {
     /// The first request of the buffer that was never read from disk, and so has not waited.
     fresh: Option<i64>,
     reading: Option<WorkId>,
+    /// The last place that was read; behind the buffer, if that was read.
+    read_to: i64,
     /// Requests that were removed while a page was being read.
     removed: BTreeSet<i64>,
     /// Whether requests were added while a page was being read.
@@ -55,6 +60,7 @@ pub(super) struct Way {
     /// Maximum number of requests in flight up to the cursor, and their number.
     window: usize,
     in_window: usize,
+    window_bytes: u64,
     /// Number of times that sending began again.
     attempt: u32,
     pause: Option<Duration>,
@@ -78,8 +84,8 @@ impl Way {
     }
 
     /// Adds a request that an earlier run may have sent.
-    pub(super) fn restore_sent(&mut self, sequence: i64, digest: i64) {
-        self.flight.insert(sequence, digest);
+    pub(super) fn restore_sent(&mut self, sequence: i64, bytes: u64) {
+        self.flight.insert(sequence, bytes);
         self.unsent = self.unsent.saturating_sub(1);
     }
 
@@ -109,7 +115,8 @@ impl Way {
     /// Returns whether something is to be sent that the window has room for.
     pub(super) fn wants_to_send(&self) -> bool {
         let has_any = self.unsent > 0 || !self.buffer.is_empty() || self.has_flight_behind();
-        has_any && self.in_window < self.window.max(1)
+        let has_room = self.in_window < self.window.max(1) && self.window_bytes < WINDOW_BYTES_MAX;
+        has_any && has_room
     }
 
     /// Returns whether a node that gets no more must be tried again some time.
@@ -119,8 +126,11 @@ impl Way {
 
     /// Returns the question for the next page, if one must be read.
     pub(super) fn page_wanted(&self, target: NodeId) -> Option<QueueQuery> {
-        let is_wanted = self.buffer.is_empty() && self.reading.is_none();
-        is_wanted.then_some(QueueQuery::Page { target, after: self.cursor, limit: PAGE, bytes: PAGE_BYTES })
+        let is_low = self.buffer.len() <= READ_AHEAD_BELOW && self.unsent > self.buffer.len();
+        let reads_ahead = is_low && self.fresh.is_none() && !self.has_flight_behind();
+        let is_wanted = (self.buffer.is_empty() || reads_ahead) && self.reading.is_none();
+        let after = self.cursor.max(self.read_to);
+        is_wanted.then_some(QueueQuery::Page { target, after, limit: PAGE, bytes: PAGE_BYTES })
     }
 
     /// Notes that a page is being read.
@@ -137,18 +147,20 @@ impl Way {
         self.reading = None;
         let removed = std::mem::take(&mut self.removed);
         let last = page.last().map(|request| request.head.sequence);
+        let begin = self.cursor.max(self.last_place());
+        self.read_to = self.read_to.max(last.unwrap_or(0));
         let wanted = |request: &QueuedRequest| {
             let head = &request.head;
-            head.sequence > self.cursor && !removed.contains(&head.sequence) && !is_taken(head.token.digest())
+            head.sequence > begin && !removed.contains(&head.sequence) && !is_taken(head.token.digest())
         };
-        self.buffer = page.into_iter().filter(wanted).collect();
+        self.buffer.extend(page.into_iter().filter(wanted));
         self.fresh = None;
         match last {
             // Only requests that the node has taken.
             Some(last) if self.buffer.is_empty() => self.cursor = self.cursor.max(last),
             None if !self.has_grown => {
                 // Fewer are stored than counted: some had the token of another one.
-                self.unsent = 0;
+                self.unsent = self.buffer.len();
                 self.flight.split_off(&self.cursor.saturating_add(1));
             }
             _ => {}
@@ -174,13 +186,14 @@ impl Way {
     /// Takes the next request to be sent. Returns it with the place of the one before it that is not known to be taken.
     pub(super) fn send_next(&mut self) -> Option<(QueuedRequest, i64)> {
         let request = self.buffer.pop_front()?;
-        let sequence = request.head.sequence;
+        let (sequence, bytes) = (request.head.sequence, request.head.len_bytes);
         let after = self.flight.range(..sequence).next_back().map_or(0, |(before, _)| *before);
-        if self.flight.insert(sequence, request.head.token.digest()).is_none() {
+        if self.flight.insert(sequence, bytes).is_none() {
             self.unsent = self.unsent.saturating_sub(1);
         }
         self.cursor = self.cursor.max(sequence);
         self.in_window += 1;
+        self.window_bytes = self.window_bytes.saturating_add(bytes);
         self.is_blocked = false;
         self.oldest = self.oldest.max(request.head.created);
         Some((request, after))
@@ -198,16 +211,22 @@ impl Way {
             self.window = (self.window.max(1) * 2).min(WINDOW_MAX);
             self.pause = None;
             self.has_sign = true;
-            self.buffer.retain(|request| request.head.sequence != sequence);
+            self.leave_buffer(sequence);
         }
     }
 
+    fn leave_buffer(&mut self, sequence: i64) {
+        let found = self.buffer.binary_search_by_key(&sequence, |request| request.head.sequence);
+        found.ok().and_then(|index| self.buffer.remove(index));
+    }
+
     fn leave_flight(&mut self, sequence: i64) -> bool {
-        let was = self.flight.remove(&sequence).is_some();
-        if was && sequence <= self.cursor {
+        let Some(bytes) = self.flight.remove(&sequence) else { return false };
+        if sequence <= self.cursor {
             self.in_window = self.in_window.saturating_sub(1);
+            self.window_bytes = self.window_bytes.saturating_sub(bytes);
         }
-        was
+        true
     }
 
     /// Removes a request: one in flight, one that was taken, one that waits for its time, or one that was not sent.
@@ -220,7 +239,7 @@ impl Way {
             self.unsent = self.unsent.saturating_sub(1);
         }
         self.bytes = self.bytes.saturating_sub(bytes);
-        self.buffer.retain(|request| request.head.sequence != sequence);
+        self.leave_buffer(sequence);
         if self.reading.is_some() {
             self.removed.insert(sequence);
         }
@@ -231,7 +250,7 @@ impl Way {
         if let Some((first, _)) = self.flight.first_key_value() {
             self.cursor = self.cursor.min(first.saturating_sub(1));
             self.forget_read();
-            (self.window, self.in_window) = (1, 0);
+            (self.window, self.in_window, self.window_bytes) = (1, 0, 0);
             self.attempt = self.attempt.saturating_add(1);
         }
     }
@@ -241,6 +260,7 @@ impl Way {
         self.buffer = VecDeque::new();
         self.fresh = None;
         self.reading = None;
+        self.read_to = 0;
         self.removed.clear();
     }
 
@@ -271,7 +291,7 @@ impl Way {
     }
 
     /// Notes that requests that were taken are in doubt again, because the node has another machine.
-    pub(super) fn doubt(&mut self, taken: impl Iterator<Item = (i64, i64)>) {
+    pub(super) fn doubt(&mut self, taken: impl Iterator<Item = (i64, u64)>) {
         self.flight.extend(taken);
         self.taken = 0;
         self.rewind();
