@@ -316,16 +316,18 @@ impl SyncRoom<'_> {
         self.continue_sync(id);
     }
 
-    /// Settles a token by a row of the node. Any row that the node wrote itself shows that it has the message, so it
-    /// owes the end from now on. The last row shows it too, whoever wrote it; other rows may be our own that the node
-    /// has taken over.
+    /// Settles a token by a row of the node. Any row that the node or the target behind it wrote shows that it has the
+    /// message, so it owes the end from now on. The last row shows it too, whoever wrote it; other rows may be our own
+    /// that the node has taken over.
     fn settle_owed(&mut self, id: NodeId, row: &answer::AnsweredRow, origin: Option<RowOrigin>) {
         if let Some(token) = row.token.as_deref()
             && origin.is_none_or(|origin| !self.context.is_own_id(origin.history.node))
         {
             self.context.journal.note_row_of_node(token);
         }
-        let is_telling = origin.is_none_or(|origin| origin.history.node == id) || is_last_row(row.code, &row.data);
+        let target = row.token.as_deref().and_then(|token| self.nodes.target_of(token));
+        let is_telling = origin.is_none_or(|origin| origin.history.node == id || Some(origin.history.node) == target)
+            || is_last_row(row.code, &row.data);
         // A part of a copy shows nothing about its end.
         let is_telling = is_telling && row.code != Code::COPY_IN_PROGRESS;
         if let Some(token) = row.token.as_deref().filter(|_| is_telling).and_then(|token| Token::parse(token).ok())

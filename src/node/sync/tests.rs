@@ -257,6 +257,29 @@ fn an_answer_to_an_earlier_query_does_not_complete_the_sync() {
     assert!(outputs[0].starts_with("row mine 1 "), "{outputs:?}");
 }
 
+#[test]
+fn a_row_of_the_target_shows_that_a_relay_had_the_message_though_the_relay_has_lost_its_database() {
+    let ends = |writer: u64| {
+        let mut bench = Bench::linked(&[2]);
+        bench.give(page(2, 50, &[], 0));
+        bench.give(node_message(
+            2,
+            "PONG",
+            "",
+            r#"{"code":0,"data":{"action":"ping","data":{"9":{"type":"pull","nodes":{}}}}}"#,
+        ));
+        bench.request("COMMAND", "mine", "9", r#"{"content":[{"command":"a"}]}"#);
+        bench.give(Input::LinkDown { node: id(2), reason: "gone".to_owned() });
+        bench.give(Input::LinkUp(id(2)));
+        let begun = row(1, 7.5, "mine", 0);
+        let begun = format!("{},\"origin\":[{writer},77,1]}}", begun.strip_suffix('}').unwrap());
+        bench.give(answer(&begun, r#","last_id":1,"history":51,"more":false,"open":[]"#));
+        bench.core.context.late.has("mine")
+    };
+    assert!(!ends(9), "it will end there");
+    assert!(ends(8), "another node proves nothing");
+}
+
 /// Returns the outputs of a central for rows of node 2, which does not page.
 fn told(bench: &mut Bench, rows: &[String]) -> Vec<String> {
     bench.give(answer(&rows.join(","), ""))
