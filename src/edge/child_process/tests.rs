@@ -274,9 +274,9 @@ fn a_command_that_is_asked_to_end_has_time_for_it_with_its_children_and_is_kille
     }
     process.end_group(clock::read().monotonic);
     let outcome = finish(&mut process);
-    // A shell may say in between that its child was ended.
+    // A shell may say on its other output that its child was ended, which may be read later.
     assert_eq!(outcome.end, CommandEnd::Exited(3));
-    assert!(text_of(&outcome).ends_with("bye\n"));
+    assert!(text_of(&outcome).contains("bye\n"));
     // The shell ends at once, its child after a moment: that is waited for.
     let child = "(trap 'sleep 0.3; echo cleaned; exit' TERM; echo up; while :; do sleep 0.02; done) & wait";
     let mut process = start(&shell(child));
@@ -285,7 +285,7 @@ fn a_command_that_is_asked_to_end_has_time_for_it_with_its_children_and_is_kille
         process.read_output(1_024);
     }
     process.end_group(clock::read().monotonic);
-    assert!(text_of(&finish(&mut process)).ends_with("cleaned\n"));
+    assert!(text_of(&finish(&mut process)).contains("cleaned\n"));
     // Neither the command nor its child listens.
     let mut process = start(&shell("trap '' TERM; echo up; sleep 600 & sleep 600"));
     let leader = process.id();
