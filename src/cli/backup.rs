@@ -110,12 +110,13 @@ fn put_back(
     let database = ("database", config.core.database.clone());
     let wanted = [database].into_iter().chain(parts(config));
     let wanted: Vec<_> = wanted.filter(|(name, _)| names.iter().any(|found| found == name)).collect();
-    let suffix = format!(".before-restore-{}", clock::wall().as_seconds());
     let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
     let mut kept = Vec::new();
     // What belongs to the old database must not meet the new one.
     let leftovers = ["-wal", "-shm"].map(|ending| with_ending(&config.core.database, ending));
-    for path in wanted.iter().map(|(_, path)| path).chain(&leftovers).filter(|path| path.exists()) {
+    let replaced: Vec<&PathBuf> = wanted.iter().map(|(_, path)| path).chain(&leftovers).collect();
+    let suffix = unused_suffix(&replaced);
+    for path in replaced.into_iter().filter(|path| path.exists()) {
         let before = with_ending(path, &suffix);
         fs::rename(path, &before).map_err(|error| failed(path, error))?;
         kept.push(before.display().to_string());
@@ -136,6 +137,15 @@ fn put_back(
     wanted.iter().for_each(|(name, path)| text.push_str(&format!("{name:<12} {}\n", path.display())));
     kept.iter().for_each(|path| text.push_str(&format!("{:<12} {path}\n", "kept")));
     Ok(text)
+}
+
+/// Returns an ending by which none of the paths stands there yet, so that nothing that was kept before is replaced.
+fn unused_suffix(paths: &[&PathBuf]) -> String {
+    let mut suffix = format!(".before-restore-{}", clock::wall().as_seconds());
+    while paths.iter().any(|path| with_ending(path, &suffix).exists()) {
+        suffix.push_str("-again");
+    }
+    suffix
 }
 
 fn with_ending(path: &Path, ending: &str) -> PathBuf {
