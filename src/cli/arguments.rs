@@ -18,8 +18,7 @@ use super::remote_arguments::{
     parse_exec, parse_status,
 };
 use super::view_arguments::{
-    CancelOptions, LogOptions, NodesOptions, QueueOptions, RunningOptions, parse_cancel, parse_log, parse_nodes,
-    parse_queue, parse_running,
+    CancelOptions, LogOptions, LookOptions, RunningOptions, parse_cancel, parse_log, parse_look, parse_running,
 };
 use super::words::{named_severity, path, text, unexpected};
 use crate::daemon::run_options::RunOptions;
@@ -70,13 +69,13 @@ pub(super) enum Command {
     /// `exec NODES -- COMMAND`: run a command on nodes.
     Exec(ExecOptions),
     /// `queue [NODE]`: list the requests that wait for nodes.
-    Queue(QueueOptions),
+    Queue(LookOptions),
     /// `running NODE`: list the commands that run on a node.
     Running(RunningOptions),
     /// `nodes [ID]`: list the nodes.
-    Nodes(NodesOptions),
+    Nodes(LookOptions),
     /// `routes [ID]`: list the ways to nodes.
-    Routes(NodesOptions),
+    Routes(LookOptions),
     /// `log`: show rows of the history.
     Log(LogOptions),
     /// `cancel TOKEN`: end a command before its time.
@@ -140,11 +139,11 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("keys") => parse_keys(rest()),
         Some("copy") => parse_copy(rest()),
         Some("exec") => parse_exec(rest()),
-        Some("queue") => parse_queue(rest(), defaults),
+        Some("queue") => parse_look(rest(), defaults, Topic::Queue, Command::Queue),
         Some("running") => parse_running(rest(), defaults),
         Some("cancel") => parse_cancel(rest(), defaults),
-        Some("nodes") => parse_nodes(rest(), defaults, Topic::Nodes),
-        Some("routes") => parse_nodes(rest(), defaults, Topic::Routes),
+        Some("nodes") => parse_look(rest(), defaults, Topic::Nodes, Command::Nodes),
+        Some("routes") => parse_look(rest(), defaults, Topic::Routes, Command::Routes),
         Some("log") => parse_log(rest(), defaults),
         Some("status") => parse_status(rest(), defaults),
         Some("doctor") => parse_doctor(rest(), defaults),

@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 use super::fail;
 use super::remote::Remote;
 use super::table::{local_time, table};
-use super::view_arguments::NodesOptions;
+use super::view_arguments::LookOptions;
 use super::watch;
 
 /// Lists the nodes.
-pub(super) fn run(options: &NodesOptions) -> ExitCode {
+pub(super) fn run(options: &LookOptions) -> ExitCode {
     show(options, |remote| {
         let all = nodes(remote)?;
         let is_meant = |node: &Value| options.node.is_none_or(|id| node.get("id").and_then(Value::as_u64) == Some(id));
@@ -27,7 +27,7 @@ pub(super) fn run(options: &NodesOptions) -> ExitCode {
 
 const HEAD: [&str; 9] = ["ID", "BEHIND", "KIND", "STATE", "LINK", "LAST PING", "VERSION", "ADDRESS", "NAME"];
 
-fn show(options: &NodesOptions, look: impl Fn(&Remote) -> Result<String, String>) -> ExitCode {
+fn show(options: &LookOptions, look: impl Fn(&Remote) -> Result<String, String>) -> ExitCode {
     match Remote::of_config(&options.config) {
         Ok(remote) => watch::show(options.watch, || look(&remote)),
         Err(text) => fail(&text),
@@ -51,7 +51,7 @@ fn shown(value: Option<&Value>) -> String {
 }
 
 /// Lists the ways to nodes.
-pub(super) fn routes(options: &NodesOptions) -> ExitCode {
+pub(super) fn routes(options: &LookOptions) -> ExitCode {
     show(options, |remote| {
         let routes = ways(remote, options.node)?;
         if options.json {

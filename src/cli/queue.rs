@@ -7,14 +7,14 @@ use serde_json::Value;
 use super::fail;
 use super::remote::Remote;
 use super::table::{local_time, table};
-use super::view_arguments::QueueOptions;
+use super::view_arguments::LookOptions;
 use super::watch;
 
 /// Maximum number of requests that are shown.
 const SHOWN_MAX: usize = 10_000;
 
 /// Lists what waits.
-pub(super) fn run(options: &QueueOptions) -> ExitCode {
+pub(super) fn run(options: &LookOptions) -> ExitCode {
     let remote = match Remote::of_config(&options.config) {
         Ok(remote) => remote,
         Err(text) => return fail(&text),

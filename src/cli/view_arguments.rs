@@ -24,19 +24,6 @@ pub(super) struct RunningOptions {
     pub json: bool,
 }
 
-/// Options of `queue`.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct QueueOptions {
-    /// `--config`: the configuration of the daemon that is asked.
-    pub config: PathBuf,
-    /// The node's id; `None` for all.
-    pub node: Option<u64>,
-    /// `--watch`: whether to show it again and again.
-    pub watch: bool,
-    /// `--json`: whether to print JSON.
-    pub json: bool,
-}
-
 /// Options of `cancel`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CancelOptions {
@@ -50,9 +37,9 @@ pub(super) struct CancelOptions {
     pub json: bool,
 }
 
-/// Options of `nodes` and `routes`.
+/// Options of `nodes`, `routes` and `queue`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NodesOptions {
+pub(super) struct LookOptions {
     /// `--config`: the configuration of the daemon that is asked.
     pub config: PathBuf,
     /// The node's id; `None` for all.
@@ -91,19 +78,30 @@ const LOG_LIMIT: usize = 100;
 /// Maximum of `--limit`.
 const LOG_LIMIT_MAX: usize = 1_000_000;
 
-pub(super) fn parse_nodes(mut parser: lexopt::Parser, defaults: &Defaults, topic: Topic) -> Result<Command, String> {
-    let mut options = NodesOptions { config: default_config(defaults), node: None, watch: false, json: false };
+/// Parses the arguments of `nodes`, `routes` and `queue`; `command` makes the command of them.
+pub(super) fn parse_look(
+    parser: lexopt::Parser,
+    defaults: &Defaults,
+    topic: Topic,
+    command: fn(LookOptions) -> Command,
+) -> Result<Command, String> {
+    Ok(look(parser, defaults, topic)?.map_or(Command::Help(topic), command))
+}
+
+/// Reads the arguments of a command that shows something of a node; `None` if its help is asked for.
+fn look(mut parser: lexopt::Parser, defaults: &Defaults, topic: Topic) -> Result<Option<LookOptions>, String> {
+    let mut options = LookOptions { config: default_config(defaults), node: None, watch: false, json: false };
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
             Long("config") => options.config = path(&mut parser, "--config")?,
             Long("watch") => options.watch = true,
             Long("json") => options.json = true,
-            Long("help") | Short('h' | '?') => return Ok(Command::Help(topic)),
+            Long("help") | Short('h' | '?') => return Ok(None),
             Value(word) if options.node.is_none() => options.node = Some(node_id(&word.to_string_lossy())?),
             other => return Err(unexpected(&other, topic)),
         }
     }
-    Ok(if topic == Topic::Routes { Command::Routes(options) } else { Command::Nodes(options) })
+    Ok(Some(options))
 }
 
 pub(super) fn parse_log(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
@@ -155,35 +153,12 @@ fn limit(word: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("--limit is '{word}'; allowed: 1 to {LOG_LIMIT_MAX} rows"))
 }
 
-pub(super) fn parse_running(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
-    let (mut config, mut node, mut watch, mut json) = (default_config(defaults), None, false, false);
-    while let Some(argument) = parser.next().map_err(text)? {
-        match argument {
-            Long("config") => config = path(&mut parser, "--config")?,
-            Long("watch") => watch = true,
-            Long("json") => json = true,
-            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Running)),
-            Value(word) if node.is_none() => node = Some(node_id(&word.to_string_lossy())?),
-            other => return Err(unexpected(&other, Topic::Running)),
-        }
-    }
+pub(super) fn parse_running(parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
+    let Some(LookOptions { config, node, watch, json }) = look(parser, defaults, Topic::Running)? else {
+        return Ok(Command::Help(Topic::Running));
+    };
     let node = node.ok_or("'running' needs the id of a node, for instance 2")?;
     Ok(Command::Running(RunningOptions { config, node, watch, json }))
-}
-
-pub(super) fn parse_queue(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
-    let (mut config, mut node, mut watch, mut json) = (default_config(defaults), None, false, false);
-    while let Some(argument) = parser.next().map_err(text)? {
-        match argument {
-            Long("config") => config = path(&mut parser, "--config")?,
-            Long("watch") => watch = true,
-            Long("json") => json = true,
-            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Queue)),
-            Value(word) if node.is_none() => node = Some(node_id(&word.to_string_lossy())?),
-            other => return Err(unexpected(&other, Topic::Queue)),
-        }
-    }
-    Ok(Command::Queue(QueueOptions { config, node, watch, json }))
 }
 
 pub(super) fn parse_cancel(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
