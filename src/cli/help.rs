@@ -2,6 +2,7 @@
 
 mod looking;
 
+use super::FOR_CENTRAL;
 use looking::{CANCEL, LOG, NODES, QUEUE, ROUTES, RUNNING};
 
 macro_rules! topics {
@@ -67,6 +68,15 @@ topics! {
     Demo: "demo", DEMO;
     Help: "help", HELP;
     Completions: "completions", COMPLETIONS;
+}
+
+/// The page of a command for a central's nodes, which a build for pollers does not have.
+const fn of_central(page: &'static str) -> &'static str {
+    if FOR_CENTRAL {
+        page
+    } else {
+        "This build is for pollers and has no such command: use the program of the central.\n"
+    }
 }
 
 const ALL: &str = "\
@@ -198,7 +208,8 @@ Examples:
   stheno keys trust --config /etc/centreon-gorgone/config.yaml 2 NOKI_HazwKrEonsK_mZnn3-H-IOZmbYzVDcGuePg0Gs
 ";
 
-const COPY: &str = "\
+const COPY: &str = of_central(
+    "\
 Usage: stheno copy --config FILE [OPTIONS] SOURCE NODES:DESTINATION
 
 Asks the running daemon of FILE, through its REST API, to copy SOURCE (a file or directory that this daemon can read) to
@@ -228,9 +239,11 @@ Examples:
   stheno copy --config /etc/centreon-gorgone/config.yaml /etc/hosts 2:/var/lib/centreon/
   stheno copy --config central.yaml --mode 0640 plugins 2,3,5:/var/lib/centreon/plugins
   stheno copy --config central.yaml /etc/centreon-engine/resource.cfg all:/etc/centreon-engine/
-";
+",
+);
 
-const EXEC: &str = "\
+const EXEC: &str = of_central(
+    "\
 Usage: stheno exec --config FILE [OPTIONS] NODES -- COMMAND
 
 Asks the running daemon of FILE, through its REST API, to run COMMAND in a shell on NODES, and prints its output: while
@@ -264,7 +277,8 @@ Examples:
   stheno exec --config /etc/centreon-gorgone/config.yaml 2 -- uptime
   stheno exec --config central.yaml --timeout 300 2,3 -- 'systemctl is-active centengine'
   stheno exec --config central.yaml --json all -- df -P / | jq -r 'select(.exit_code != 0).node'
-";
+",
+);
 
 const DOCTOR: &str = "\
 Usage: stheno doctor [--config FILE] [--logfile FILE] [--json] [NODE]
@@ -293,7 +307,8 @@ Examples:
   stheno doctor --json 2 | jq -r .cause
 ";
 
-const NODE: &str = "\
+const NODE: &str = of_central(
+    "\
 Usage: stheno node add ID --kind pull|pullwss|push_zmq [--address HOST[:PORT]] [--central HOST[:PORT]] [--config FILE]
        stheno node remove ID [--config FILE]
        stheno node list [--json] [--config FILE]
@@ -318,9 +333,11 @@ Examples:
   stheno node add 7 --kind pullwss --central central.example.org
   stheno node add 2 --kind push_zmq --address 10.0.0.2
   stheno node remove 7
-";
+",
+);
 
-const TOKEN: &str = "\
+const TOKEN: &str = of_central(
+    "\
 Usage: stheno token add NAME [--node ID] [--config FILE]
        stheno token remove NAME [--config FILE]
        stheno token list [--config FILE]
@@ -334,7 +351,8 @@ accept it; only its hash is stored. 'remove' closes the connections that use it.
 Examples:
   stheno token add paris --node 7
   stheno token remove paris
-";
+",
+);
 
 const JOIN: &str = "\
 Usage: stheno join WORD [--dir DIR] [--foreground]
@@ -409,7 +427,8 @@ Examples:
   systemctl stop stheno && stheno restore /root/stheno.tar.gz && systemctl start stheno
 ";
 
-const DEMO: &str = "\
+const DEMO: &str = of_central(
+    "\
 Usage: stheno demo [--once] [--ssh] [--keep] [--central CMD] [--nodes CMD]
        stheno demo --central [--once] [--keep]
 
@@ -431,7 +450,8 @@ Examples:
   stheno demo --once
   stheno demo --central --once
   stheno demo --once --nodes ./stheno-0.1
-";
+",
+);
 
 const HELP: &str = "\
 Usage: stheno help [COMMAND]

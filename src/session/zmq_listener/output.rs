@@ -59,6 +59,13 @@ pub enum ListenerOutput {
         /// The bytes of one frame.
         payload: Vec<u8>,
     },
+    /// A message waits: call [`super::ZmqListener::send_gathered`] before the connection is written to.
+    Gathered {
+        /// The client.
+        client: ClientId,
+        /// Its connection.
+        connection: ConnectionId,
+    },
     /// Close a connection.
     Close {
         /// The connection.
