@@ -9,6 +9,7 @@ use crate::model::api::{ApiAnswer, CallId};
 use crate::model::history::{LogFilter, LogPage};
 use crate::model::node_id::NodeId;
 
+use super::callers::CallersTokens;
 use super::running::{Form, Formed, Starters};
 use super::{ApiRoom, answer, refusal};
 use crate::node::get_log::rows_json;
@@ -58,6 +59,7 @@ pub(in crate::node) struct Calls {
     polled: BTreeMap<NodeId, Polled>,
     /// Who has started commands without a right to more.
     pub(super) starters: Starters,
+    pub(super) callers: CallersTokens,
 }
 
 /// How the log of a target is polled.

@@ -70,10 +70,10 @@ pub(super) struct Syncs {
 
 /// The handling of syncs, with references to the state that it uses.
 pub(super) struct SyncRoom<'a> {
-    pub context: &'a mut Context,
-    pub nodes: &'a mut Nodes,
-    pub subscribers: &'a mut Subscribers,
-    pub state: &'a mut Syncs,
+    context: &'a mut Context,
+    nodes: &'a mut Nodes,
+    subscribers: &'a mut Subscribers,
+    state: &'a mut Syncs,
 }
 
 impl Syncs {
@@ -106,6 +106,18 @@ struct OddRows {
     beyond: usize,
     /// They end a token that was never sent to the node.
     foreign: usize,
+}
+
+impl Syncs {
+    /// Returns the handling of syncs.
+    pub fn room<'a>(
+        &'a mut self,
+        context: &'a mut Context,
+        nodes: &'a mut Nodes,
+        subscribers: &'a mut Subscribers,
+    ) -> SyncRoom<'a> {
+        SyncRoom { context, nodes, subscribers, state: self }
+    }
 }
 
 impl SyncRoom<'_> {
