@@ -113,7 +113,8 @@ impl Core {
             self.context.fail(token, STOPPING_TEXT);
             return Handled::refused(json::message(STOPPING_TEXT));
         }
-        if let Some(handled) = self.queue.take(&mut self.context, &self.nodes, peer, (&action, token), (target, &data)) {
+        if let Some(handled) = self.queue.take(&mut self.context, &self.nodes, peer, (&action, token), (target, &data))
+        {
             return handled;
         }
         if !here {

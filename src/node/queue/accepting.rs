@@ -10,8 +10,8 @@ use crate::model::node_id::NodeId;
 use crate::model::queue::{QueueChange, QueuedHead, QueuedRequest};
 use crate::model::token::Token;
 
-use super::options::{self, QueueOptions};
 use super::Queue;
+use super::options::{self, QueueOptions};
 use crate::node::context::Context;
 use crate::node::journal::Awaited;
 use crate::node::nodes::Nodes;
