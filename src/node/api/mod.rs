@@ -144,18 +144,6 @@ pub(super) struct ApiRoom<'a> {
     calls: &'a mut Calls,
 }
 
-impl Calls {
-    /// Returns the handling of calls.
-    pub(super) fn room<'a>(
-        &'a mut self,
-        context: &'a mut Context,
-        nodes: &'a mut Nodes,
-        questions: &'a mut Questions,
-    ) -> ApiRoom<'a> {
-        ApiRoom { context, nodes, questions, calls: self }
-    }
-}
-
 /// Returns the answer to a call whose action was handled by the core.
 pub(super) fn answer_of(handled: Handled, is_stopping: bool) -> ApiAnswer {
     match handled {

@@ -12,8 +12,10 @@ use crate::model::node_id::NodeId;
 use super::callers::CallersTokens;
 use super::running::{Form, Formed, Starters};
 use super::{ApiRoom, answer, refusal};
-use crate::node::get_log::rows_json;
+use crate::node::context::Context;
+use crate::node::get_log::{Questions, rows_json};
 use crate::node::json;
+use crate::node::nodes::Nodes;
 use crate::node::output::Output;
 use crate::node::sync::asking;
 use crate::node::timers::Timer;
@@ -78,6 +80,16 @@ impl Lookup {
 }
 
 impl Calls {
+    /// Returns the handling of calls.
+    pub(in crate::node) fn room<'a>(
+        &'a mut self,
+        context: &'a mut Context,
+        nodes: &'a mut Nodes,
+        questions: &'a mut Questions,
+    ) -> ApiRoom<'a> {
+        ApiRoom { context, nodes, questions, calls: self }
+    }
+
     /// Returns the number of waiting calls.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()

@@ -2,7 +2,6 @@
 //! does not arrive is sent again. Of those for us, the places are remembered (`node/taken_tokens.rs`).
 
 use crate::model::action::Action;
-use crate::model::code::Code;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
@@ -21,13 +20,6 @@ pub(in crate::node) enum Passed {
     Handled(Handled),
     /// It is handed over for good: it is handled like any other, with this data.
     Once(NodeId, String),
-}
-
-impl SaidOfPlace {
-    /// Returns the reply.
-    pub(in crate::node) fn reply(self) -> Handled {
-        Handled::Reply(Action::Ack, Code::BEGIN, self.data().to_owned())
-    }
 }
 
 /// Passes on a request that stays in the queue of the daemon that sent it, and that is for a node behind us.
