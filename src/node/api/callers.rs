@@ -95,7 +95,6 @@ impl ApiRoom<'_> {
         }
     }
 
-    /// Answers a call.
     pub(in crate::node) fn answer(&mut self, call: CallId, answer: Option<super::ApiAnswer>) {
         if let Some(answer) = answer {
             self.context.output(Output::Answer { call, answer });

@@ -110,7 +110,6 @@ fn action_data(call: &ApiCall, variables: &[String]) -> Option<String> {
 pub(super) enum Plan {
     /// It is answered at once.
     Answer(ApiAnswer),
-    /// It waits.
     Wait,
     /// An action of the core is run, and its reply is the answer, see [`answer_of`].
     Reply(Action, String),

@@ -32,7 +32,6 @@ pub(super) const WAITING_MAX: usize = 1_000;
 /// What is looked up when the wait is over.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Lookup {
-    /// The filter.
     pub filter: LogFilter,
     /// The node that is asked for its log first.
     pub target: Option<String>,

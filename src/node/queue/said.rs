@@ -18,7 +18,6 @@ pub(in crate::node) enum SaidOfPlace {
 }
 
 impl SaidOfPlace {
-    /// Returns the reply.
     pub(in crate::node) fn reply(self) -> Handled {
         Handled::Reply(Action::Ack, Code::BEGIN, self.data().to_owned())
     }

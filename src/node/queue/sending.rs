@@ -62,9 +62,7 @@ impl Reach {
 pub(in crate::node) struct HandedOver {
     /// The token of the request.
     pub token: Token,
-    /// Its action.
     pub action: Action,
-    /// Its data.
     pub data: String,
     /// The way to its node; `None` for this daemon.
     pub route: Option<Route>,

@@ -46,7 +46,6 @@ struct StoredPage {
     id: NodeId,
     /// The serial number of its sync.
     serial: u64,
-    /// The mark before it.
     before: SyncMark,
     /// The marks of the histories of its rows before it.
     origins_before: Vec<RowOrigin>,
