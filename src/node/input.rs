@@ -34,6 +34,8 @@ pub enum Input {
         /// The module `proxy`, if it is loaded.
         proxy: Option<Box<ProxySettings>>,
     },
+    /// Whether received messages become log lines from now on.
+    SetDebug(bool),
     /// The address of a client that is about to register a node.
     ClientAddress {
         /// The client.

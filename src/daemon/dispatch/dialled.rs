@@ -21,6 +21,16 @@ pub enum PeerKey {
     Parent(ParentKind),
 }
 
+impl PeerKey {
+    /// The node, if it is one.
+    pub(super) const fn node(self) -> Option<NodeId> {
+        match self {
+            Self::Node(node) => Some(node),
+            Self::Parent(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for PeerKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
