@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use crate::config::settings::CoreSettings;
 use crate::model::log::{Level, LogFormat};
 
-/// Options of `run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunOptions {
     /// `--config`: the top file, already read when the daemon starts.
