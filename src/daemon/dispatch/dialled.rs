@@ -22,7 +22,7 @@ pub enum PeerKey {
 }
 
 impl PeerKey {
-    /// The node, if it is one.
+    /// Returns the id for lines of the log; `None` for our central.
     pub(super) const fn node(self) -> Option<NodeId> {
         match self {
             Self::Node(node) => Some(node),
