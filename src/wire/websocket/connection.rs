@@ -3,8 +3,8 @@
 use super::WebSocketError;
 use super::frame::{FrameHeader, MAX_CONTROL_BYTES, Opcode, apply_mask, encode_header};
 use crate::model::random::Random;
-use crate::wire::gorgone::seeded_random::{SEED_LEN, SeededRandom};
 use crate::wire::gathering::Gathering;
+use crate::wire::gorgone::seeded_random::{SEED_LEN, SeededRandom};
 use crate::wire::receive_buffer::ReceiveBuffer;
 use crate::wire::send_queue::SendQueue;
 
@@ -316,9 +316,7 @@ impl WebSocketConnection {
         let mut partial = match (header.opcode, self.partial.take()) {
             (Opcode::Continuation, Some(partial)) => Partial { fragments: partial.fragments + 1, ..partial },
             (Opcode::Continuation, None) | (_, Some(_)) => return Err(WebSocketError::Fragments),
-            (opcode, None) => {
-                Partial { is_text: opcode == Opcode::Text, payload: Gathering::default(), fragments: 1 }
-            }
+            (opcode, None) => Partial { is_text: opcode == Opcode::Text, payload: Gathering::default(), fragments: 1 },
         };
         let limit = self.settings.max_message_bytes;
         let here_bytes = partial.payload.filled_bytes();
