@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use rustix::net::{AddressFamily, SocketFlags, SocketType as Kind};
-use stheno::config::settings::FingerprintMode;
+
 use stheno::edge::clock;
 use stheno::edge::random::SystemRandom;
 use stheno::model::action::Action;
-use stheno::model::connection::{ConnectionId, Endpoint, PeerAddress};
+use stheno::model::connection::{ConnectionId, Endpoint, FingerprintMode, PeerAddress};
 use stheno::model::link::LinkMode;
 use stheno::model::message::Message;
 use stheno::session::zmq_dialer::{DialerOutput, DialerSettings, ZmqDialer};
