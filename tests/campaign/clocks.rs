@@ -15,12 +15,12 @@ use crate::troubles::TROUBLE;
 const LIBRARIES: [&str; 2] =
     ["/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"];
 
-/// The file that says how far the clock of a daemon is ahead, in seconds.
+/// The file from which libfaketime reads how many seconds the clock of a daemon is ahead.
 fn clock_of(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.clock"))
 }
 
-/// The clock of each daemon jumps again and again, and is right in the end.
+/// The clock of each daemon jumps several times and is correct at the end.
 pub fn jump(trial: &mut Trial) -> Result<(), Skipped> {
     let library = LIBRARIES.into_iter().find(|library| Path::new(library).exists());
     let library =

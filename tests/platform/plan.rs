@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{free_port, keys};
 
-/// The settings of one daemon. Options are YAML lines such as `ping: 1`.
+/// The settings of one daemon. Options are lines of YAML such as `ping: 1`.
 #[derive(Clone)]
 pub struct Plan {
     /// Name of the daemon and of its files.
@@ -53,7 +53,7 @@ pub struct Plan {
     pub severity: String,
     /// The folder or file of the database, if it is not the usual one.
     pub database: PathBuf,
-    /// Environment variables that it is started with.
+    /// Environment variables with which it is started.
     pub environment: Vec<(String, String)>,
 }
 
@@ -254,7 +254,7 @@ impl Plan {
                 writeln!(text, "        {line}").unwrap();
             }
             if self.modules.iter().any(|(name, _)| name == "statistics") {
-                // One database has the tables of both.
+                // Both modules use the tables of one database.
                 writeln!(text, "      db_realtime:\n        {}", self.centreon.join("\n        ")).unwrap();
             }
         }
