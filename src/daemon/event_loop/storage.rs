@@ -97,6 +97,9 @@ pub(super) struct Storage {
     place: StorePlace,
     path: PathBuf,
     checkpoint_bytes: u64,
+    /// Whether the history is in memory (`storage: memory`).
+    #[cfg(feature = "status")]
+    pub(super) is_in_memory: bool,
     /// When it was last logged that the full history in memory has lost rows, and how many it has lost since.
     dropped: (Option<Monotonic>, usize),
     /// Durations of commits.
@@ -132,7 +135,7 @@ impl Storage {
             max_bytes,
             cache_kib: if config.modules.proxy.is_some() { CACHE_WITH_NODES_KIB } else { CACHE_KIB },
         };
-        let store = HistoryStore::open(&core.database, options).map_err(RunError::new)?;
+        let mut store = HistoryStore::open(&core.database, options).map_err(RunError::new)?;
         if let Err(reason) = store.make_shrinkable() {
             log.write(&LogLine::info("core", reason), now.wall);
         }
@@ -149,6 +152,8 @@ impl Storage {
                 place,
                 path,
                 checkpoint_bytes,
+                #[cfg(feature = "status")]
+                is_in_memory: max_bytes.is_some(),
                 dropped: (None, 0),
                 #[cfg(feature = "status")]
                 commits: Histogram::default(),

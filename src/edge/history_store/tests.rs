@@ -100,8 +100,8 @@ fn a_new_database_has_the_schema_of_the_original() {
         names("index"),
         "idx_gorgone_centreon_judge_spare_cluster_name idx_gorgone_identity \
          idx_gorgone_parent idx_gorgone_synchistory_id idx_gorgone_target_fingerprint_target \
-         idx_stheno_history_instant idx_stheno_history_token idx_stheno_outbox_hash \
-         sqlite_autoindex_stheno_open_tokens_1 sqlite_autoindex_stheno_ssh_host_keys_1"
+         idx_stheno_history_instant idx_stheno_history_token_ends idx_stheno_outbox_hash \
+         sqlite_autoindex_stheno_ssh_host_keys_1"
     );
     let earlier = connection.prepare("SELECT token, node FROM stheno_open_tokens ORDER BY rowid LIMIT 1");
     assert!(earlier.is_ok(), "an earlier version reads it like this: {earlier:?}");
@@ -480,4 +480,24 @@ fn a_history_with_a_maximum_size_drops_its_oldest_rows() {
     let page = reader.query(&LogFilter::default(), &WHOLE).unwrap();
     assert!((5..40).contains(&page.rows.len()), "{} rows", page.rows.len());
     assert_eq!((page.rows.len() + dropped, page.rows.last().map(|row| row.id)), (100, Some(100)));
+}
+
+#[test]
+fn a_small_file_of_an_earlier_version_gets_smaller_pages_and_keeps_its_rows() {
+    let dir = TempDir::new();
+    let path = dir.join("h.sdb");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = 2; PRAGMA journal_mode = WAL").unwrap();
+    old.execute_batch(FIRST_SCHEMA).unwrap();
+    let page_size = || purge::number(&Connection::open(&path).unwrap(), "page_size").unwrap();
+    let mut store = open(&path);
+    // Somebody reads it.
+    assert_eq!(store.make_shrinkable(), Ok(()));
+    assert_eq!(page_size(), 4_096);
+    drop(old);
+    assert_eq!(store.make_shrinkable(), Ok(()));
+    store.apply(&[insert("new", 2)], WALL).unwrap();
+    assert_eq!((page_size(), store.check_identity(), store.was_written_by_others()), (1_024, Ok(()), false));
+    let reader = HistoryReader::open(&path).unwrap();
+    assert_eq!(ids(&reader.query(&LogFilter::default(), &WHOLE).unwrap()), [1, 2, 3, 4, 5]);
 }
