@@ -31,6 +31,7 @@ mod marks;
 mod purge;
 mod queue;
 mod reader;
+mod rewrite;
 mod schema;
 mod taken;
 #[cfg(test)]
@@ -55,14 +56,6 @@ const LAST_PATIENCE: Duration = Duration::from_secs(5);
 /// Size in bytes of the pages of a new file. A commit writes whole pages, and most commits change some hundred bytes in
 /// each of a few; with smaller pages a row of a COMMAND would not fit into one.
 const PAGE_SIZE: u64 = 1_024;
-/// Maximum size in bytes of a file that is rewritten at a start so that it can shrink, or gets smaller pages; this takes
-/// a fraction of a second on a disk, and seconds on a card.
-const REWRITTEN_MAX_BYTES: u64 = 16 << 20;
-/// Rewrites a file with other pages, which does not work with a write-ahead log. With `EXTRA`, a power failure cannot
-/// bring the rollback journal back, which would not fit to what is written later. The copy is a file, because it may
-/// be larger than the memory of a small machine.
-const REWRITE: &str = "PRAGMA temp_store = FILE; PRAGMA synchronous = EXTRA; PRAGMA journal_mode = DELETE; \
-                       PRAGMA page_size = 1024; VACUUM";
 /// Number of prepared statements that are cached.
 const STATEMENTS: usize = 24;
 
@@ -195,46 +188,6 @@ impl HistoryStore {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Makes sure that purges shrink the file, and that its pages are small ([`PAGE_SIZE`]). A file created by another
-    /// program or by an earlier version must be rewritten for that: a small one is rewritten now, whole or not at all; a
-    /// large one keeps its pages, and its free space for later rows.
-    ///
-    /// # Errors
-    /// Says why purges will not shrink the file.
-    pub fn make_shrinkable(&mut self) -> Result<(), String> {
-        let path = self.path.clone();
-        let sqlite = |error: rusqlite::Error| StoreError::from_sqlite(&path, &error).to_string();
-        let shrinks = purge::number(&self.connection, "auto_vacuum").map_err(sqlite)? == purge::INCREMENTAL;
-        if shrinks && self.page_size <= PAGE_SIZE {
-            return Ok(());
-        }
-        let pages = purge::number(&self.connection, "page_count").map_err(sqlite)?;
-        if u64::try_from(pages).unwrap_or(0).saturating_mul(self.page_size) > REWRITTEN_MAX_BYTES {
-            let path = path.display();
-            let text = format!(
-                "{path} keeps its size when rows are purged, and uses the space again; to let it shrink, stop the \
-                    daemon once and run: \
-                 sqlite3 '{path}' 'PRAGMA auto_vacuum = 2; VACUUM'"
-            );
-            return if shrinks { Ok(()) } else { Err(text) };
-        }
-        let rewritten = self.connection.execute_batch(REWRITE);
-        let back: rusqlite::Result<String> =
-            self.connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0));
-        self.connection
-            .execute_batch(&format!("PRAGMA synchronous = {}; PRAGMA temp_store = MEMORY", self.synchronous))
-            .map_err(sqlite)?;
-        let mode = back.map_err(sqlite)?;
-        self.page_size = page_size(&self.connection).map_err(sqlite)?;
-        self.note_checkpoint();
-        match rewritten {
-            _ if mode != "wal" => Err(format!("the database cannot go back to write-ahead logging: {mode}")),
-            // Another program reads it; the next start tries again.
-            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => Ok(()),
-            rewritten => rewritten.map_err(sqlite),
-        }
     }
 
     /// Notes the order of the rows for the next start, which then need not check the existing rows, and the marks of

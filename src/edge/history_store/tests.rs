@@ -65,7 +65,7 @@ pub(super) fn session(routing_id: &str, used: i64) -> StoredSession {
 }
 
 /// The schema of the original's first version, before sessions had vectors.
-const FIRST_SCHEMA: &str = "
+pub(super) const FIRST_SCHEMA: &str = "
     CREATE TABLE `gorgone_identity` (`id` INTEGER PRIMARY KEY, `ctime` int(11) DEFAULT NULL,
         `identity` varchar(2048) DEFAULT NULL, `key` varchar(4096) DEFAULT NULL, `parent` int(11) DEFAULT '0');
     CREATE INDEX idx_gorgone_identity ON gorgone_identity (identity);
@@ -480,24 +480,4 @@ fn a_history_with_a_maximum_size_drops_its_oldest_rows() {
     let page = reader.query(&LogFilter::default(), &WHOLE).unwrap();
     assert!((5..40).contains(&page.rows.len()), "{} rows", page.rows.len());
     assert_eq!((page.rows.len() + dropped, page.rows.last().map(|row| row.id)), (100, Some(100)));
-}
-
-#[test]
-fn a_small_file_of_an_earlier_version_gets_smaller_pages_and_keeps_its_rows() {
-    let dir = TempDir::new();
-    let path = dir.join("h.sdb");
-    let old = Connection::open(&path).unwrap();
-    old.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = 2; PRAGMA journal_mode = WAL").unwrap();
-    old.execute_batch(FIRST_SCHEMA).unwrap();
-    let page_size = || purge::number(&Connection::open(&path).unwrap(), "page_size").unwrap();
-    let mut store = open(&path);
-    // Somebody reads it.
-    assert_eq!(store.make_shrinkable(), Ok(()));
-    assert_eq!(page_size(), 4_096);
-    drop(old);
-    assert_eq!(store.make_shrinkable(), Ok(()));
-    store.apply(&[insert("new", 2)], WALL).unwrap();
-    assert_eq!((page_size(), store.check_identity(), store.was_written_by_others()), (1_024, Ok(()), false));
-    let reader = HistoryReader::open(&path).unwrap();
-    assert_eq!(ids(&reader.query(&LogFilter::default(), &WHOLE).unwrap()), [1, 2, 3, 4, 5]);
 }
