@@ -34,6 +34,11 @@ enum Reach {
     Away,
 }
 
+/// Returns whether this daemon itself works on an action, message by message, until its end.
+const fn is_copy(action: &Action) -> bool {
+    matches!(action, Action::RemoteCopy | Action::Fetch)
+}
+
 impl Core {
     /// Puts a request in the queue, if it may wait. Returns `None` if it does not.
     pub(super) fn queue_request(
@@ -148,7 +153,7 @@ impl Core {
                 return self.queue.block(&mut self.context, target);
             }
             match reach {
-                Reach::Kept(route, history) if action.ends() == Ends::Row && action != Action::RemoteCopy => {
+                Reach::Kept(route, history) if action.ends() == Ends::Row && !is_copy(&action) => {
                     self.send_kept(target, route, history);
                 }
                 Reach::Kept(route, _) | Reach::Once(route) => self.send_once(target, Some(route)),
@@ -203,7 +208,7 @@ impl Core {
     /// Hands the next request over for good, or runs it here. A copy stays queued until its end: it goes on where it
     /// was.
     fn send_once(&mut self, target: NodeId, route: Option<Route>) {
-        let stays = self.queue.next(&mut self.context, target).is_some_and(|head| head.action == Action::RemoteCopy);
+        let stays = self.queue.next(&mut self.context, target).is_some_and(|head| is_copy(&head.action));
         let Some(request) = self.queue.hand_over_next(&mut self.context, target, stays) else { return };
         let (head, data) = (request.head, request.data);
         let text = match route {

@@ -10,7 +10,6 @@
 mod answers;
 mod breaks;
 mod kind;
-mod pace;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +28,7 @@ use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
 use super::ending::failure_data;
+use super::pace::Pace;
 use super::request::{CopyRequest, Dialect, web_socket_chunk_bytes};
 use crate::node::context::Context;
 use crate::node::nodes::Nodes;
@@ -36,7 +36,6 @@ use crate::node::nodes::node::Link;
 use crate::node::nodes::pathway::Route;
 use crate::node::output::Output;
 use crate::node::timers::Timer;
-use pace::Pace;
 
 /// Maximum number of copies, including waiting ones.
 const COPIES_MAX: usize = 10_000;
@@ -351,7 +350,8 @@ impl Sender<'_> {
             return false;
         }
         if let Some(limit) = limit
-            && let Err(at) = self.sending.pace.take(copy.route.target, limit, copy.ready.front(), now)
+            && let len_bytes = copy.ready.front().map_or(0, |chunk| chunk.len_bytes)
+            && let Err(at) = self.sending.pace.take(copy.route.target, limit, len_bytes, now)
         {
             self.context.timers.set(Timer::CopyPace(copy.route.target), at);
             return false;
