@@ -13,7 +13,6 @@ use crate::model::queue::TTL_MAX;
 
 use super::words::{PACKAGED_CONFIG, node_id, path, text, unexpected, word};
 
-/// Options of `copy`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CopyOptions {
     /// `--config`: the configuration of the daemon that copies.
@@ -49,7 +48,6 @@ pub(super) enum Direction {
     FromNodes,
 }
 
-/// Options of `exec`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ExecOptions {
     /// `--config`: the configuration of the daemon that forwards the command.
@@ -58,7 +56,6 @@ pub(super) struct ExecOptions {
     pub targets: Targets,
     /// The command line for the nodes' shell.
     pub command: String,
-    /// `--timeout` in seconds.
     pub timeout_seconds: Option<u64>,
     /// `--ttl`: seconds that the command waits for its node.
     pub ttl: Option<u64>,
@@ -72,7 +69,6 @@ pub(super) struct ExecOptions {
     pub json: bool,
 }
 
-/// Options of `status`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct StatusOptions {
     /// `--config`: the configuration of the daemon.
@@ -91,7 +87,6 @@ pub(super) struct StatusOptions {
     pub node: Option<u64>,
 }
 
-/// Options of `doctor`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DoctorOptions {
     /// `--config`: the configuration of the daemon on this machine.

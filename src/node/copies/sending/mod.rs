@@ -74,7 +74,6 @@ enum State {
     Interrupted,
 }
 
-/// One copy.
 #[derive(Debug)]
 struct Copy {
     token: Token,
