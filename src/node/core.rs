@@ -166,6 +166,7 @@ impl Core {
                 self.context.options.modules.action = action.map(|action| *action);
                 self.context.options.modules.proxy = proxy.map(|proxy| *proxy);
             }
+            Input::SetDebug(debug) => (self.context.options.debug, self.context.debug) = (debug, debug),
             Input::CommandFilesTouched => self.modules.legacycmd.look_for_files(&mut self.context),
             Input::Stop => self.stop(),
         }

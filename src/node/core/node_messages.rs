@@ -60,7 +60,8 @@ impl Core {
 
     /// Handles a message for a node that left the queue of the link unsent.
     pub(super) fn send_failed(&mut self, id: NodeId, token: Option<&Token>, reason: &str) {
-        self.context.log(LogLine::error("proxy", format!("send message problem for '{id}': {reason}")));
+        let line = LogLine::error("proxy", format!("send message problem for '{id}': {reason}")).of_node(id);
+        self.context.log(LogLine { token: token.cloned(), ..line });
         let Some(token) = token else { return };
         if self.copies.not_sent(&mut self.context, &mut self.nodes, (id, token), reason) {
             return;

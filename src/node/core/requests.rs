@@ -67,7 +67,7 @@ impl Core {
             let way = if peer == Peer::Ourselves { "internal" } else { "external" };
             let shown = self.context.journal.masked(token, masked::without_secrets(&data));
             let text = format!("Message received {way} - [{}] [{token}] [{target}] {shown}", action.as_str());
-            self.context.log(LogLine::debug("core", text));
+            self.context.log(LogLine::debug("core", text).of_token(token));
         }
         if action == Action::Ack {
             // Its token is that of a request, which it must not end. It gets no answer, which would be one more.
