@@ -211,10 +211,10 @@ NODES, and shows its progress: bytes, rate and time left. NODES is the id of a n
 ends with '/' gets the name of the file; a directory is merged into DESTINATION. When the command ends, the file is
 complete and on the disk of the node. After 2 s without a sign of a node it says what it waits for; after 16 s it ends.
 
-In the second form SOURCE is read on a node that is a Stheno daemon, below 'read_roots' of its module action, which is
-empty by default, and written here by the daemon of FILE below its 'copy_roots'. A file that is being written to, such as
-a log, is copied as long as it was at the beginning. From several nodes, DESTINATION is a directory, where each copy gets
-the name of the source with the node's id behind it (messages.2). What stands before ':' are nodes only if it has nothing
+In the second form SOURCE is read on a node that is a Stheno daemon, below 'read_roots' of its module action (empty by
+default), and written here by the daemon of FILE below its 'copy_roots'. A file that is being written to, such as a log,
+is copied as long as it was at the beginning. From several nodes, DESTINATION is a directory, where each copy gets the
+name of the source with the node's id behind it (messages.2). What stands before ':' are nodes only if it has nothing
 but digits, commas and 'all': any other word is a file here, and so is ./2:name.
 
 With several nodes, ten get their copy at once. On a terminal, one line per node is updated in place, otherwise a line

@@ -156,8 +156,8 @@ pub enum SourceDone {
     },
     /// The digest in hexadecimal digits, of [`SourceStep::Digest`], [`SourceStep::Rewind`] and [`SourceStep::Finish`].
     Digest(String),
-    /// Like [`Self::Digest`] after [`SourceStep::Finish`], but the source of [`SourceSpec::below`] has grown since it was
-    /// opened: the digest is that of what was there then.
+    /// Like [`Self::Digest`] after [`SourceStep::Finish`], but a source that another daemon reads has grown since it
+    /// was opened: the digest is that of what was there then.
     Grew(String),
     /// The chunks; fewer than asked for at the end. An empty source has one empty chunk.
     Chunks(Vec<Chunk>),

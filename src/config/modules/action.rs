@@ -223,8 +223,8 @@ fn read_copy_roots(section: &Section<'_>, findings: &mut Findings) -> Arc<[PathB
 fn read_read_roots(section: &Section<'_>, findings: &mut Findings) -> Arc<[PathBuf]> {
     let roots = directories(section, "read_roots", findings);
     if roots.iter().any(|root| root.parent().is_none()) {
-        let text = "lists '/', so every file that this daemon can read may be fetched; list what is wanted, for instance \
-                    [/var/log/centreon-engine, /var/log/centreon-broker]";
+        let text = "lists '/', so every file that this daemon can read may be fetched; list what is wanted, for \
+                    instance [/var/log/centreon-engine, /var/log/centreon-broker]";
         findings.warning(section.place(), &section.path("read_roots"), text);
     }
     roots

@@ -45,7 +45,7 @@ pub(super) struct Asked {
     /// Its number, which the answer repeats.
     pub number: u64,
     pub step: Step,
-    /// The source.
+    /// The absolute path, which the node checks.
     pub source: PathBuf,
     /// Where a directory is packed, if it may be written to.
     pub cache_dir: Option<PathBuf>,
@@ -73,7 +73,6 @@ struct Content {
     bytes: u64,
 }
 
-/// The word for a digest.
 const fn word(kind: DigestKind) -> &'static str {
     match kind {
         DigestKind::Md5 => "md5",

@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use crate::model::action::Action;
 use crate::model::broken::{self, Fault};
-use crate::model::code::Code;
 use crate::model::copy::{Chunk, CopyFailure, CopyKind, DigestKind, SourceDone, SourceId, SourceStep};
 use crate::model::log::LogLine;
 use crate::model::message::Message;
@@ -27,7 +26,7 @@ use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
-use super::ending::failure_data;
+use super::ending::failure_row;
 use super::pace::Pace;
 use super::request::{CopyRequest, Dialect, web_socket_chunk_bytes};
 use crate::node::context::Context;
@@ -164,7 +163,7 @@ impl Sender<'_> {
             Ok(request) => request,
             Err((message, detail)) => {
                 let failure = CopyFailure { message: message.to_owned(), detail: detail.to_owned() };
-                return self.failure_row(token, &failure);
+                return failure_row(self.context, token, &failure);
             }
         };
         if self.sending.all.len() >= COPIES_MAX {
@@ -439,17 +438,6 @@ impl Sender<'_> {
         }
         self.end_failed(&copy, failure);
         self.start_queued();
-    }
-
-    /// Writes the row that ends a copy with an error.
-    pub(super) fn failure_row(&mut self, token: &Token, failure: &CopyFailure) {
-        let text = if failure.detail.is_empty() {
-            failure.message.clone()
-        } else {
-            format!("{} ({})", failure.message, failure.detail)
-        };
-        self.context.log(LogLine::error("proxy", format!("copy {token}: {text}")).of_token(token));
-        self.context.finish(token, Code::FINISHED_KO, failure_data(failure));
     }
 }
 

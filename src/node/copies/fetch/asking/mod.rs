@@ -1,7 +1,7 @@
 //! The daemon that reads a node: the copies that it fetches, each a chain of steps. What comes goes to
 //! [`Receiving`], which writes the rows, keeps what is there for another request, and puts it in place.
-//!
-//! A broken connection interrupts a copy; when it is back, the source is opened again and the copy goes on where it was.
+
+mod breaks;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -19,11 +19,10 @@ use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 use crate::node::context::Context;
-use crate::node::copies::ending::failure_data;
+use crate::node::copies::ending::failure_row;
 use crate::node::copies::pace::Pace;
 use crate::node::copies::receiving::Receiving;
 use crate::node::copies::request::CopyRequest;
-use crate::node::json;
 use crate::node::nodes::Nodes;
 use crate::node::nodes::node::Link;
 use crate::node::nodes::pathway::Route;
@@ -45,8 +44,6 @@ const WAITING_MAX: usize = 1 << 20;
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// Time for which it may stay unknown of what kind the node is.
 const KIND_PATIENCE: Duration = Duration::from_secs(10);
-/// Minimum time that a node has for an answer.
-const PATIENCE_MIN: Duration = Duration::from_secs(30);
 
 /// The state of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,7 +157,7 @@ impl Fetcher<'_> {
             Ok(request) => request,
             Err((message, detail)) => {
                 let failure = CopyFailure { message: message.to_owned(), detail: detail.to_owned() };
-                return self.failure_row(token, &failure);
+                return failure_row(self.context, token, &failure);
             }
         };
         if self.fetching.all.len() >= COPIES_MAX {
@@ -435,74 +432,6 @@ impl Fetcher<'_> {
         }
     }
 
-    fn interrupt(&mut self, id: SourceId) {
-        let Some(fetch) = self.fetching.all.get_mut(&id) else { return };
-        if fetch.state != State::Ending {
-            fetch.state = State::Interrupted;
-            fetch.reads.clear();
-            self.context.timers.set(Timer::Fetch(id), self.context.now.monotonic + ASK_AGAIN);
-            self.start_queued();
-        }
-    }
-
-    /// Handles [`Timer::Fetch`].
-    pub(in crate::node) fn timer_due(&mut self, id: SourceId) {
-        let now = self.context.now.monotonic;
-        let patience = self.context.proxy_settings().pong_discard_timeout.max(PATIENCE_MIN);
-        let Some(fetch) = self.fetching.all.get(&id) else { return };
-        let through = fetch.route.through;
-        let is_up = self.nodes.get(through).is_some_and(|node| node.link == Link::Up);
-        match fetch.state {
-            State::AwaitingKind => return self.find_out_kind(id),
-            State::Queued => return,
-            // Our own disk is at work, or slower than the node.
-            State::Looking { .. } | State::Ending => {}
-            State::Reading if fetch.reads.is_empty() => self.read_on(id),
-            _ if now.since(fetch.heard) >= patience => {
-                return self
-                    .fail(id, format!("proxy - node '{}' did not continue the copy in time", fetch.route.target));
-            }
-            State::Interrupted if is_up => self.open(id),
-            State::Interrupted => {}
-            State::Reading if now.since(fetch.heard) < ASK_AGAIN => self.read_on(id),
-            _ => self.ask(id, Step::Alive),
-        }
-        self.context.timers.set_if_unset(Timer::Fetch(id), now + ASK_AGAIN);
-    }
-
-    /// Handles the loss of a link.
-    pub(in crate::node) fn link_down(&mut self, through: NodeId) {
-        for id in self.fetching.of_node(through) {
-            let state = self.fetching.all.get(&id).map(|fetch| fetch.state.clone());
-            if !matches!(state, None | Some(State::Queued | State::AwaitingKind)) {
-                self.interrupt(id);
-            }
-        }
-    }
-
-    /// Goes on with the copies of a link that is up.
-    pub(in crate::node) fn link_up(&mut self, through: NodeId) {
-        for id in self.fetching.of_node(through) {
-            if self.fetching.all.get(&id).is_some_and(|fetch| fetch.state == State::Interrupted) {
-                self.open(id);
-            }
-        }
-    }
-
-    /// Handles the unregistration of a node.
-    pub(in crate::node) fn node_gone(&mut self, through: NodeId) {
-        for id in self.fetching.of_node(through) {
-            self.fail(id, format!("proxy - node '{through}' was unregistered during the copy"));
-        }
-    }
-
-    /// Handles a step that left the queue of the link unsent. Returns whether the token belongs to a copy.
-    pub(in crate::node) fn not_sent(&mut self, token: &Token) -> bool {
-        let Some(id) = self.fetching.by_token.get(token).copied() else { return false };
-        self.interrupt(id);
-        true
-    }
-
     /// Notes that a token has its last row, whoever wrote it.
     pub(in crate::node) fn token_ended(&mut self, token: &str) {
         if let Some(id) = self.fetching.by_token.get(token).copied() {
@@ -525,7 +454,7 @@ impl Fetcher<'_> {
     /// Ends a copy whose way has failed. What has come is kept for another request.
     fn fail(&mut self, id: SourceId, message: String) {
         if let Some(fetch) = self.forget(id) {
-            self.failure_row(&fetch.token, &CopyFailure { message, detail: String::new() });
+            failure_row(self.context, &fetch.token, &CopyFailure { message, detail: String::new() });
             self.start_queued();
         }
     }
@@ -533,27 +462,12 @@ impl Fetcher<'_> {
     /// Ends a copy whose source has failed. What has come is removed.
     fn give_up(&mut self, id: SourceId, failure: &CopyFailure) {
         let Some(fetch) = self.forget(id) else { return };
-        self.failure_row(&fetch.token, failure);
+        failure_row(self.context, &fetch.token, failure);
         if self.receiving.has(&fetch.token) {
             let abort = fetch.request.abort(fetch.kind);
             self.receiving.take(self.context, Peer::Ourselves, &fetch.token, abort, None);
         }
         self.start_queued();
-    }
-
-    fn failure_row(&mut self, token: &Token, failure: &CopyFailure) {
-        let data = failure_data(failure);
-        self.context.log(LogLine::error("proxy", format!("copy {token}: {data}")));
-        self.context.finish(token, Code::FINISHED_KO, data);
-    }
-
-    /// Ends all copies, because the daemon stops. What has come is kept for another request.
-    pub(in crate::node::copies) fn stop(&mut self, text: &str) {
-        for id in self.fetching.all.keys().copied().collect::<Vec<_>>() {
-            if let Some(fetch) = self.forget(id) {
-                self.context.finish(&fetch.token, Code::FINISHED_KO, json::message(text));
-            }
-        }
     }
 }
 
