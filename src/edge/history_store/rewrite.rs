@@ -2,8 +2,8 @@
 
 use super::{HistoryStore, PAGE_SIZE, StoreError, page_size, purge};
 
-/// Maximum size in bytes of a file that is rewritten at a start so that it can shrink, or gets smaller pages; this takes
-/// a fraction of a second on a disk, and seconds on a card.
+/// Maximum size in bytes of a file that is rewritten at a start so that it can shrink, or gets smaller pages; this
+/// takes a fraction of a second on a disk, and seconds on a card.
 const REWRITTEN_MAX_BYTES: u64 = 16 << 20;
 /// Rewrites a file with other pages, which does not work with a write-ahead log. With `EXTRA`, a power failure cannot
 /// bring the rollback journal back, which would not fit to what is written later. The copy is a file, because it may
@@ -12,8 +12,8 @@ const REWRITE: &str = "PRAGMA temp_store = FILE; PRAGMA synchronous = EXTRA; PRA
                        PRAGMA page_size = 1024; VACUUM";
 impl HistoryStore {
     /// Makes sure that purges shrink the file, and that its pages are small ([`PAGE_SIZE`]). A file created by another
-    /// program or by an earlier version must be rewritten for that: a small one is rewritten now, whole or not at all; a
-    /// large one keeps its pages, and its free space for later rows.
+    /// program or by an earlier version must be rewritten for that: a small one is rewritten now, whole or not at all;
+    /// a large one keeps its pages, and its free space for later rows.
     ///
     /// # Errors
     /// Says why purges will not shrink the file.
