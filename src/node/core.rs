@@ -172,6 +172,7 @@ impl Core {
                 self.context.options.modules.proxy = proxy.map(|proxy| *proxy);
             }
             Input::CommandFilesTouched => self.modules.legacycmd.look_for_files(&mut self.context),
+            Input::ClockIsRight(is_right) => self.context.clock_watch.machine_is_right(is_right),
             Input::Stop => self.stop(),
         }
         self.after_event();

@@ -22,6 +22,7 @@ mod liveness;
 mod many_nodes;
 mod memory_history;
 mod namespaces;
+mod no_clock;
 mod node_keys;
 #[path = "../platform/mod.rs"]
 mod platform;
