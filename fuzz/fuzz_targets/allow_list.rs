@@ -1,5 +1,5 @@
-//! Any text as an expression of `allowed_cmds`: no panic, and an example that is shown of what it lets through is a line that
-//! it matches.
+//! Any text as an expression of `allowed_cmds`: no panic, and an example that is shown of what it lets through is a
+//! line that it matches.
 
 #![no_main]
 

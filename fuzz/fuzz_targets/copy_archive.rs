@@ -1,8 +1,8 @@
-//! An archive that an attacker made, unpacked into a directory: no panic, nothing outside the directory changes, no symlink in
-//! it leads out of it, and no file under a name of the unpacker's own is left.
+//! An archive that an attacker made, unpacked into a directory: no panic, nothing outside the directory changes, no
+//! symlink in it leads out of it, and no file under a name of the unpacker's own is left.
 //!
-//! The input is the tar; it is put into gzip here, whose checksum the fuzzer would not find. An input that begins with `Z`
-//! is the rest of it as it is.
+//! The input is the tar; it is put into gzip here, whose checksum the fuzzer would not find. An input that begins with
+//! `Z` is the rest of it as it is.
 
 #![no_main]
 

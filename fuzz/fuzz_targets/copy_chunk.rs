@@ -1,5 +1,5 @@
-//! Steps of a copy that a peer sends in any order and with any text: no panic; what is decoded is what the text stands for; the
-//! destination is whole or not there; and after the end nothing is left in the cache.
+//! Steps of a copy that a peer sends in any order and with any text: no panic; what is decoded is what the text stands
+//! for; the destination is whole or not there; and after the end nothing is left in the cache.
 //!
 //! The first octet of each step chooses it, the second its length; the rest is the base64 text of a chunk as it is.
 

@@ -1,5 +1,5 @@
-//! A stream of requests in pieces of any size: no panic, the same requests and the same refusal as in one piece, and no more
-//! requests than its bytes can hold.
+//! A stream of requests in pieces of any size: no panic, the same requests and the same refusal as in one piece, and no
+//! more requests than its bytes can hold.
 //!
 //! The first octet is the size of the pieces.
 

@@ -1,5 +1,5 @@
-//! Every text of the key exchange, PEM, and sealed messages, each out of any bytes: no panic; what is read is written and read
-//! again the same; what was sealed opens.
+//! Every text of the key exchange, PEM, and sealed messages, each out of any bytes: no panic; what is read is written
+//! and read again the same; what was sealed opens.
 //!
 //! The first octet chooses what the rest is.
 

@@ -1,5 +1,5 @@
-//! Any messages to a central, each line from a peer that its first octet chooses: registrations, PONGs with their maps of
-//! nodes, rows of histories (SETLOGS), copies and whatever else: no panic, and it comes to rest.
+//! Any messages to a central, each line from a peer that its first octet chooses: registrations, PONGs with their maps
+//! of nodes, rows of histories (SETLOGS), copies and whatever else: no panic, and it comes to rest.
 
 #![no_main]
 

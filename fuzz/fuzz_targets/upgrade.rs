@@ -1,5 +1,5 @@
-//! What a central or a proxy answers to a node that dials in: no panic, the same outcome in pieces of any size, and nothing is
-//! taken of an answer that is not whole.
+//! What a central or a proxy answers to a node that dials in: no panic, the same outcome in pieces of any size, and
+//! nothing is taken of an answer that is not whole.
 //!
 //! The first octet chooses whose answer it is, the second one the size of the pieces.
 

@@ -1,4 +1,5 @@
-//! A peer that sends anything in pieces of any size: no panic, the same outcome as in one piece, no memory but for what came.
+//! A peer that sends anything in pieces of any size: no panic, the same outcome as in one piece, no memory but for what
+//! came.
 //!
 //! The first octet chooses our end, the second one the size of the pieces.
 

@@ -1,7 +1,8 @@
-//! A peer that sends anything in pieces of any size: no panic, the same outcome as in one piece, no memory but for what came.
+//! A peer that sends anything in pieces of any size: no panic, the same outcome as in one piece, no memory but for what
+//! came.
 //!
-//! The first octet chooses our socket type and where the peer's bytes begin (at the greeting, the handshake or the traffic),
-//! the second one the size of the pieces.
+//! The first octet chooses our socket type and where the peer's bytes begin (at the greeting, the handshake or the
+//! traffic), the second one the size of the pieces.
 
 #![no_main]
 

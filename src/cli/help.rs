@@ -115,7 +115,7 @@ ends with the status of its command.
 ";
 
 const RUN: &str = "\
-Usage: stheno run --config FILE [--logfile FILE] [--severity LEVEL]
+Usage: stheno run --config FILE [--logfile FILE] [--severity LEVEL] [--log-format FORM]
 
 Starts a daemon and stays in the foreground until SIGTERM or SIGINT. SIGHUP reopens the log file and reads the
 configuration, the TLS certificates and the register file again: keys, logins, tokens, the allow-list and limits take
@@ -123,7 +123,9 @@ effect. The log names the options that need a restart. A file with problems chan
 
   --config FILE      the top file; the files that it includes are read as well
   --logfile FILE     append the log to FILE; without it, the log goes to standard error
-  --severity LEVEL   debug, info (default), warning or error
+  --severity LEVEL   debug, info, warning or error, instead of 'log_severity' of the configuration (info)
+  --log-format FORM  auto, text, json or journal, instead of 'log_format' of the configuration (auto): without a log
+                     file lines become entries of the systemd journal if standard error is connected to it
   --vault FILE       the file that describes the vault, instead of /var/lib/centreon/vault/vault.json
 
 If the configuration has problems, all of them are printed and the daemon does not start. If neither key file exists, a

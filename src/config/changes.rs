@@ -65,6 +65,9 @@ pub fn take_over(running: &mut Config, read: &Config) -> Changes {
         "gorgonecore.max_message_size": max_message_size, "gorgonecore.max_memory": max_memory,
         "gorgonecore.audit_log": audit_log, "gorgonecore.delegate": delegate,
     });
+    take!(changes, running.core, read.core, {
+        "gorgonecore.log_severity": log_severity, "gorgonecore.log_format": log_format,
+    });
     let (old, new) = (&mut running.modules, &read.modules);
     if let (Some(old), Some(new)) = (&mut old.action, &new.action) {
         action(old, new, &mut changes);

@@ -18,6 +18,7 @@ use super::section::{Section, Unit, is_named_without_value, refuse, scalar};
 use super::settings::{Commits, CoreSettings, Storage};
 use super::tree::Value;
 use crate::model::link::LinkMode;
+use crate::model::log::{Level, LogFormat};
 use crate::model::node_id::{self, NodeId};
 use crate::model::rights::{BoundKey, Rights};
 use crate::model::session::is_thumbprint;
@@ -25,7 +26,6 @@ use crate::model::text::quoted;
 
 /// Maximum value in seconds of time-outs: a day.
 pub(super) const DAY_SECONDS: u32 = 86_400;
-/// A year in minutes.
 const YEAR_MINUTES: u32 = 525_600;
 /// Minimum of `max_memory` in bytes; an idle daemon needs a few MiB.
 const MAX_MEMORY_MIN: u64 = 8 << 20;
@@ -90,6 +90,8 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
         ),
         link: section.parsed("link", LinkMode::Auto, LinkMode::WORDS, findings, LinkMode::from_word),
         delegate: delegate_section::read(&section, findings),
+        log_severity: section.parsed("log_severity", Level::Info, Level::WORDS, findings, Level::from_word),
+        log_format: section.parsed("log_format", LogFormat::Auto, LogFormat::WORDS, findings, LogFormat::from_word),
         audit_log: section.text("audit_log", findings).map(|(text, _)| PathBuf::from(text)),
         database,
         storage,

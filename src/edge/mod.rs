@@ -35,6 +35,7 @@ pub mod sockets;
 pub mod ssh;
 #[cfg(feature = "centreon")]
 pub mod statistics;
+pub mod store;
 pub mod system;
 pub mod time_zone;
 pub mod tls;

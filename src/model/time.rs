@@ -83,6 +83,15 @@ impl fmt::Display for WallTime {
     }
 }
 
+/// Both clocks, read once per wake-up of the loop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// For timers.
+    pub monotonic: Monotonic,
+    /// For what is stored or shown.
+    pub wall: WallTime,
+}
+
 /// Year, month (1 to 12) and day of the proleptic Gregorian calendar, `days` after 1970-01-01.
 ///
 /// Years are counted from 1 March, so that the leap day is the last day and the month lengths follow a linear formula.
@@ -98,13 +107,4 @@ pub const fn civil_date(days: i64) -> (i64, i64, i64) {
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = era * 400 + year_of_era + if month <= 2 { 1 } else { 0 };
     (year, month, day)
-}
-
-/// Both clocks, read once per wake-up of the loop.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Now {
-    /// For timers.
-    pub monotonic: Monotonic,
-    /// For what is stored or shown.
-    pub wall: WallTime,
 }

@@ -366,7 +366,7 @@ impl WebSocketDialer {
                 self.outputs.push_back(WebSocketDialerOutput::Up);
                 let level = if std::mem::take(&mut self.failure_shown) { Level::Info } else { Level::Debug };
                 let text = format!("connected to {}", self.settings.shown_address());
-                self.outputs.push_back(WebSocketDialerOutput::Log(LogLine { level, module: MODULE, text }));
+                self.outputs.push_back(WebSocketDialerOutput::Log(LogLine::new(level, MODULE, text)));
             }
             Err(problem) => {
                 let (text, severity) = refusals::of_upgrade(&self.settings, &problem);

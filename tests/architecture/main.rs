@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod citations;
+mod comments;
 mod rules;
 mod source;
 mod structure;
@@ -19,6 +20,17 @@ fn the_source_keeps_the_rules_of_the_house() {
     let files = source::read_tree(&root);
     assert!(files.len() > 10, "only {} files found under {}", files.len(), root.display());
     let found: Vec<String> = files.iter().flat_map(breaches).collect();
+    assert!(found.is_empty(), "{} breaches of docs/architecture.md:\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+fn tests_and_benches_keep_the_rules_of_shape() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for folder in ["tests", "benches", "fuzz/fuzz_targets"] {
+        let files = source::read_tree(&root.join(folder));
+        found.extend(files.iter().flat_map(|file| rules::breaches_of_tests(folder, file)));
+    }
     assert!(found.is_empty(), "{} breaches of docs/architecture.md:\n{}", found.len(), found.join("\n"));
 }
 
@@ -129,4 +141,15 @@ fn long_lines_are_flagged_outside_test_vectors() {
     assert_clean("wire/a.rs", &format!("#[cfg(test)]\nmod tests {{\n    {long}\n}}"));
     assert_clean("wire/a/tests.rs", &long);
     assert_clean("wire/a.rs", &format!("const A: &str = \"{}\";", "é".repeat(100)));
+}
+
+#[test]
+fn long_files_long_comments_and_empty_names_are_flagged_in_tests() {
+    let flagged = |path: &str, text: &str| rules::breaches_of_tests("tests", &SourceFile::new(path, text));
+    let long = "//! Doc.\n".to_owned() + &"const A: u8 = 0;\n".repeat(500);
+    assert!(flagged("cli/a.rs", &long)[0].starts_with("tests/cli/a.rs:500: 501 lines"));
+    assert!(flagged("cli/a.rs", &format!("// {}", "a".repeat(118)))[0].contains("121 columns, 120 at most"));
+    assert!(flagged("cli/helpers.rs", "")[0].contains("'helpers' is no name"));
+    // A literal stays as it is on the wire.
+    assert!(flagged("cli/a.rs", &format!("const A: &str = \"{}\";", "a".repeat(200))).is_empty());
 }

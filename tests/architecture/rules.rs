@@ -1,5 +1,6 @@
 //! The rules, each a function from a file to its breaches.
 
+use crate::comments::empty_comments;
 use crate::source::SourceFile;
 
 /// Who may import whom; a layer may always name itself.
@@ -27,6 +28,7 @@ pub fn breaches(file: &SourceFile) -> Vec<String> {
     crates_and_clocks(file, &mut flag);
     unsafe_code(file, &mut flag);
     shape(file, &mut flag);
+    empty_comments(file, &mut flag);
     found
 }
 
@@ -177,26 +179,47 @@ fn has_reason(lines: &[&str], line: usize) -> bool {
     lines[line.saturating_sub(8)..line].iter().any(|text| text.contains("SAFETY"))
 }
 
+/// Every breach of a file of tests or benches: its size, its comments and its name.
+pub fn breaches_of_tests(folder: &str, file: &SourceFile) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut flag = |line: usize, text: String| found.push(format!("{folder}/{}:{line}: {text}", file.path));
+    size_and_name(file, &mut flag);
+    long_lines(file, &mut flag, |line| line.trim_start().starts_with("//"));
+    found
+}
+
 fn shape(file: &SourceFile, flag: &mut impl FnMut(usize, String)) {
-    let count = file.text.lines().count();
-    if count > LINES_MAX {
-        flag(LINES_MAX, format!("{count} lines, {LINES_MAX} at most: split it by what it knows"));
+    size_and_name(file, flag);
+    if is_test_file(&file.path) {
+        return;
     }
-    if !file.text.trim_start().starts_with("//!") && !is_test_file(&file.path) {
+    if !file.text.trim_start().starts_with("//!") {
         flag(1, "begin the module with //! and say what it is for and what is absent".to_owned());
     }
     // Test vectors stay as they are on the wire.
-    let tests = file.text.find("#[cfg(test)]").map_or(usize::MAX, |at| file.line_of(at));
-    for (index, line) in file.text.lines().enumerate().filter(|_| !is_test_file(&file.path)) {
-        let columns = line.chars().count();
-        if columns > COLUMNS_MAX && index < tests {
-            flag(index + 1, format!("{columns} columns, {COLUMNS_MAX} at most"));
-        }
+    let tests = file.text.find("#[cfg(test)]").unwrap_or(file.text.len());
+    let code = SourceFile::new(&file.path, &file.text[..tests]);
+    long_lines(&code, flag, |_| true);
+}
+
+fn size_and_name(file: &SourceFile, flag: &mut impl FnMut(usize, String)) {
+    let count = file.text.lines().count();
+    if count > LINES_MAX {
+        flag(LINES_MAX, format!("{count} lines, {LINES_MAX} at most: split it by what it knows"));
     }
     let stem = file.path.trim_end_matches(".rs");
     let mut words = stem.split(['/', '_']);
     if let Some(word) = words.find(|word| FORBIDDEN_NAMES.contains(word) || word.starts_with("handler")) {
         flag(1, format!("'{word}' is no name: say what the module knows or does"));
+    }
+}
+
+fn long_lines(file: &SourceFile, flag: &mut impl FnMut(usize, String), is_held: impl Fn(&str) -> bool) {
+    for (index, line) in file.text.lines().enumerate().filter(|(_, line)| is_held(line)) {
+        let columns = line.chars().count();
+        if columns > COLUMNS_MAX {
+            flag(index + 1, format!("{columns} columns, {COLUMNS_MAX} at most"));
+        }
     }
 }
 

@@ -36,8 +36,8 @@ impl Ledger {
         self.accepted.len()
     }
 
-    /// Waits until each token has ended in the central (the first of the daemons) and each row of each daemon is there, then
-    /// checks that nothing came twice or out of order.
+    /// Waits until each token has ended in the central (the first of the daemons) and each row of each daemon is there,
+    /// then checks that nothing came twice or out of order.
     #[track_caller]
     pub fn check(&self, daemons: &[Daemon], ran: &Path, limit: Duration) {
         let start = Instant::now();

@@ -1,5 +1,5 @@
-//! The platform that is troubled: a central, a node of each kind, and a relay with a node behind it. Each connection goes
-//! over a cable of the test's own.
+//! The platform that is troubled: a central, a node of each kind, and a relay with a node behind it. Each connection
+//! goes over a cable of the test's own.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -132,8 +132,8 @@ impl Scene {
         }
     }
 
-    /// Everything is whole again. What was accepted ends once, all rows arrive once and in order, each daemon does what it is
-    /// told, and none has taken too much memory.
+    /// Everything is whole again. What was accepted ends once, all rows arrive once and in order, each daemon does what
+    /// it is told, and none has taken too much memory.
     #[track_caller]
     pub fn settle(&mut self, trial: &mut Trial) {
         self.links.iter().for_each(|link| link.set(State::Whole));

@@ -1,4 +1,4 @@
-//! The simulation (`tests/simulation.rs`) with seeds that nobody has seen.
+//! The simulation (`tests/simulation`) with seeds that nobody has seen.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

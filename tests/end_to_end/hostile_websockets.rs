@@ -1,5 +1,5 @@
-//! Clients of the WebSocket listener that break HTTP, RFC 6455 or the rules for nodes: each is refused, and a node of good
-//! behaviour notices nothing.
+//! Clients of the WebSocket listener that break HTTP, RFC 6455 or the rules for nodes: each is refused, and a node of
+//! good behaviour notices nothing.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;

@@ -19,6 +19,7 @@ mod hostile_routes;
 mod hostile_websockets;
 mod joining;
 mod liveness;
+mod logs;
 mod many_nodes;
 mod memory_history;
 mod namespaces;

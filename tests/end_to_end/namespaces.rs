@@ -1,5 +1,5 @@
-//! A central, a relay and a poller, each in a network namespace of its own, with a cable between them that is cut by a firewall
-//! rule and healed. Needs root; where namespaces are not allowed the test says so and ends.
+//! A central, a relay and a poller, each in a network namespace of its own, with a cable between them that is cut by a
+//! firewall rule and healed. Needs root; where namespaces are not allowed the test says so and ends.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,5 +1,5 @@
-//! Plugins that a command needs (`pkg_install`, `plugins`, `paranoid_plugins`), with stand-ins for the package manager, `sudo` and
-//! the original's installer.
+//! Plugins that a command needs (`pkg_install`, `plugins`, `paranoid_plugins`), with stand-ins for the package manager,
+//! `sudo` and the original's installer.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,5 @@
-//! SIGHUP after a change of the configuration: what can change does, what cannot is named, a broken file changes nothing.
+//! SIGHUP after a change of the configuration: what can change does, what cannot is named, a broken file changes
+//! nothing.
 
 use std::fs;
 use std::io::{Read as _, Write as _};

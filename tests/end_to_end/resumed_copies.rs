@@ -1,4 +1,5 @@
-//! Copies that break off and go on: after a restart of whoever was involved, and under another token (docs/protocol.md section 12).
+//! Copies that break off and go on: after a restart of whoever was involved, and under another token (docs/protocol.md
+//! section 12).
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

@@ -1,5 +1,5 @@
-//! Nodes without a daemon, opposite OpenSSH's sshd (and dropbear, where it is installed): logins, host keys, commands, files,
-//! and hosts that misbehave.
+//! Nodes without a daemon, opposite OpenSSH's sshd (and dropbear, where it is installed): logins, host keys, commands,
+//! files, and hosts that misbehave.
 
 mod commands;
 mod cuts;
@@ -20,7 +20,8 @@ use crate::platform::api::{Api, code, data, number};
 use crate::platform::{Daemon, Plan, Platform, STHENO, SmallDisk, seconds, until};
 use server::Sshd;
 
-/// A central with SSH nodes, which are pinged as soon as they are reached, and then so seldom that a test sees no second ping.
+/// A central with SSH nodes, which are pinged as soon as they are reached, and then so seldom that a test sees no
+/// second ping.
 fn central(platform: &Platform, nodes: &[(u32, Vec<String>)]) -> Plan {
     let mut plan = platform.plan("central", 1).with_api();
     plan.ssh_nodes.extend(nodes.iter().cloned());

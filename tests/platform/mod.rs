@@ -1,5 +1,5 @@
-//! A Gorgone platform of real processes in a temporary folder: keys, YAML files, daemons that are killed and reaped when
-//! the test ends. Nothing here uses the library's own protocol code, so a mistake there cannot hide itself.
+//! A Gorgone platform of real processes in a temporary folder: keys, YAML files, daemons that are killed and reaped
+//! when the test ends. Nothing here uses the library's own protocol code, so a mistake there cannot hide itself.
 #![allow(dead_code, reason = "each test crate uses its own part of this")]
 
 pub mod api;

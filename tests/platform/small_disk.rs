@@ -8,7 +8,8 @@ use std::process::Command;
 pub struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
-    /// Mounts one of 1 MB at `place`, which is made. Without the right to mount the test is skipped: it says so and gets `None`.
+    /// Mounts one of 1 MB at `place`, which is made. Without the right to mount the test is skipped: it says so and
+    /// gets `None`.
     pub fn new(place: PathBuf) -> Option<Self> {
         match Self::mounted(place, "1m") {
             Ok(disk) => Some(disk),

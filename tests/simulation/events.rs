@@ -54,7 +54,8 @@ impl World {
         *self.clocks.entry(machine).or_default() += unit / 1_000 * share;
     }
 
-    /// The disk of the central takes nothing for a while. One that is full to the end of a stop loses what waits for it.
+    /// The disk of the central takes nothing for a while. One that is full to the end of a stop loses what waits for
+    /// it.
     pub fn fill_disk(&mut self) {
         if !self.machines[0].stopping {
             let until = self.millis + self.random.below(4_000);

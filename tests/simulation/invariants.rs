@@ -11,8 +11,8 @@ const WAITING_BOUND_BYTES: usize = 4 << 20;
 /// Maximum number of bytes of a copy that are sent to a peer that reads nothing.
 const COPY_BOUND_BYTES: usize = 512 << 10;
 
-/// Returns whether a row is what remains of `end`, which `node` wrote after its token had ended above: it ends nothing, and
-/// has the code and the data of the end.
+/// Returns whether a row is what remains of `end`, which `node` wrote after its token had ended above: it ends nothing,
+/// and has the code and the data of the end.
 pub fn is_late_form(row: &HistoryRow, end: &HistoryRow, node: NodeId) -> bool {
     let end_data = serde_json::from_str(&end.data).unwrap_or(serde_json::Value::Null);
     let text = format!("node '{node}' reports the end after the token had ended here");
@@ -89,8 +89,8 @@ impl World {
         }
     }
 
-    /// Every row of a node is in the central exactly once. Of two daemons with the id `twins`, one does not know what the
-    /// other does, so their ends may be late.
+    /// Every row of a node is in the central exactly once. Of two daemons with the id `twins`, one does not know what
+    /// the other does, so their ends may be late.
     pub fn check_rows(&self, what: &str, twins: Option<u64>) {
         let count = |rows: &[HistoryRow], wanted: &HistoryRow| {
             let same = |row: &&HistoryRow| {

@@ -1,5 +1,5 @@
-//! Platforms of relays: up to three levels and thirty machines, drawn from the seed. Some relays know each other, and some nodes
-//! hang on two of them.
+//! Platforms of relays: up to three levels and thirty machines, drawn from the seed. Some relays know each other, and
+//! some nodes hang on two of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -161,8 +161,8 @@ impl World {
         self.excused = self.tokens.len();
     }
 
-    /// No row is in a history twice, those of one history are in the order of their ids, and no token has ended twice. Looks
-    /// at new rows only.
+    /// No row is in a history twice, those of one history are in the order of their ids, and no token has ended twice.
+    /// Looks at new rows only.
     pub fn check_order(&mut self, what: &str) {
         for machine in &mut self.machines {
             let (id, own) = (machine.id, machine.disk.number);
@@ -182,8 +182,8 @@ impl World {
         }
     }
 
-    /// Every row that any machine has is in the central exactly once, unchanged; but those that tell a relay's parent that it
-    /// has a message, and late ends of tokens of which a machine knew nothing any more.
+    /// Every row that any machine has is in the central exactly once, unchanged; but those that tell a relay's parent
+    /// that it has a message, and late ends of tokens of which a machine knew nothing any more.
     pub fn check_all_rows(&self, what: &str) {
         let central = &self.machines[0];
         let mut there = BTreeMap::new();

@@ -7,10 +7,16 @@ fn parse(line: &str) -> Result<Command, String> {
     super::parse(line.split_whitespace().map(OsString::from).collect(), &Defaults::default())
 }
 
-fn run(config: &str, logfile: Option<&str>, severity: Level) -> Result<Command, String> {
+fn run(config: &str, logfile: Option<&str>, severity: impl Into<Option<Level>>) -> Result<Command, String> {
     let logfile = logfile.map(PathBuf::from);
     let vault = DEFAULT_VAULT.into();
-    Ok(Command::Run(RunOptions { config_path: config.into(), logfile, vault, severity }))
+    Ok(Command::Run(RunOptions {
+        config_path: config.into(),
+        logfile,
+        vault,
+        severity: severity.into(),
+        log_format: None,
+    }))
 }
 
 #[test]

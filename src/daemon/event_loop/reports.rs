@@ -1,7 +1,7 @@
 //! Reports about this daemon: adds what the loop knows to what the deciding part knows, and has a worker make the text.
 
 use crate::daemon::report::{self, Machine};
-use crate::edge::{history_store, process_memory};
+use crate::edge::{process_memory, store};
 use crate::model::host_work::HostDone;
 use crate::model::status::{ReportForm, ReportOrder};
 use crate::model::time::Now;
@@ -25,11 +25,11 @@ impl EventLoop {
             machine.certificates = self.listening.certificates();
             machine.descriptors_max = self.listening.descriptors_max();
         }
-        let path = self.storage.path().to_owned();
+        let place = self.storage.place().clone();
         let make = move || {
             machine.memory = process_memory::anonymous_bytes();
             machine.descriptors = process_memory::open_descriptors();
-            machine.database_bytes = history_store::size_bytes(&path);
+            machine.database_bytes = store::size_bytes(&place);
             let outcome = WorkOutcome::Reported(report::make(&order, &machine));
             JobResult::Host(HostDone::WorkDone { id, outcome })
         };

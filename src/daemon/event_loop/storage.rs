@@ -1,7 +1,7 @@
 //! The database of the loop: commits run on the loop, questions and checkpoints on workers.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mio::{Interest, Registry};
@@ -11,11 +11,12 @@ use crate::config::settings::{self, Commits};
 use crate::daemon::dispatch::{Batch, CryptoOutcome};
 use crate::edge::child_process::ChildProcess;
 use crate::edge::clock;
-use crate::edge::history_store::{self, HistoryStore, StoreErrorKind, StoreOptions};
+use crate::edge::history_store::{self, Applied, HistoryStore, StoreError, StoreErrorKind, StoreOptions};
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
 use crate::edge::memory_folder;
 use crate::edge::sockets::HandshakeStep;
+use crate::edge::store::{Commit, Store, StorePlace};
 use crate::edge::tls::TlsError;
 use crate::edge::tls::server::ServerContext;
 use crate::model::command::{CommandEnd, CommandId};
@@ -91,9 +92,10 @@ struct Waiting {
 }
 
 pub(super) struct Storage {
-    store: HistoryStore,
+    store: Store,
     /// Questions that workers answer.
     pub(super) questions: Questions,
+    place: StorePlace,
     path: PathBuf,
     checkpoint_bytes: u64,
     /// When it was last logged that the full history in memory has lost rows, and how many it has lost since.
@@ -132,21 +134,22 @@ impl Storage {
             cache_kib: if config.modules.proxy.is_some() { CACHE_WITH_NODES_KIB } else { CACHE_KIB },
         };
         let store = HistoryStore::open(&core.database, options).map_err(RunError::new)?;
-        let mut stored = store.load().map_err(RunError::new)?;
         if let Err(reason) = store.make_shrinkable() {
             log.write(&LogLine::info("core", reason), now.wall);
         }
+        let (store, place) = (Store::File(Box::new(store)), StorePlace::from(core.database.as_path()));
+        let mut stored = store.load().map_err(RunError::new)?;
         for warning in stored.warnings.drain(..) {
             log.write(&LogLine::warning("core", warning), now.wall);
         }
-        stored.restored.newest_ctime = store.newest_ctime();
         // A machine whose clock starts in 1970 goes on from there.
         clock::learn(WallTime::from_seconds(stored.restored.newest_ctime.ceil() as i64));
         let path = core.database.clone();
         Ok((
             Self {
                 store,
-                questions: Questions::new(path.clone()),
+                questions: Questions::new(place.clone()),
+                place,
                 path,
                 checkpoint_bytes,
                 dropped: (None, 0),
@@ -164,9 +167,9 @@ impl Storage {
         ))
     }
 
-    /// The path of the database.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// Where questions go.
+    pub(super) const fn place(&self) -> &StorePlace {
+        &self.place
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Monotonic> {
@@ -176,7 +179,7 @@ impl Storage {
     /// Whether a commit can be expected to succeed: the last one did, and the disk has space.
     fn is_well(&self) -> bool {
         let is_free = !self.failing && self.waiting.is_none() && self.retry_at.is_none() && self.lost.is_none();
-        is_free && history_store::has_room(&self.path)
+        is_free && self.store.has_room()
     }
 
     /// Tries whether the database takes rows now; returns the reason if not.
@@ -185,7 +188,7 @@ impl Storage {
         if self.failing || self.retry_at.is_some() || self.lost.is_some() {
             return Some("the database does not take rows; the log says why".to_owned());
         }
-        if !history_store::has_room(&self.path) {
+        if !self.store.has_room() {
             return Some("the disk of the database is full".to_owned());
         }
         self.store.try_to_write().err().map(|error| error.to_string())
@@ -212,7 +215,9 @@ impl Storage {
 
     pub(super) fn checkpointed(&mut self, result: Result<(), String>, log: &mut LogWriter, now: Now) {
         self.checkpointing = false;
-        self.store.note_checkpoint();
+        if let Some(file) = self.store.file_mut() {
+            file.note_checkpoint();
+        }
         if let Err(reason) = result {
             log.write(&LogLine::warning("core", format!("database checkpoint: {reason}")), now.wall);
         }
@@ -225,10 +230,7 @@ impl Storage {
         if self.lost.is_some() {
             return Err(format!("{} changes are lost", last.changes.len()));
         }
-        self.store.be_patient_at_last();
-        let stored = self.store.apply(&last.changes, wall);
-        let _looked_at_by_the_next_start = self.store.note_order();
-        let _kept_in_the_log = history_store::checkpoint(&self.path);
+        let stored = self.store.finish(&last.changes, wall);
         stored.map(drop).map_err(|error| format!("{} changes are lost: {error}", last.changes.len()))
     }
 
@@ -240,7 +242,8 @@ impl Storage {
     }
 
     fn checkpoint_job(&mut self) -> Option<Job<JobResult>> {
-        let is_due = self.checkpoint_wanted || self.store.wal_backlog_bytes() >= self.checkpoint_bytes;
+        let file = self.store.file()?;
+        let is_due = self.checkpoint_wanted || file.wal_backlog_bytes() >= self.checkpoint_bytes;
         if self.checkpointing || !is_due {
             return None;
         }
@@ -320,7 +323,9 @@ impl EventLoop {
 
     /// Handles a change of the database's files.
     pub(super) fn database_touched(&mut self, now: Now) {
-        self.storage.store.take_events();
+        if let Some(file) = self.storage.store.file_mut() {
+            file.take_events();
+        }
         self.check_database(now);
     }
 
@@ -330,12 +335,13 @@ impl EventLoop {
         if self.storage.checkpointing || self.storage.lost.is_some() {
             return;
         }
-        if let Err(reason) = self.storage.store.check_identity() {
+        let Some(file) = self.storage.store.file_mut() else { return };
+        if let Err(reason) = file.check_identity() {
             return self.database_is_lost(&reason, now);
         }
-        if !self.storage.verifying && self.storage.store.was_written_by_others() {
+        if !self.storage.verifying && file.was_written_by_others() {
+            let (path, last) = (self.storage.path.clone(), file.newest_id());
             self.storage.verifying = true;
-            let (path, last) = (self.storage.path.clone(), self.storage.store.newest_id());
             let job = move || JobResult::Verified(history_store::verify(&path, last));
             self.workers.submit(Rank::Own, Box::new(job));
         }
@@ -358,17 +364,29 @@ impl EventLoop {
         self.storage.lost = Some(text);
     }
 
-    fn commit_or_wait(&mut self, mut batch: Batch, since: Monotonic, pause: Duration, now: Now) {
+    fn commit_or_wait(&mut self, batch: Batch, since: Monotonic, pause: Duration, now: Now) {
         self.check_database(now);
         if self.storage.lost.is_some() {
             return self.dispatch.committed(batch, false, now);
         }
-        let mut purge_left = false;
         #[cfg(feature = "status")]
         let begin = std::time::Instant::now();
-        let applied = self.storage.store.apply(&batch.changes, now.wall);
+        let Commit::Done(applied) = self.storage.store.begin(&batch.changes, now.wall);
         #[cfg(feature = "status")]
         self.storage.commits.count(u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX));
+        if let Err(error) = &applied
+            && error.kind == StoreErrorKind::Busy
+            && now.monotonic.since(since) < LOCK_PATIENCE
+        {
+            self.storage.waiting = Some(Waiting { batch, since, look_at: now.monotonic + pause, pause });
+            return;
+        }
+        self.applied(batch, applied, now);
+    }
+
+    /// Takes the end of a commit.
+    fn applied(&mut self, mut batch: Batch, applied: Result<Applied, StoreError>, now: Now) {
+        let mut purge_left = false;
         let stored = match applied {
             Ok(applied) => {
                 self.storage.checkpoint_wanted |= applied.is_shorter && !applied.purge_left;
@@ -379,11 +397,6 @@ impl EventLoop {
                     self.log.write(&LogLine::info("core", "the database takes changes again"), now.wall);
                 }
                 true
-            }
-            Err(error) if error.kind == StoreErrorKind::Busy && now.monotonic.since(since) < LOCK_PATIENCE => {
-                let look_at = now.monotonic + pause;
-                self.storage.waiting = Some(Waiting { batch, since, look_at, pause });
-                return;
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.storage.failing, true) {

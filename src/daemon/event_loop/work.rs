@@ -9,9 +9,9 @@ use crate::config::database::DatabaseSettings;
 use crate::daemon::dispatch::CryptoJob;
 use crate::edge::centreon_database;
 use crate::edge::command_pipe;
-use crate::edge::history_store;
 use crate::edge::jobs::Job;
 use crate::edge::packages;
+use crate::edge::store;
 use crate::model::host_work::{HostDone, HostWork};
 use crate::model::time::Now;
 use crate::model::work::{PipeReport, Work, WorkId, WorkOutcome};
@@ -136,8 +136,8 @@ impl EventLoop {
             }
             Work::Legacy(work) => self.legacy_work(id, work, now),
             Work::Queue(query) => {
-                let path = self.storage.path().to_owned();
-                let ask = move || done(id, WorkOutcome::Queue(history_store::query_queue(&path, &query)));
+                let place = self.storage.place().clone();
+                let ask = move || done(id, WorkOutcome::Queue(store::query_queue(&place, &query)));
                 self.workers.submit(Rank::QuickQuestion, Box::new(ask));
             }
             Work::Statistics(work) => self.statistics_work(id, work, now),

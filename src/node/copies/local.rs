@@ -27,7 +27,6 @@ const READ_COUNT: usize = 2;
 const WAITING_MAX: usize = 1 << 20;
 const CHUNK_BYTES: usize = 150_000;
 
-/// One copy.
 #[derive(Debug)]
 struct Copy {
     token: Token,
@@ -125,7 +124,7 @@ impl Local<'_> {
             SourceDone::Failed(failure) => {
                 let (token, abort) = (copy.token.clone(), copy.request.abort(copy.kind));
                 let text = failure_data(&failure);
-                self.context.log(LogLine::error("proxy", format!("copy {token}: {text}")));
+                self.context.log(LogLine::error("proxy", format!("copy {token}: {text}")).of_token(&token));
                 self.context.finish(&token, Code::FINISHED_KO, text);
                 if self.receiving.has(&token) {
                     self.take(source, abort);

@@ -26,7 +26,7 @@ impl Core {
         if self.copies.confirmed(&mut self.context, &mut self.nodes, (id, token), code, data) {
             return;
         }
-        if self.said_of_queued(id, token, code, data) {
+        if self.queue_sending().replied(id, token, code, data) {
             return;
         }
         self.nodes.replied(&mut self.context, id, (token, code), data);
@@ -60,7 +60,8 @@ impl Core {
 
     /// Handles a message for a node that left the queue of the link unsent.
     pub(super) fn send_failed(&mut self, id: NodeId, token: Option<&Token>, reason: &str) {
-        self.context.log(LogLine::error("proxy", format!("send message problem for '{id}': {reason}")));
+        let line = LogLine::error("proxy", format!("send message problem for '{id}': {reason}")).of_node(id);
+        self.context.log(LogLine { token: token.cloned(), ..line });
         let Some(token) = token else { return };
         if self.copies.sender(&mut self.context, &mut self.nodes).not_sent(id, token, reason) {
             return;
@@ -99,13 +100,13 @@ impl Core {
                 LinkChange::Up(id) => {
                     self.copies.sender(context, nodes).link_up(id);
                     if self.nodes.get(id).is_some_and(Node::is_ssh_host) {
-                        self.send_queued_through(id, false);
+                        self.queue_sending().is_reached(id, false);
                     }
                 }
                 LinkChange::Down(id) => self.copies.link_down(context, nodes, id),
                 LinkChange::Gone(id) => self.copies.sender(context, nodes).node_gone(id),
                 LinkChange::SshPing(id) => self.ssh.ping(context, id),
-                LinkChange::Current(id) => self.send_queued_through(id, true),
+                LinkChange::Current(id) => self.queue_sending().is_reached(id, true),
                 LinkChange::NewHistory(id) => self.queue.node_is_new(id),
             }
         }

@@ -35,7 +35,7 @@ impl Core {
         match self.pass_on(peer, action, token, target, data) {
             Ok(handled) => handled,
             Err(text) => {
-                self.context.log(LogLine::debug("proxy", format!("{text} (token {token})")));
+                self.context.log(LogLine::debug("proxy", format!("{text} (token {token})")).of_token(token));
                 self.context.fail(token, &text);
                 Handled::accepted()
             }

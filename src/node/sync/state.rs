@@ -12,7 +12,6 @@ use super::parts::Gathering;
 /// How often a node is told the time.
 const TELL_TIME_EVERY: Duration = Duration::from_secs(3_600);
 
-/// The sync of one node.
 #[derive(Debug)]
 pub(in crate::node) struct NodeSync {
     /// How far its history is stored here.

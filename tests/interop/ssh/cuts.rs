@@ -1,4 +1,5 @@
-//! A host that closes in every phase: a proxy before sshd that cuts the connection after so many bytes, each node after more.
+//! A host that closes in every phase: a proxy before sshd that cuts the connection after so many bytes, each node after
+//! more.
 
 use std::fs;
 use std::io::{Read, Write};

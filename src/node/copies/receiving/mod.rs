@@ -331,7 +331,7 @@ impl Receiving {
             }
             SinkDone::Repeated(received) => {
                 let text = format!("copy {token}: a chunk arrived twice, {received} bytes are stored");
-                context.log(LogLine::warning("action", text));
+                context.log(LogLine::warning("action", text).of_token(token));
                 self.answer(context, token, hears, Code::BEGIN, format!("{{\"received\":{received}}}"));
             }
             SinkDone::Unchanged(notes) => self.copy_is_there(context, token, hears, notes, true),
@@ -385,7 +385,10 @@ impl Receiving {
 
     fn log_failure(&mut self, context: &mut Context, token: &Token, failure: &CopyFailure) {
         let detail = if failure.detail.is_empty() { String::new() } else { format!(" ({})", failure.detail) };
-        context.log(LogLine::error("action", format!("Copy processing - {}{detail}, token {token}", failure.message)));
+        context.log(
+            LogLine::error("action", format!("Copy processing - {}{detail}, token {token}", failure.message))
+                .of_token(token),
+        );
     }
 
     /// Ends a copy with its last row. Further messages are answered with it.

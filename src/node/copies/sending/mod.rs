@@ -75,7 +75,6 @@ enum State {
     Interrupted,
 }
 
-/// One copy.
 #[derive(Debug)]
 struct Copy {
     token: Token,
@@ -160,7 +159,7 @@ impl Sender<'_> {
     pub(in crate::node) fn begin(&mut self, token: &Token, route: Route, data: &str) {
         if self.sending.has(token) {
             let text = format!("REMOTECOPY with the token {token} of a copy in progress: ignored");
-            return self.context.log(LogLine::warning("proxy", text));
+            return self.context.log(LogLine::warning("proxy", text).of_token(token));
         }
         let request = match CopyRequest::read(data) {
             Ok(request) => request,
@@ -449,7 +448,7 @@ impl Sender<'_> {
         } else {
             format!("{} ({})", failure.message, failure.detail)
         };
-        self.context.log(LogLine::error("proxy", format!("copy {token}: {text}")));
+        self.context.log(LogLine::error("proxy", format!("copy {token}: {text}")).of_token(token));
         self.context.finish(token, Code::FINISHED_KO, failure_data(failure));
     }
 }

@@ -1,9 +1,8 @@
-//! A seeded platform in one thread: a central and push, pull and pullwss nodes made of the real `dispatch`, `session`, `wire` and `node`, an
-//! in-memory history, a virtual clock, and streams that re-chunk, stall and break. `SEED=… STEPS=… cargo test --locked --test
-//! simulation` repeats a run; a failure prints both.
+//! A seeded platform in one thread: a central and push, pull and pullwss nodes made of the real `dispatch`, `session`,
+//! `wire` and `node`, an in-memory history, a virtual clock, and streams that re-chunk, stall and break. `SEED=…
+//! STEPS=… cargo test --locked --test simulation` repeats a run; a failure prints both.
 
 #![allow(
-    missing_docs,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -12,31 +11,18 @@
     clippy::cast_possible_truncation
 )]
 
-#[path = "simulation/api_client.rs"]
 mod api_client;
-#[path = "simulation/copies.rs"]
 mod copies;
-#[path = "simulation/disk.rs"]
 mod disk;
-#[path = "simulation/duplicates.rs"]
 mod duplicates;
-#[path = "simulation/events.rs"]
 mod events;
-#[path = "simulation/invariants.rs"]
 mod invariants;
-#[path = "simulation/machine.rs"]
 mod machine;
-#[path = "simulation/mutations.rs"]
 mod mutations;
-#[path = "simulation/seeded.rs"]
 mod seeded;
-#[path = "simulation/soak.rs"]
 mod soak;
-#[path = "simulation/tree.rs"]
 mod tree;
-#[path = "simulation/twins.rs"]
 mod twins;
-#[path = "simulation/world.rs"]
 mod world;
 
 use std::io::Write as _;
@@ -44,8 +30,8 @@ use std::io::Write as _;
 use machine::{Kind, topology};
 use world::World;
 
-/// `SEED=N`: that one. `SEEDS=N`: N from a start that is drawn and printed; `SEED_FROM` repeats it. Else the same few each
-/// time, and two that are new each day.
+/// `SEED=N`: that one. `SEEDS=N`: N from a start that is drawn and printed; `SEED_FROM` repeats it. Else the same few
+/// each time, and two that are new each day.
 fn seeds(default_count: u64) -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     if let Some(seed) = number("SEED") {
@@ -114,9 +100,9 @@ fn the_same_seed_runs_the_same_way_twice() {
     assert_ne!(run(7), run(8));
 }
 
-/// What may grow is the sessions of the streams that break, one a minute: they are kept until the cleaner takes them, which the
-/// simulation does not show. It looks at the memory of the whole process, so it runs alone:
-/// `cargo test --locked --test simulation -- --ignored hour`.
+/// What may grow is the sessions of the streams that break, one a minute: they are kept until the cleaner takes them,
+/// which the simulation does not show. It looks at the memory of the whole process, so it runs alone: `cargo test
+/// --locked --test simulation -- --ignored hour`.
 #[test]
 #[ignore = "measures the process, so no other test may run beside it"]
 fn an_hour_of_steady_work_takes_no_memory() {
