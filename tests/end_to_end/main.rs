@@ -12,6 +12,7 @@ mod doctor;
 mod durability;
 mod engine_and_cron;
 mod exec;
+mod fetches;
 mod hostile_copies;
 mod hostile_messages;
 mod hostile_peers;
