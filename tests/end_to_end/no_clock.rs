@@ -1,4 +1,5 @@
-//! Machines without a clock of their own: they start in 1970, 2001, 2038 or later, and are set when the network is there.
+//! Machines without a clock of their own: they start in 1970, 2001, 2038 or later, and are set when the network is
+//! there.
 
 use std::fs;
 use std::path::Path;
