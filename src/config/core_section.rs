@@ -18,6 +18,7 @@ use super::section::{Section, Unit, is_named_without_value, refuse, scalar};
 use super::settings::{Commits, CoreSettings, Storage};
 use super::tree::Value;
 use crate::model::link::LinkMode;
+use crate::model::log::{Level, LogFormat};
 use crate::model::node_id::{self, NodeId};
 use crate::model::rights::{BoundKey, Rights};
 use crate::model::session::is_thumbprint;
@@ -89,6 +90,8 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
         ),
         link: section.parsed("link", LinkMode::Auto, LinkMode::WORDS, findings, LinkMode::from_word),
         delegate: delegate_section::read(&section, findings),
+        log_severity: section.parsed("log_severity", Level::Info, Level::WORDS, findings, Level::from_word),
+        log_format: section.parsed("log_format", LogFormat::Auto, LogFormat::WORDS, findings, LogFormat::from_word),
         audit_log: section.text("audit_log", findings).map(|(text, _)| PathBuf::from(text)),
         database,
         storage,

@@ -91,6 +91,8 @@ fn core_settings(id: u64, authorized: String) -> CoreSettings {
             None => Commits::Full,
         },
         max_message_size: 16 << 20,
+        log_severity: stheno::model::log::Level::Info,
+        log_format: stheno::model::log::LogFormat::Auto,
         audit_log: None,
         delegate: Default::default(),
         max_memory: None,

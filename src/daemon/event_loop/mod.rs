@@ -31,7 +31,6 @@ mod work;
 mod workers;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 #[cfg(feature = "status")]
@@ -125,7 +124,7 @@ struct EventLoop {
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "nothing in this build"))]
     orders: Orders,
     /// The top file, for [`reload`].
-    config_path: PathBuf,
+    options: RunOptions,
     upkeep: Upkeep,
     streams: Streams,
     children: Children,
@@ -153,7 +152,10 @@ enum Phase {
 /// # Errors
 /// Says what could not be opened, bound or read, with the remedy.
 pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<bool, RunError> {
-    let mut log = LogWriter::open(options.logfile.as_deref(), options.severity).map_err(RunError::new)?;
+    let mut log = {
+        let (severity, format) = options.log(&config.core);
+        LogWriter::open(options.logfile.as_deref(), severity, format).map_err(RunError::new)?
+    };
     reload::protect_own_files(&config, options.logfile.as_ref());
     match EventLoop::start(config, keys, options, &mut log) {
         Ok(with_log) => with_log(log).run(),
@@ -201,7 +203,7 @@ impl EventLoop {
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
         let workers = Workers::new(threads, &wake);
         let vault = VaultWatch::start(options.vault.clone(), config.waiting.clone(), Arc::clone(&wake));
-        let config_path = options.config_path.clone();
+        let options = options.clone();
         let ssh = SshConnections::new(Arc::clone(&wake));
         let copies = CopyWork::new(threads, wake);
         let own_key = OwnKey::new(&keys.private);
@@ -231,7 +233,7 @@ impl EventLoop {
             added_nodes,
             first_added,
             orders,
-            config_path,
+            options,
             upkeep,
             streams: Streams::new(),
             children,
@@ -308,6 +310,7 @@ impl EventLoop {
             self.upkeep.poll_timeout(),
             paused_until,
             self.copies.poll_timeout(now),
+            self.log.poll_timeout(now),
         ];
         // One millisecond is added: a wake-up a fraction too early would find nothing due and spin.
         let earliest = deadlines.into_iter().flatten().min()?;

@@ -88,7 +88,7 @@ impl WebSocketServer {
             socket.set_max_message_bytes(self.access.settings().max_backlog_bytes);
         }
         self.deadline = now.monotonic + self.access.settings().silence_timeout;
-        let line = LogLine::debug(MODULE, format!("{}: WebSocket of node {id} is connected", self.peer));
+        let line = LogLine::debug(MODULE, format!("{}: WebSocket of node {id} is connected", self.peer)).of_node(id);
         self.outputs.push_back(WebSocketServerOutput::Log(line));
         self.outputs.push_back(WebSocketServerOutput::Message(message));
     }
