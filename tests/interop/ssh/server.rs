@@ -55,7 +55,7 @@ impl Sshd {
         if !lines.contains(&"no sftp") {
             config.push_str("Subsystem sftp internal-sftp\n");
         }
-        // From OpenSSH 9.8 on, a source whose connections were cut is refused for a while; older ones do not know the line.
+        // From OpenSSH 9.8 on, a source of cut connections is refused for a while; older ones do not know the line.
         fs::write(folder.join("config"), format!("PerSourcePenalties no\n{config}")).unwrap();
         let known = Command::new(SSHD).arg("-t").arg("-f").arg(folder.join("config")).stderr(Stdio::null()).status();
         if !known.expect("sshd: apt-get install openssh-server").success() {
