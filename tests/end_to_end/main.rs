@@ -24,6 +24,7 @@ mod logs;
 mod many_nodes;
 mod memory_history;
 mod namespaces;
+mod no_clock;
 mod node_keys;
 #[path = "../platform/mod.rs"]
 mod platform;

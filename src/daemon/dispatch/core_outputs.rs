@@ -60,6 +60,7 @@ impl Dispatch {
             Output::ResetParent(kind) => self.reset_dialled(PeerKey::Parent(kind), now),
             Output::Log(line) => self.log(line),
             Output::SetLogLevel(level) => self.effects.push_back(Effect::SetLogLevel(level)),
+            Output::LearnTime(passed) => self.effects.push_back(Effect::LearnTime(passed)),
             Output::Stopped => {
                 self.stop_websocket_parent(now);
                 self.effects.push_back(Effect::Stopped);

@@ -269,6 +269,12 @@ impl Dispatch {
         self.drain(now);
     }
 
+    /// Notes whether the machine's clock can be right.
+    pub fn clock_is_right(&mut self, is_right: bool, now: Now) {
+        self.core.handle_input(Input::ClockIsRight(is_right), now);
+        self.drain(now);
+    }
+
     /// Begins to stop the daemon, because the operating system requests it.
     pub fn stop(&mut self, now: Now) {
         self.storing.hurry();

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::config::settings::{self, Commits};
 use crate::daemon::dispatch::{Batch, CryptoOutcome};
 use crate::edge::child_process::ChildProcess;
+use crate::edge::clock;
 use crate::edge::history_store::{self, Applied, HistoryStore, StoreError, StoreErrorKind, StoreOptions};
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
@@ -144,6 +145,8 @@ impl Storage {
         for warning in stored.warnings.drain(..) {
             log.write(&LogLine::warning("core", warning), now.wall);
         }
+        // A machine whose clock starts in 1970 goes on from there.
+        clock::learn(WallTime::from_seconds(stored.restored.newest_ctime.ceil() as i64));
         let path = core.database.clone();
         Ok((
             Self {
