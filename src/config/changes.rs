@@ -116,6 +116,7 @@ fn action(old: &mut ActionSettings, new: &ActionSettings, changes: &mut Changes)
         "modules[action].max_concurrent_engine": max_concurrent_engine,
         "modules[action].paranoid_plugins": paranoid_plugins,
         "modules[action].copy_roots": copy_roots,
+        "modules[action].read_roots": read_roots,
         "modules[action].max_unpack_ratio": max_unpack_ratio,
     });
     after_restart!(changes, old, new, { "modules[action].environment": environment });

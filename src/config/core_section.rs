@@ -144,14 +144,8 @@ fn storage(section: &Section<'_>, findings: &mut Findings) -> Storage {
     storage
 }
 
-/// Warns of batched commits where they are not made, and of a history in memory where a restart of the machine would
-/// lose more than rows.
+/// Warns of a history in memory where a restart of the machine would lose more than rows.
 pub(super) fn check_storage(raw: &RawConfig<'_>, core: &CoreSettings, modules: &Modules, findings: &mut Findings) {
-    if let (Commits::Batched(_), Some(_), Some(section)) = (core.commits, &modules.proxy, raw.core) {
-        let text =
-            "is 'batched', which is for pollers: a daemon with the module proxy commits in each turn, as with 'full'";
-        findings.warning(&section.place, "gorgonecore.gorgone_db_synchronous", text);
-    }
     if core.storage == Storage::Disk {
         return;
     }

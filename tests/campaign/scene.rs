@@ -39,7 +39,7 @@ impl Scene {
     }
 
     /// Does the same, but changes the plans before the daemons start.
-    pub fn with(change: impl Fn(Plan) -> Plan) -> Self {
+    pub fn with(mut change: impl FnMut(Plan) -> Plan) -> Self {
         let platform = Platform::new();
         let websocket = free_port();
         let mut central = platform.plan("central", 1).with_api();

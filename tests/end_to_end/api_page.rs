@@ -23,7 +23,8 @@ fn examples() -> Vec<String> {
 fn every_example_of_the_page_works_and_every_endpoint_has_one() {
     let platform = Platform::new();
     let there = platform.path("there").display().to_string();
-    let poller = Daemon::start(platform.plan("poller", 2).with_module("engine", &[]));
+    let plan = platform.plan("poller", 2).with_module("engine", &[]);
+    let poller = Daemon::start(plan.with_action(&format!("read_roots: ['{}']", platform.path("").display())));
     let plan = platform.central_with(&[&poller]).with_proxy("ping: 1").with_module("engine", &[]);
     let database =
         [format!("dsn: \"mysql:host=127.0.0.1;port={};dbname=centreon\"", free_port()), "username: u".to_owned()];

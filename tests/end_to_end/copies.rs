@@ -26,9 +26,10 @@ pub struct Nodes {
 impl Nodes {
     pub fn start(platform: &Platform, proxy: &[&str]) -> Self {
         let port = free_port();
-        let behind = Daemon::start(platform.plan("node-8", 8).with_authorized("poller"));
+        let readable = format!("read_roots: ['{}']", platform.path("readable").display());
+        let behind = Daemon::start(platform.plan("node-8", 8).with_authorized("poller").with_action(&readable));
         let relay = Daemon::start(platform.plan("node-3", 3).with_node(8, behind.plan.port));
-        let push = Daemon::start(platform.plan("node-2", 2));
+        let push = Daemon::start(platform.plan("node-2", 2).with_action(&readable));
         let mut plan = platform.central_with(&[&push, &relay]).with_authorized("poller").with_proxy("ping: 1");
         for line in proxy {
             plan = plan.with_proxy(line);
@@ -40,8 +41,9 @@ impl Nodes {
         let plan = plan.with_proxy(&format!("  port: {port}")).with_proxy(&format!("  token: {TOKEN}"));
         let plan = plan.with_dial_in_node(6, "pull").with_dial_in_node(7, "wss");
         let pull = platform.plan("node-6", 6).with_module("pull", &[format!("target_path: 127.0.0.1:{}", plan.port)]);
+        let pull = pull.with_action(&readable);
         let lines = ["address: 127.0.0.1".to_owned(), format!("port: {port}"), format!("token: {TOKEN}")];
-        let wss = platform.plan("node-7", 7).with_module("pullwss", &lines);
+        let wss = platform.plan("node-7", 7).with_module("pullwss", &lines).with_action(&readable);
         let central = Daemon::start(plan);
         let others = [behind, relay, push, Daemon::start(pull), Daemon::start(wss)];
         let others = others.into_iter().map(|daemon| (daemon.plan.id, daemon)).collect();

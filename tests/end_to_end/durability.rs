@@ -72,6 +72,15 @@ fn kill_in_streams(plan: Plan, rounds: u64) {
 }
 
 #[test]
+fn a_kill_loses_no_acknowledged_row_where_a_central_batches_its_commits() {
+    let platform = Platform::new();
+    kill_in_streams(
+        platform.plan("central", 1).with_core("gorgone_db_synchronous: batched").with_core("db_batch_ms: 40"),
+        4,
+    );
+}
+
+#[test]
 fn batched_rows_share_a_commit_and_are_acknowledged_after_it() {
     const ROWS: i64 = 20;
     let platform = Platform::new();

@@ -29,7 +29,7 @@ fn the_status_shows_the_daemon_its_nodes_and_those_behind_them() {
     assert_eq!((&relay_shown["kind"], &relay_shown["link"]), (&json!("push_zmq"), &json!("sealed")));
     assert_eq!(relay_shown["version"], json!(env!("CARGO_PKG_VERSION")));
     assert!(relay_shown["last_ping"].as_i64() > Some(1_700_000_000) && relay_shown["memory"].as_u64() > Some(0));
-    assert_eq!(shown["daemon"]["id"], json!(1));
+    assert_eq!((&shown["daemon"]["id"], &shown["daemon"]["storage"]), (&json!(1), &json!("disk")));
     assert!(shown["daemon"]["database_bytes"].as_u64() > Some(0) && shown["daemon"]["descriptors"].as_u64() > Some(3));
     assert_eq!(shown["whole"], json!(true));
     drop(poller);

@@ -6,6 +6,7 @@ pub mod api;
 pub mod between;
 pub mod client;
 pub mod daemon;
+pub mod fake_clock;
 pub mod keys;
 pub mod plan;
 pub mod small_disk;

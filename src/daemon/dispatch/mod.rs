@@ -34,7 +34,6 @@ use std::rc::Rc;
 
 use crate::config::Config;
 use crate::config::joined::JoinedKind;
-use crate::config::settings::Commits;
 use crate::model::broken::{self, Fault};
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::host_work::HostDone;
@@ -149,8 +148,6 @@ impl Dispatch {
         let mut options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
         options.time_zone = surroundings.time_zone;
         options.memory = surroundings.memory;
-        // What a daemon says to its nodes relies on what it has stored of them, so only one without nodes gathers.
-        let commits = if config.modules.proxy.is_none() { config.core.commits } else { Commits::Full };
         let fingerprints: BTreeMap<_, _> = stored.fingerprints.into_iter().collect();
         let core = Core::new(options, stored.restored, surroundings.core_random, now);
         let pinned = keys::pinned_clients(&fingerprints);
@@ -176,7 +173,7 @@ impl Dispatch {
             timers: Timers::default(),
             armed: (None, None),
             effects: VecDeque::new(),
-            storing: Storing::new(commits),
+            storing: Storing::new(config.core.commits),
             complaints: Complaints::default(),
             unready: UnreadyPeers::default(),
             keys: KnownKeys { own: own_key, fingerprints, hosts: stored.host_keys.into_iter().collect() },
@@ -269,6 +266,12 @@ impl Dispatch {
     /// Takes all nodes that a source of registrations wants, after it was read again.
     pub fn nodes_wanted(&mut self, source: RegistrationSource, nodes: Vec<Registration>, now: Now) {
         self.core.handle_input(Input::NodesWanted { source, nodes }, now);
+        self.drain(now);
+    }
+
+    /// Notes whether the machine's clock can be right.
+    pub fn clock_is_right(&mut self, is_right: bool, now: Now) {
+        self.core.handle_input(Input::ClockIsRight(is_right), now);
         self.drain(now);
     }
 

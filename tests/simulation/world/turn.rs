@@ -114,7 +114,8 @@ impl World {
             )
             | Effect::Ssh { .. }
             | Effect::AskWebApi { .. }
-            | Effect::SetLogLevel(_) => {}
+            | Effect::SetLogLevel(_)
+            | Effect::LearnTime(_) => {}
             // Its last bytes still arrive.
             Effect::Stopped => {
                 self.flush(machine);
