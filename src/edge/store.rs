@@ -1,9 +1,9 @@
 //! Where the history is kept: the one narrow interface between the daemon and its database.
 //!
-//! The daemon writes by [`Store::begin`], one transaction for a turn, and asks by [`query_kept`] and [`query_queue`] on
 //! The daemon writes by [`Store::begin`], one transaction for a turn, and asks by [`query_kept`] and [`query_queue`]
 //! on worker threads. A file (SQLite, [`super::history_store`]) commits at once; upkeep that only a file needs does
 //! nothing elsewhere.
+
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 

@@ -338,9 +338,32 @@ impl Dispatch {
         self.storing.take_batch()
     }
 
+    /// Notes that the commit of a batch takes place beside the loop; [`Self::committed`] ends it.
+    pub fn commit_begun(&mut self, batch: &mut Batch) {
+        self.storing.begin_beside(batch);
+    }
+
+    /// Number of changes that wait for the next commit.
+    #[must_use]
+    pub const fn pending_changes(&self) -> usize {
+        self.storing.pending()
+    }
+
     /// Takes the result of a commit. Changes that could not be stored and whose result nobody awaits are kept for
     /// [`Self::take_unstored`], up to a bound.
-    pub fn committed(&mut self, mut batch: Batch, stored: bool, now: Now) {
+    pub fn committed(&mut self, batch: Batch, stored: bool, now: Now) {
+        for message in self.storing.end_beside() {
+            self.on_core(message, now);
+        }
+        self.commit_ended(batch, stored, true, now);
+    }
+
+    /// Refuses a batch whose commit is not tried, because an earlier one has failed.
+    pub fn refused(&mut self, batch: Batch, now: Now) {
+        self.commit_ended(batch, false, false, now);
+    }
+
+    fn commit_ended(&mut self, mut batch: Batch, stored: bool, was_tried: bool, now: Now) {
         for message in batch.take_messages() {
             self.on_core(message, now);
         }
@@ -362,7 +385,7 @@ impl Dispatch {
             self.core.handle_input(Input::Stores(stored), now);
         }
         if !stored {
-            let given_up = self.storing.keep_unstored(batch);
+            let given_up = self.storing.keep_unstored(batch, was_tried);
             if given_up > 0 {
                 self.log(LogLine::error("core", format!("database: {given_up} changes given up, too many wait")));
             }

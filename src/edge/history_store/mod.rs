@@ -36,7 +36,7 @@ mod taken;
 mod tests;
 mod time_order;
 
-pub use apply::Applied;
+pub use apply::{Applied, CommitClock, passing_tokens};
 pub use error::{StoreError, StoreErrorKind};
 pub use identity::verify;
 pub use lock::holder;
