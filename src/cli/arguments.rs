@@ -106,7 +106,6 @@ pub(super) enum Command {
     Version,
 }
 
-/// Options of `demo`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct DemoOptions {
     /// `--once`: end after one round trip instead of staying up until Ctrl-C.

@@ -70,7 +70,6 @@ struct Node {
     session: i64,
 }
 
-/// Runs `join`.
 pub(super) fn run(options: &JoinOptions) -> ExitCode {
     let node = match prepare(options) {
         Ok(node) => node,

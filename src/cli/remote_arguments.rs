@@ -13,7 +13,6 @@ use crate::model::queue::TTL_MAX;
 
 use super::words::{PACKAGED_CONFIG, node_id, path, text, unexpected, word};
 
-/// Options of `copy`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CopyOptions {
     /// `--config`: the configuration of the sending daemon.
@@ -40,7 +39,6 @@ pub(super) struct CopyOptions {
     pub json: bool,
 }
 
-/// Options of `exec`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ExecOptions {
     /// `--config`: the configuration of the daemon that forwards the command.
@@ -49,7 +47,6 @@ pub(super) struct ExecOptions {
     pub targets: Targets,
     /// The command line for the nodes' shell.
     pub command: String,
-    /// `--timeout` in seconds.
     pub timeout_seconds: Option<u64>,
     /// `--ttl`: seconds that the command waits for its node.
     pub ttl: Option<u64>,
@@ -63,7 +60,6 @@ pub(super) struct ExecOptions {
     pub json: bool,
 }
 
-/// Options of `status`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct StatusOptions {
     /// `--config`: the configuration of the daemon.
@@ -82,7 +78,6 @@ pub(super) struct StatusOptions {
     pub node: Option<u64>,
 }
 
-/// Options of `doctor`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DoctorOptions {
     /// `--config`: the configuration of the daemon on this machine.

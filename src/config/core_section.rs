@@ -26,7 +26,6 @@ use crate::model::text::quoted;
 
 /// Maximum value in seconds of time-outs: a day.
 pub(super) const DAY_SECONDS: u32 = 86_400;
-/// A year in minutes.
 const YEAR_MINUTES: u32 = 525_600;
 /// Minimum of `max_memory` in bytes; an idle daemon needs a few MiB.
 const MAX_MEMORY_MIN: u64 = 8 << 20;

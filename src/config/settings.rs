@@ -127,9 +127,7 @@ pub struct HttpProxy {
 /// A user and a password. It has no `Debug`, so that the password is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BasicAuth {
-    /// `user`
     pub user: String,
-    /// `password`
     pub password: String,
 }
 

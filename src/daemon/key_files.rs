@@ -29,7 +29,6 @@ const DIRECTORY_MODE: u32 = 0o750;
 
 /// The keys of this daemon. It has no `Debug`, so that the private key is never printed.
 pub struct KeyPair {
-    /// The private key.
     pub private: PrivateKey,
     /// Its public half.
     pub public: PublicKey,

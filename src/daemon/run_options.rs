@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use crate::model::log::Level;
 
-/// Options of `run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunOptions {
     /// `--config`: the top file, already read when the daemon starts.

@@ -16,7 +16,6 @@ const HEAD_LEN: usize = 16;
 /// Buffer size, enough for many events with the longest names.
 const BUFFER_LEN: usize = 16 << 10;
 
-/// A watched file.
 pub struct FileWatch {
     events: EventFile,
     path: PathBuf,

@@ -42,7 +42,6 @@ pub struct LogWriter {
 enum Audit {
     /// Nowhere.
     Dropped,
-    /// To this writer.
     To(Box<LogWriter>),
     /// Here: this is the audit log.
     Here,

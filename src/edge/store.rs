@@ -23,7 +23,6 @@ pub enum StorePlace {
 
 /// The writer of the history; there is one for each daemon.
 pub enum Store {
-    /// In a file.
     File(Box<HistoryStore>),
 }
 
@@ -99,7 +98,6 @@ impl Store {
 
     // ---- upkeep of a file ---------------------------------------------------------------------------------------
 
-    /// The file, if it is one.
     #[must_use]
     pub fn file(&self) -> Option<&HistoryStore> {
         match self {
@@ -114,7 +112,6 @@ impl Store {
         }
     }
 
-    /// The watch of the files.
     pub fn watch(&mut self) -> Option<&mut EventFile> {
         self.file_mut().and_then(HistoryStore::watch)
     }

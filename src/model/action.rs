@@ -6,7 +6,6 @@ use super::rights::May;
 
 macro_rules! modules {
     ($($variant:ident = $group:literal $name:literal,)*) => {
-        /// A module.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Module {
             $(#[doc = concat!("`", $name, "`")] $variant,)*
@@ -71,7 +70,6 @@ pub enum Ends {
     Row,
     /// Its reply: the node writes no row.
     Reply,
-    /// A row or the reply.
     RowOrReply,
 }
 

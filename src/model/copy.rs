@@ -147,7 +147,6 @@ pub enum SourceDone {
     Digest(String),
     /// The chunks; fewer than asked for at the end. An empty source has one empty chunk.
     Chunks(Vec<Chunk>),
-    /// The copy has failed.
     Failed(CopyFailure),
 }
 
@@ -160,7 +159,6 @@ pub struct SinkSpec {
     pub cache_dir: Option<PathBuf>,
     /// The file, or the directory into which an archive is unpacked.
     pub destination: PathBuf,
-    /// The kind of the copy.
     pub kind: CopyKind,
     /// Directories below which writing is allowed; empty for anywhere.
     pub roots: Arc<[PathBuf]>,
@@ -241,7 +239,6 @@ pub enum SinkDone {
     Repeated(u64),
     /// The destination is complete. Notes for the log about what could not be set.
     Finished(Vec<String>),
-    /// The copy has failed.
     Failed(CopyFailure),
     /// A relayed copy has arrived completely.
     Gathered,

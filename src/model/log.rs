@@ -19,11 +19,9 @@ pub const AUDIT: &str = "audit";
 /// One line of the log. It never holds a secret. Line breaks in `text` are escaped when it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// The level.
     pub level: Level,
     /// The module, such as `proxy`.
     pub module: &'static str,
-    /// The text.
     pub text: String,
 }
 

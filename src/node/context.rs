@@ -230,7 +230,6 @@ impl Context {
         self.own_id.is_some_and(|own| self.names.id_of(own) == self.names.id_of(id))
     }
 
-    /// Returns whether a module is loaded.
     pub fn is_loaded(&self, module: Module) -> bool {
         self.options.modules.loaded.values().any(|loaded| loaded == module.package())
     }
@@ -282,7 +281,6 @@ impl Context {
         Handled::refused(data)
     }
 
-    /// Writes a row.
     pub fn write(&mut self, row: NewRow) {
         self.write_with(row, None, None);
     }

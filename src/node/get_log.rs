@@ -63,7 +63,6 @@ pub(super) type ForCall = (CallId, Result<LogPage, String>);
 enum From {
     /// With the row of the mark itself, which shows whether the client refers to this database.
     Mark,
-    /// After it.
     AfterMark,
 }
 

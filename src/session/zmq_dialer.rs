@@ -86,7 +86,6 @@ pub enum DialerOutput {
     Connect {
         /// The address to connect to.
         endpoint: Endpoint,
-        /// The routing id.
         routing_id: Vec<u8>,
     },
     /// Drop the connection or the attempt. Report nothing more about it.

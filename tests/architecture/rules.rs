@@ -1,5 +1,6 @@
 //! The rules, each a function from a file to its breaches.
 
+use crate::comments::empty_comments;
 use crate::source::SourceFile;
 
 /// Who may import whom; a layer may always name itself.
@@ -27,6 +28,7 @@ pub fn breaches(file: &SourceFile) -> Vec<String> {
     crates_and_clocks(file, &mut flag);
     unsafe_code(file, &mut flag);
     shape(file, &mut flag);
+    empty_comments(file, &mut flag);
     found
 }
 

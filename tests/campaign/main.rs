@@ -1,6 +1,6 @@
 //! The campaign: a platform of real daemons is troubled at random, and what must hold is checked.
 //! `tests/campaign/README.md` says how it is started and how an item is added.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
 
 mod actions;

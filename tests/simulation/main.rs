@@ -3,7 +3,6 @@
 //! STEPS=… cargo test --locked --test simulation` repeats a run; a failure prints both.
 
 #![allow(
-    missing_docs,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,

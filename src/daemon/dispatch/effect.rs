@@ -27,7 +27,6 @@ pub enum Effect {
     /// Begin TLS on a connection that we opened and that is `connected`: everything queued and received from now on is
     /// inside TLS. A failure is reported by `closed`.
     StartTls {
-        /// The connection.
         connection: ConnectionId,
         /// The server's host name or address, against which its certificate is checked.
         server_name: String,
@@ -52,14 +51,7 @@ pub enum Effect {
     },
     /// Work on the SSH session of a connection, whose every report names it. Answered by `ssh_connected`, `ssh_closed`
     /// and `ssh_news`.
-    Ssh {
-        /// The node.
-        node: NodeId,
-        /// The connection.
-        connection: ConnectionId,
-        /// The work.
-        work: SshWork,
-    },
+    Ssh { node: NodeId, connection: ConnectionId, work: SshWork },
     /// An invited node has joined: note what it is known by, and read the configuration again.
     Admit(Admitted),
     /// Write a line to the log.
@@ -97,7 +89,6 @@ pub enum CryptoJob {
     Login {
         /// The connection of the caller.
         connection: ConnectionId,
-        /// The check.
         check: LoginCheck,
     },
 }

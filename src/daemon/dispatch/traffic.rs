@@ -138,7 +138,6 @@ impl Dispatch {
         self.pump(connection, now);
     }
 
-    /// The send queue of a connection.
     pub fn send_queue(&mut self, connection: ConnectionId) -> Option<&mut SendQueue> {
         match &mut self.connections.get_mut(connection)?.kind {
             Kind::External(external) => Some(external.zmtp.send_queue()),

@@ -25,7 +25,6 @@ const TOGETHER_MAX: usize = 128;
 /// Size in bytes of a job's answers at which it hands back the remaining questions.
 const TOGETHER_BYTES: usize = 256 << 10;
 
-/// A question with its id and page limit.
 pub(super) type Question = (QueryId, LogFilter, PageLimit);
 
 /// The result of a job: the answers, and the unanswered questions.
@@ -76,7 +75,6 @@ impl Questions {
         left.into_iter().rev().for_each(|question| waiting.questions.push_front(question));
     }
 
-    /// Returns the next job and its rank.
     fn next_job(&mut self, room: AnswerRoom) -> Option<(Rank, Job<JobResult>)> {
         if room == AnswerRoom::None {
             return None;

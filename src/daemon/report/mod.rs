@@ -44,7 +44,6 @@ pub(super) struct Machine {
     pub tally: Tally,
 }
 
-/// Makes a report.
 pub(super) fn make(order: &ReportOrder, machine: &Machine) -> ApiAnswer {
     let overview = &order.overview;
     match order.form {

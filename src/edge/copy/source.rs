@@ -104,7 +104,6 @@ impl Source {
 pub struct Opened {
     /// The file, or the packed directory, at its beginning.
     pub file: File,
-    /// Its kind.
     pub kind: CopyKind,
     /// Notes for the log about what was left out of an archive.
     pub notes: Vec<String>,

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-/// The kind of a [`StoreError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreErrorKind {
     /// Another daemon has the database open; with its process id, if known.
@@ -38,7 +37,6 @@ pub enum StoreErrorKind {
 pub struct StoreError {
     /// Path of the database.
     pub path: PathBuf,
-    /// Kind of the error.
     pub kind: StoreErrorKind,
     /// Message of SQLite or the operating system; may be empty.
     pub detail: String,

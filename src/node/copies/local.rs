@@ -27,7 +27,6 @@ const READ_COUNT: usize = 2;
 const WAITING_MAX: usize = 1 << 20;
 const CHUNK_BYTES: usize = 150_000;
 
-/// One copy.
 #[derive(Debug)]
 struct Copy {
     token: Token,

@@ -39,7 +39,12 @@ impl Core {
             HostDone::WorkDone { id, outcome: WorkOutcome::Legacy(done) } => {
                 self.modules.legacycmd.work_done(&mut self.context, id, done)
             }
-            HostDone::WorkDone { id, outcome: WorkOutcome::Queue(answer) } => self.queue_answered(id, answer),
+            HostDone::WorkDone { id, outcome: WorkOutcome::Queue(answer) } => {
+                let known = self.queue.answered(&mut self.context, id, answer);
+                if let Some((call, started)) = known.and_then(|known| self.api().token_is_known(known)) {
+                    self.start_for_call(call, started);
+                }
+            }
             HostDone::WorkDone { id, outcome } => self.commands.command_work_done(&mut self.context, id, outcome),
             HostDone::SourceDone { source, done } => {
                 self.copies.source_done(&mut self.context, &mut self.nodes, source, done)

@@ -26,7 +26,7 @@ impl Core {
         if self.copies.confirmed(&mut self.context, &mut self.nodes, (id, token), code, data) {
             return;
         }
-        if self.said_of_queued(id, token, code, data) {
+        if self.queue_sending().replied(id, token, code, data) {
             return;
         }
         self.nodes.replied(&mut self.context, id, (token, code), data);
@@ -99,13 +99,13 @@ impl Core {
                 LinkChange::Up(id) => {
                     self.copies.sender(context, nodes).link_up(id);
                     if self.nodes.get(id).is_some_and(Node::is_ssh_host) {
-                        self.send_queued_through(id, false);
+                        self.queue_sending().is_reached(id, false);
                     }
                 }
                 LinkChange::Down(id) => self.copies.link_down(context, nodes, id),
                 LinkChange::Gone(id) => self.copies.sender(context, nodes).node_gone(id),
                 LinkChange::SshPing(id) => self.ssh.ping(context, id),
-                LinkChange::Current(id) => self.send_queued_through(id, true),
+                LinkChange::Current(id) => self.queue_sending().is_reached(id, true),
                 LinkChange::NewHistory(id) => self.queue.node_is_new(id),
             }
         }

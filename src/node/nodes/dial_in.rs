@@ -369,7 +369,6 @@ impl Nodes {
         self.rival_is_gone(context, client);
     }
 
-    /// Notes the address of a client.
     pub(in crate::node) fn note_address(&mut self, client: ClientId, address: PeerAddress) {
         self.unlisted.note_address(client, address);
     }

@@ -97,7 +97,6 @@ pub(in crate::node) struct Told {
     pub open: BTreeSet<String>,
 }
 
-/// The tokens owed by one node.
 #[derive(Debug, Default)]
 pub(in crate::node) struct OwedTokens {
     owed: BTreeMap<Token, Owed>,
@@ -124,7 +123,6 @@ impl OwedTokens {
         self.owed.is_empty()
     }
 
-    /// Returns whether the node owes a token.
     pub(in crate::node) fn owes(&self, token: &Token) -> bool {
         self.owed.contains_key(token)
     }

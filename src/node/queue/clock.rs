@@ -6,7 +6,6 @@ use crate::model::time::Now;
 /// A difference that is stored. Less is what a clock is corrected by all the time.
 const WORTH_STORING: i64 = 5;
 
-/// The clock.
 #[derive(Debug, Default)]
 pub(super) struct QueueClock {
     /// The queue's time minus the monotonic time, in seconds.

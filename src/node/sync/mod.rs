@@ -46,7 +46,6 @@ struct StoredPage {
     id: NodeId,
     /// The serial number of its sync.
     serial: u64,
-    /// The mark before it.
     before: SyncMark,
     /// The marks of the histories of its rows before it.
     origins_before: Vec<RowOrigin>,
@@ -70,10 +69,10 @@ pub(super) struct Syncs {
 
 /// The handling of syncs, with references to the state that it uses.
 pub(super) struct SyncRoom<'a> {
-    pub context: &'a mut Context,
-    pub nodes: &'a mut Nodes,
-    pub subscribers: &'a mut Subscribers,
-    pub state: &'a mut Syncs,
+    context: &'a mut Context,
+    nodes: &'a mut Nodes,
+    subscribers: &'a mut Subscribers,
+    state: &'a mut Syncs,
 }
 
 impl Syncs {
@@ -106,6 +105,18 @@ struct OddRows {
     beyond: usize,
     /// They end a token that was never sent to the node.
     foreign: usize,
+}
+
+impl Syncs {
+    /// Returns the handling of syncs.
+    pub fn room<'a>(
+        &'a mut self,
+        context: &'a mut Context,
+        nodes: &'a mut Nodes,
+        subscribers: &'a mut Subscribers,
+    ) -> SyncRoom<'a> {
+        SyncRoom { context, nodes, subscribers, state: self }
+    }
 }
 
 impl SyncRoom<'_> {

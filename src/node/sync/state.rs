@@ -8,7 +8,6 @@ use crate::model::token::Token;
 
 use super::parts::Gathering;
 
-/// The sync of one node.
 #[derive(Debug)]
 pub(in crate::node) struct NodeSync {
     /// How far its history is stored here.

@@ -49,7 +49,6 @@ pub enum Event {
     Binary(Vec<u8>),
     /// A ping, which has been answered.
     Ping,
-    /// A pong.
     Pong,
     /// The peer closed the WebSocket, by itself or in answer to our close. The last event; the answer is in the send
     /// queue.

@@ -75,7 +75,6 @@ enum State {
     Interrupted,
 }
 
-/// One copy.
 #[derive(Debug)]
 struct Copy {
     token: Token,
