@@ -19,20 +19,19 @@ const FILE_NAME: &str = "history.sdb";
 pub(super) struct HistoryPlace {
     /// The file of the history. With a server: the file that would have it, beside which the daemon keeps other files.
     pub(super) file: PathBuf,
-    /// The server.
+    /// The database server that has it instead.
     pub(super) server: Option<HistoryServer>,
 }
 
 /// Reads the options `gorgone_db_*`. `private_key` tells the daemon's folder where no file of a history does.
 pub(super) fn read(section: &Section<'_>, private_key: &Path, findings: &mut Findings) -> HistoryPlace {
     let allowed = "SQLite, or mysql (mariadb) for a database server";
-    let is_server = section.parsed("gorgone_db_type", false, allowed, findings, |text| {
-        match text.to_ascii_lowercase().as_str() {
+    let is_server =
+        section.parsed("gorgone_db_type", false, allowed, findings, |text| match text.to_ascii_lowercase().as_str() {
             "sqlite" => Some(false),
             "mysql" | "mariadb" => Some(true),
             _ => None,
-        }
-    });
+        });
     if !is_server {
         for key in OF_A_SERVER {
             if let Some(node) = section.value(key) {
@@ -42,7 +41,8 @@ pub(super) fn read(section: &Section<'_>, private_key: &Path, findings: &mut Fin
         return HistoryPlace { file: file(section, findings), server: None };
     }
     if !cfg!(feature = "centreon") {
-        let text = "is a database server, which this build for pollers has no client for; take the full build, or SQLite";
+        let text =
+            "is a database server, which this build for pollers has no client for; take the full build, or SQLite";
         findings.problem(section.place(), &section.path("gorgone_db_type"), text);
     }
     HistoryPlace { file: folder_of(private_key).join(FILE_NAME), server: server(section, findings) }

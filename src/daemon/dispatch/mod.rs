@@ -150,7 +150,9 @@ impl Dispatch {
         options.time_zone = surroundings.time_zone;
         options.memory = surroundings.memory;
         // What a daemon says to its nodes relies on what it has stored of them, so only one without nodes gathers.
-        let commits = if config.modules.proxy.is_none() { config.core.commits } else { Commits::Full };
+        let beside = config.core.server.is_some();
+        let may_gather = config.modules.proxy.is_none() && !beside;
+        let commits = if may_gather { config.core.commits } else { Commits::Full };
         let fingerprints: BTreeMap<_, _> = stored.fingerprints.into_iter().collect();
         let core = Core::new(options, stored.restored, surroundings.core_random, now);
         let pinned = keys::pinned_clients(&fingerprints);
@@ -176,7 +178,7 @@ impl Dispatch {
             timers: Timers::default(),
             armed: (None, None),
             effects: VecDeque::new(),
-            storing: Storing::new(commits),
+            storing: Storing::new(commits, beside),
             complaints: Complaints::default(),
             unready: UnreadyPeers::default(),
             keys: KnownKeys { own: own_key, fingerprints, hosts: stored.host_keys.into_iter().collect() },
@@ -367,7 +369,7 @@ impl Dispatch {
         for message in batch.take_messages() {
             self.on_core(message, now);
         }
-        for connection in self.storing.take_held() {
+        for connection in self.storing.take_held(was_tried) {
             self.connections.mark_dirty(connection);
         }
         let is_left_out = |index: &usize| stored && batch.left_out.binary_search(index).is_ok();

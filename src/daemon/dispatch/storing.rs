@@ -233,10 +233,10 @@ impl Storing {
     }
 
     /// Takes all connections whose answers were held back, after the commit succeeded or failed.
-    pub(super) fn take_held(&mut self) -> BTreeSet<ConnectionId> {
+    pub(super) fn take_held(&mut self, was_tried: bool) -> BTreeSet<ConnectionId> {
         match &mut self.beside {
-            Some(beside) => std::mem::take(&mut beside.held),
-            None => std::mem::take(&mut self.held),
+            Some(beside) if was_tried => std::mem::take(&mut beside.held),
+            _ => std::mem::take(&mut self.held),
         }
     }
 

@@ -6,7 +6,7 @@ use super::text::{Columns, quoted};
 use crate::edge::history_store::StoreErrorKind;
 
 /// The server's time in milliseconds since the epoch.
-pub(super) const NOW_MS: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
+const NOW_MS: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
 
 /// The terms under which a daemon takes the history over.
 #[derive(Clone, Debug)]
@@ -83,7 +83,8 @@ impl Lease {
         if holder.epoch > 0 && holder.cluster != self.cluster {
             let name = |name: &str| if name.is_empty() { "no cluster".to_owned() } else { format!("cluster '{name}'") };
             let text = format!(
-                "it is the history of {}, and this daemon is of {}: correct gorgonecore.cluster.name or gorgone_db_name",
+                "it is the history of {}, and this daemon is of {}: correct gorgonecore.cluster.name or \
+                 gorgone_db_name",
                 name(&holder.cluster),
                 name(&self.cluster)
             );
@@ -105,7 +106,8 @@ impl Lease {
         let (epoch, millis) = (self.epoch, if gives_back { 0 } else { self.millis });
         let until = if gives_back { "0".to_owned() } else { format!("{NOW_MS} + {millis}") };
         format!(
-            "UPDATE stheno_store SET tag = {next}, lease_until = {until} WHERE id = 1 AND tag = {tag} AND epoch = {epoch}"
+            "UPDATE stheno_store SET tag = {next}, lease_until = {until} \
+             WHERE id = 1 AND tag = {tag} AND epoch = {epoch}"
         )
     }
 }

@@ -25,7 +25,11 @@ const RECENT_ROWS: usize = 2_000;
 pub(super) fn load(session: &mut Session) -> Result<Stored, Trouble> {
     let open_tokens = open_tokens(session)?;
     let restored = Restored {
-        marks: collect(session, "SELECT id, ctime, last_id, stheno_history, stheno_newest FROM gorgone_synchistory", mark)?,
+        marks: collect(
+            session,
+            "SELECT id, ctime, last_id, stheno_history, stheno_newest FROM gorgone_synchistory",
+            mark,
+        )?,
         origins: Origins {
             own: collect(session, "SELECT history FROM stheno_store WHERE id = 1", |mut row| row.number())?
                 .pop()
@@ -113,7 +117,8 @@ fn not_begun(session: &mut Session, open: &[(Token, Option<NodeId>)]) -> Result<
 /// Reads which copies ended here, among the newest rows.
 fn ended_copies(session: &mut Session) -> Result<Vec<(Token, Code)>, Trouble> {
     let sql = format!(
-        "SELECT token, code FROM gorgone_history WHERE id > (SELECT last_row FROM stheno_store WHERE id = 1) - {RECENT_ROWS} \
+        "SELECT token, code FROM gorgone_history \
+         WHERE id > (SELECT last_row FROM stheno_store WHERE id = 1) - {RECENT_ROWS} \
          AND code IN (1, 2) AND stheno_node IS NULL AND data LIKE '%\"process copy f%' ORDER BY id"
     );
     collect(session, &sql, |mut row| Some((Token::parse(&row.text()?).ok()?, Code(row.number()?))))

@@ -1,7 +1,8 @@
 //! Stores the history on a database server (MariaDB, MySQL), or on a Galera cluster of them.
 //!
-//! [`ServerStore`] belongs to the loop and never waits: a commit is a job that takes the [`Writer`] along and brings it
-//! back. Questions are asked on connections of worker threads. Out of scope: what is done while the server takes nothing.
+//! [`ServerStore`] belongs to the loop and never waits: a commit is a job that takes the [`Writer`] along and brings
+//! it back. Questions are asked on connections of worker threads. Out of scope: what is done while the server takes
+//! nothing.
 
 mod lanes;
 mod lease;
@@ -15,6 +16,7 @@ mod session;
 mod text;
 mod writer;
 
+use std::path::Path;
 use std::time::Duration;
 
 pub use lease::{Holder, Lease};
@@ -22,7 +24,7 @@ pub use reader::{query_kept, query_queue};
 pub use writer::Writer;
 
 use crate::config::database::HistoryServer;
-use crate::edge::history_store::{Applied, StoreError};
+use crate::edge::history_store::{Applied, StoreError, StoreErrorKind};
 use crate::edge::jobs::Job;
 use crate::model::history::StoreChange;
 use crate::model::stored::Stored;
@@ -41,6 +43,8 @@ pub struct Finished {
 pub struct ServerStore {
     /// `None` while a commit is under way.
     writer: Option<Box<Writer>>,
+    /// The server, for messages.
+    name: String,
 }
 
 impl ServerStore {
@@ -56,7 +60,19 @@ impl ServerStore {
         });
         let mut stored = read.map_err(|trouble| trouble.into_error(writer.server()))?;
         stored.restored.newest_ctime = writer.newest_ctime();
-        Ok((Self { writer: Some(Box::new(writer)) }, stored))
+        let name = writer.server().to_string();
+        Ok((Self { writer: Some(Box::new(writer)), name }, stored))
+    }
+
+    fn away(&self) -> StoreError {
+        let text = "the server did not answer in time".to_owned();
+        StoreError::of_server(Path::new(&self.name), StoreErrorKind::Io, text)
+    }
+
+    /// Whether a commit is under way.
+    #[must_use]
+    pub const fn is_away(&self) -> bool {
+        self.writer.is_none()
     }
 
     /// Returns the job that applies changes; see [`Writer`]. `None` while another commit is under way.
@@ -81,7 +97,7 @@ impl ServerStore {
     pub fn finish(&mut self, changes: &[StoreChange], wall: WallTime) -> Result<Applied, StoreError> {
         match self.writer.as_mut() {
             Some(writer) => writer.apply(changes, 0, wall, true),
-            None => Ok(Applied::default()),
+            None => Err(self.away()),
         }
     }
 }

@@ -23,7 +23,8 @@ pub(super) fn step(session: &mut Session, before: Before) -> Result<(usize, bool
     let Before { now, used, rows, instant } = before;
     let asked = now.saturating_sub(TTL_MAX).saturating_sub(86_400);
     let large = format!(
-        "SELECT id FROM gorgone_history WHERE stheno_pieces > 0 AND (ctime < {rows} OR instant = 1 AND ctime < {instant}) \
+        "SELECT id FROM gorgone_history \
+         WHERE stheno_pieces > 0 AND (ctime < {rows} OR instant = 1 AND ctime < {instant}) \
          ORDER BY stheno_pieces, id LIMIT 500"
     );
     let large: Vec<i64> = session.rows(&large)?.into_iter().filter_map(|row| Columns::of(row).number()).collect();

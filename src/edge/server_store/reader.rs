@@ -86,18 +86,21 @@ pub(super) fn page(session: &mut Session, filter: &LogFilter, limit: &PageLimit)
     }
     let mut condition = condition(filter);
     if let Some(newest) = filter.newest {
-        let sql = format!("SELECT id FROM gorgone_history WHERE {condition} ORDER BY id DESC LIMIT 1 OFFSET {}", newest - 1);
+        let sql =
+            format!("SELECT id FROM gorgone_history WHERE {condition} ORDER BY id DESC LIMIT 1 OFFSET {}", newest - 1);
         if let Some(oldest) = session.rows(&sql)?.pop().and_then(|row| Columns::of(row).number()) {
             let _ = write!(condition, " AND id >= {oldest}");
         }
     }
-    let by_time = limit.whole_instants && filter.after_ctime.is_some() && filter.token.is_none() && filter.after_id.is_none();
+    let by_time =
+        limit.whole_instants && filter.after_ctime.is_some() && filter.token.is_none() && filter.after_id.is_none();
     let mut bytes = 0_usize;
     // Where the next statement goes on.
     let mut behind = String::new();
     while !page.more {
         let order = if by_time { "ctime, id" } else { "id" };
-        let sql = format!("SELECT {COLUMNS} FROM gorgone_history WHERE {condition}{behind} ORDER BY {order} LIMIT {ROWS}");
+        let sql =
+            format!("SELECT {COLUMNS} FROM gorgone_history WHERE {condition}{behind} ORDER BY {order} LIMIT {ROWS}");
         let (mut rows, mut is_cut) = (Vec::new(), false);
         let mut read_bytes = bytes;
         session.each(&sql, |row| {

@@ -69,7 +69,8 @@ const TABLES: [(&str, &str); 14] = [
 const STORE_COLUMNS: &str = "id TINYINT NOT NULL PRIMARY KEY, version INT NOT NULL, history BIGINT NOT NULL, \
      tag BIGINT NOT NULL, last_row BIGINT NOT NULL, ticks BIGINT NOT NULL, queue_clock BIGINT NOT NULL DEFAULT 0, \
      cluster VARBINARY(255) NOT NULL DEFAULT '', member VARBINARY(255) NOT NULL DEFAULT '', \
-     epoch BIGINT NOT NULL DEFAULT 0, lease_until BIGINT NOT NULL DEFAULT 0, address VARBINARY(512) NOT NULL DEFAULT ''";
+     epoch BIGINT NOT NULL DEFAULT 0, lease_until BIGINT NOT NULL DEFAULT 0, \
+     address VARBINARY(512) NOT NULL DEFAULT ''";
 
 /// Makes what is missing, and checks that the tables are ours and not of a later version.
 pub(super) fn complete(session: &mut Session, create: bool) -> Result<(), Trouble> {
@@ -99,7 +100,8 @@ pub(super) fn complete(session: &mut Session, create: bool) -> Result<(), Troubl
     }
     let number = 1 + SystemRandom::new().below((1 << 53) - 1);
     session.run(&format!(
-        "INSERT IGNORE INTO {STORE} (id, version, history, tag, last_row, ticks) VALUES (1, {VERSION}, {number}, 0, 0, 0)"
+        "INSERT IGNORE INTO {STORE} (id, version, history, tag, last_row, ticks) \
+         VALUES (1, {VERSION}, {number}, 0, 0, 0)"
     ))?;
     check_version(session)
 }

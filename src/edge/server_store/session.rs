@@ -115,10 +115,6 @@ impl Session {
     pub(super) fn run_all<'a>(&mut self, statements: impl Iterator<Item = &'a str>) -> Result<Vec<u64>, Trouble> {
         self.client.execute_all(statements).map_err(|fault| explain(fault, &self.settings))
     }
-
-    pub(super) fn quit(self) {
-        self.client.quit();
-    }
 }
 
 /// Says what a fault means and what helps.
@@ -150,8 +146,9 @@ fn explain(fault: Fault, settings: &DatabaseSettings) -> Trouble {
     let because = format!("{text}, error {code} of the server at {place}");
     match code {
         1045 | 1698 | 4151 => {
-            let text =
-                format!("the user '{user}' or the password is refused: correct gorgone_db_user and gorgone_db_password");
+            let text = format!(
+                "the user '{user}' or the password is refused: correct gorgone_db_user and gorgone_db_password"
+            );
             Trouble::new(Kind::PermissionDenied, format!("{text} ({because})"), false)
         }
         1049 => {
@@ -171,10 +168,13 @@ fn explain(fault: Fault, settings: &DatabaseSettings) -> Trouble {
             Trouble::new(Kind::ReadOnly, format!("{text} ({because})"), true)
         }
         1290 | 1792 | 1836 => {
-            let text = "the server takes no changes now: SET GLOBAL read_only = 0 there, or name the one that does first";
+            let text =
+                "the server takes no changes now: SET GLOBAL read_only = 0 there, or name the one that does first";
             Trouble::new(Kind::ReadOnly, format!("{text} ({because})"), true)
         }
-        1021 | 1114 => Trouble::new(Kind::DiskFull, format!("the disk of the server is full: make room ({because})"), false),
+        1021 | 1114 => {
+            Trouble::new(Kind::DiskFull, format!("the disk of the server is full: make room ({because})"), false)
+        }
         1205 => Trouble::new(Kind::Busy, format!("another connection holds a lock: end it ({because})"), true),
         1213 | 1053 | 1317 | 1927 | 4031 => Trouble::new(Kind::Busy, because, true),
         1146 | 1054 => {
