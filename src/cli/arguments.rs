@@ -22,7 +22,7 @@ use super::view_arguments::{
 };
 use super::words::{named_severity, path, text, unexpected};
 use crate::daemon::run_options::RunOptions;
-use crate::model::log::Level;
+use crate::model::log::{Level, LogFormat};
 
 /// The command requested by the command line.
 #[derive(Debug, PartialEq, Eq)]
@@ -169,12 +169,13 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
 
 fn parse_run(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
     let (mut config, mut logfile) = (defaults.config.clone(), defaults.logfile.clone());
-    let (mut severity, mut vault) = (None, defaults.vault.clone());
+    let (mut severity, mut log_format, mut vault) = (None, None, defaults.vault.clone());
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
             Long("config") => config = Some(path(&mut parser, "--config")?),
             Long("logfile") => logfile = Some(path(&mut parser, "--logfile")?),
             Long("severity") => severity = Some(read_severity(&mut parser)?),
+            Long("log-format") => log_format = Some(read_log_format(&mut parser)?),
             // An option of the original without effect: log lines are never buffered here.
             Long("flushoutput") => {}
             Long("vault") => vault = Some(path(&mut parser, "--vault")?),
@@ -185,9 +186,9 @@ fn parse_run(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command,
     }
     let config_path =
         config.ok_or("'run' needs --config FILE, for instance --config /etc/centreon-gorgone/config.yaml")?;
-    let severity = severity.map_or_else(|| defaults.severity(), Ok)?;
+    let severity = if severity.is_some() { severity } else { defaults.severity()? };
     let vault = vault.unwrap_or_else(|| DEFAULT_VAULT.into());
-    Ok(Command::Run(RunOptions { config_path, logfile, vault, severity }))
+    Ok(Command::Run(RunOptions { config_path, logfile, vault, severity, log_format }))
 }
 
 fn parse_check(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
@@ -198,6 +199,7 @@ fn parse_check(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Comman
             Long("logfile") => logfile = Some(path(&mut parser, "--logfile")?),
             // Accepted so that the options of a start can be used unchanged.
             Long("severity") => _ = read_severity(&mut parser)?,
+            Long("log-format") => _ = read_log_format(&mut parser)?,
             Long("json") => json = true,
             Long("syntax") => files_only = true,
             Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Check)),
@@ -286,4 +288,10 @@ fn parse_completions(mut parser: lexopt::Parser) -> Result<Command, String> {
 fn read_severity(parser: &mut lexopt::Parser) -> Result<Level, String> {
     let word = parser.value().map_err(text)?;
     named_severity(&word.to_string_lossy(), "--severity")
+}
+
+fn read_log_format(parser: &mut lexopt::Parser) -> Result<LogFormat, String> {
+    let word = parser.value().map_err(text)?;
+    let word = word.to_string_lossy();
+    LogFormat::from_word(&word).ok_or_else(|| format!("--log-format is '{word}'; allowed: {}", LogFormat::WORDS))
 }

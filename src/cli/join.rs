@@ -21,7 +21,6 @@ use crate::daemon::run_options::RunOptions;
 use crate::daemon::secrets;
 use crate::edge::random::SystemRandom;
 use crate::edge::{clock, history_store};
-use crate::model::log::Level;
 
 /// How long to wait for the first PONG.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -272,7 +271,8 @@ fn stay(node: Node) -> ExitCode {
         config_path: node.places.config.clone(),
         logfile: None,
         vault: super::arguments::DEFAULT_VAULT.into(),
-        severity: Level::Info,
+        severity: None,
+        log_format: None,
     };
     thread::spawn(move || match wait(&node, || None) {
         Ok(()) => {

@@ -19,6 +19,7 @@ use super::section::{Section, Unit, is_named_without_value, refuse, scalar};
 use super::settings::{Commits, CoreSettings, Storage};
 use super::tree::Value;
 use crate::model::link::LinkMode;
+use crate::model::log::{Level, LogFormat};
 use crate::model::node_id::{self, NodeId};
 use crate::model::rights::{BoundKey, Rights};
 use crate::model::session::is_thumbprint;
@@ -95,6 +96,8 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
         ),
         link: section.parsed("link", LinkMode::Auto, LinkMode::WORDS, findings, LinkMode::from_word),
         delegate: delegate_section::read(&section, findings),
+        log_severity: section.parsed("log_severity", Level::Info, Level::WORDS, findings, Level::from_word),
+        log_format: section.parsed("log_format", LogFormat::Auto, LogFormat::WORDS, findings, LogFormat::from_word),
         audit_log: section.text("audit_log", findings).map(|(text, _)| PathBuf::from(text)),
         database,
         server,
@@ -148,14 +151,8 @@ fn storage(section: &Section<'_>, findings: &mut Findings) -> Storage {
     storage
 }
 
-/// Warns of batched commits where they are not made, and of a history in memory where a restart of the machine would
-/// lose more than rows.
+/// Warns of a history in memory where a restart of the machine would lose more than rows.
 pub(super) fn check_storage(raw: &RawConfig<'_>, core: &CoreSettings, modules: &Modules, findings: &mut Findings) {
-    if let (Commits::Batched(_), Some(_), Some(section)) = (core.commits, &modules.proxy, raw.core) {
-        let text =
-            "is 'batched', which is for pollers: a daemon with the module proxy commits in each turn, as with 'full'";
-        findings.warning(&section.place, "gorgonecore.gorgone_db_synchronous", text);
-    }
     if core.storage == Storage::Disk {
         return;
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::database::HistoryServer;
 use super::delegate::DelegateSettings;
 use crate::model::link::LinkMode;
+use crate::model::log::{Level, LogFormat};
 use crate::model::node_id::NodeId;
 use crate::model::rights::BoundKey;
 
@@ -59,6 +60,10 @@ pub struct CoreSettings {
     pub commits: Commits,
     /// `max_message_size` in bytes (16 MiB): maximum size of a message of an authenticated client.
     pub max_message_size: usize,
+    /// `log_severity` (`info`): the lowest level that is logged.
+    pub log_severity: Level,
+    /// `log_format` (`auto`): the form of log lines, and whether they go to the systemd journal.
+    pub log_format: LogFormat,
     /// `audit_log`: the file in which requests and their callers are recorded.
     pub audit_log: Option<PathBuf>,
     /// `delegate`: requests that an original Gorgone beside this daemon answers.

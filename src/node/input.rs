@@ -34,6 +34,8 @@ pub enum Input {
         /// The module `proxy`, if it is loaded.
         proxy: Option<Box<ProxySettings>>,
     },
+    /// Whether received messages become log lines from now on.
+    SetDebug(bool),
     /// The address of a client that is about to register a node.
     ClientAddress { client: ClientId, address: PeerAddress },
     /// A client of the external socket is another daemon's proxy, as its routing id shows. May be repeated.
@@ -162,6 +164,8 @@ pub enum Input {
         /// The whole list.
         nodes: Vec<Registration>,
     },
+    /// Whether the machine's clock can be right. Before the first such input nothing depends on it.
+    ClockIsRight(bool),
     /// The command files of Centreon Web may have changed.
     CommandFilesTouched,
     /// The daemon was asked to stop.

@@ -208,7 +208,7 @@ impl Server {
         self.signal(name);
         until("MariaDB ends", seconds(60), || {
             let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-            // A zombie waits for its keeper only.
+            // Only its keeper can reap a zombie.
             (stat.is_empty() || stat.contains(") Z ")).then_some(())
         });
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{free_port, keys};
 
-/// The settings of one daemon. Options are YAML lines such as `ping: 1`.
+/// The settings of one daemon. Options are lines of YAML such as `ping: 1`.
 #[derive(Clone)]
 pub struct Plan {
     /// Name of the daemon and of its files.
@@ -55,7 +55,7 @@ pub struct Plan {
     pub database: PathBuf,
     /// Lines of `gorgonecore` that name a database server; empty for a file.
     pub server: Vec<String>,
-    /// Environment variables that it is started with.
+    /// Environment variables with which it is started.
     pub environment: Vec<(String, String)>,
 }
 
@@ -275,7 +275,7 @@ impl Plan {
                 writeln!(text, "        {line}").unwrap();
             }
             if self.modules.iter().any(|(name, _)| name == "statistics") {
-                // One database has the tables of both.
+                // Both modules use the tables of one database.
                 writeln!(text, "      db_realtime:\n        {}", self.centreon.join("\n        ")).unwrap();
             }
         }

@@ -149,10 +149,8 @@ impl Dispatch {
         let mut options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
         options.time_zone = surroundings.time_zone;
         options.memory = surroundings.memory;
-        // What a daemon says to its nodes relies on what it has stored of them, so only one without nodes gathers.
         let beside = config.core.server.is_some();
-        let may_gather = config.modules.proxy.is_none() && !beside;
-        let commits = if may_gather { config.core.commits } else { Commits::Full };
+        let commits = if beside { Commits::Full } else { config.core.commits };
         let fingerprints: BTreeMap<_, _> = stored.fingerprints.into_iter().collect();
         let core = Core::new(options, stored.restored, surroundings.core_random, now);
         let pinned = keys::pinned_clients(&fingerprints);
@@ -271,6 +269,12 @@ impl Dispatch {
     /// Takes all nodes that a source of registrations wants, after it was read again.
     pub fn nodes_wanted(&mut self, source: RegistrationSource, nodes: Vec<Registration>, now: Now) {
         self.core.handle_input(Input::NodesWanted { source, nodes }, now);
+        self.drain(now);
+    }
+
+    /// Notes whether the machine's clock can be right.
+    pub fn clock_is_right(&mut self, is_right: bool, now: Now) {
+        self.core.handle_input(Input::ClockIsRight(is_right), now);
         self.drain(now);
     }
 

@@ -14,7 +14,7 @@ use super::workers::Rank;
 impl EventLoop {
     /// Starts the making of a report.
     pub(super) fn report(&mut self, id: WorkId, order: ReportOrder, _: Now) {
-        let mut machine = Machine::default();
+        let mut machine = Machine { is_in_memory: self.storage.is_in_memory, ..Machine::default() };
         if order.form == ReportForm::Ready {
             machine.stores_not = self.storage.takes_no_rows();
         }

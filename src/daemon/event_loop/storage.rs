@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::config::settings::{self, Commits};
 use crate::daemon::dispatch::{Batch, CryptoOutcome};
 use crate::edge::child_process::ChildProcess;
+use crate::edge::clock;
 use crate::edge::history_store::{self, Applied, HistoryStore, StoreError, StoreErrorKind, StoreOptions};
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
@@ -107,6 +108,9 @@ pub(super) struct Storage {
     place: StorePlace,
     path: PathBuf,
     checkpoint_bytes: u64,
+    /// Whether the history is in memory (`storage: memory`).
+    #[cfg(feature = "status")]
+    pub(super) is_in_memory: bool,
     /// When it was last logged that the full history in memory has lost rows, and how many it has lost since.
     dropped: (Option<Monotonic>, usize),
     /// Durations of commits.
@@ -144,7 +148,7 @@ fn open_file(config: &Config, log: &mut LogWriter, now: Now) -> Result<File, Run
         max_bytes,
         cache_kib: if config.modules.proxy.is_some() { CACHE_WITH_NODES_KIB } else { CACHE_KIB },
     };
-    let store = HistoryStore::open(&core.database, options).map_err(RunError::new)?;
+    let mut store = HistoryStore::open(&core.database, options).map_err(RunError::new)?;
     if let Err(reason) = store.make_shrinkable() {
         log.write(&LogLine::info("core", reason), now.wall);
     }
@@ -164,6 +168,8 @@ impl Storage {
         for warning in stored.warnings.drain(..) {
             log.write(&LogLine::warning("core", warning), now.wall);
         }
+        // A machine whose clock starts in 1970 goes on from there.
+        clock::learn(WallTime::from_seconds(stored.restored.newest_ctime.ceil() as i64));
         let path = config.core.database.clone();
         Ok((
             Self {
@@ -173,6 +179,8 @@ impl Storage {
                 place,
                 path,
                 checkpoint_bytes,
+                #[cfg(feature = "status")]
+                is_in_memory: matches!(config.core.storage, settings::Storage::Memory(_)),
                 dropped: (None, 0),
                 #[cfg(feature = "status")]
                 commits: Histogram::default(),

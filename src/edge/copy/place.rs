@@ -43,6 +43,13 @@ fn existing(path: &Path) -> PathBuf {
     }
 }
 
+/// The directory for a file without a name: the wanted one where it is allowed, else that of the system.
+pub(super) fn scratch(wanted: Option<&Path>, roots: &[PathBuf]) -> PathBuf {
+    let allowed =
+        wanted.filter(|directory| directory.is_absolute() && (roots.is_empty() || root_of(directory, roots).is_some()));
+    allowed.unwrap_or(Path::new("/var/tmp")).to_owned()
+}
+
 fn outside_roots(path: &Path) -> String {
     format!("{} is outside copy_roots", path.display())
 }

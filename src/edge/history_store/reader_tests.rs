@@ -128,11 +128,11 @@ fn every_question_uses_its_index_and_none_sorts() {
     let none = LogFilter::default;
     let token = LogFilter { token: Some("t1".into()), after_ctime: Some(1.0), code: Some(Code(1)), ..none() };
     let cases = [
-        (token.clone(), BIG, "INDEX idx_stheno_history_token (<expr>=?)"),
+        (token.clone(), BIG, "INDEX idx_stheno_history_token_ends (<expr>=?)"),
         (
             LogFilter { after_id: Some(1), ..token.clone() },
             by_instant,
-            "idx_stheno_history_token (<expr>=? AND rowid>?)",
+            "idx_stheno_history_token_ends (<expr>=? AND rowid>?)",
         ),
         (LogFilter { after_id: Some(1), token: None, ..token.clone() }, by_instant, "INTEGER PRIMARY KEY (rowid>?)"),
         (LogFilter { token: None, ..token.clone() }, BIG, "INTEGER PRIMARY KEY (rowid>?)"),

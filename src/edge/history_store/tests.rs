@@ -65,7 +65,7 @@ pub(super) fn session(routing_id: &str, used: i64) -> StoredSession {
 }
 
 /// The schema of the original's first version, before sessions had vectors.
-const FIRST_SCHEMA: &str = "
+pub(super) const FIRST_SCHEMA: &str = "
     CREATE TABLE `gorgone_identity` (`id` INTEGER PRIMARY KEY, `ctime` int(11) DEFAULT NULL,
         `identity` varchar(2048) DEFAULT NULL, `key` varchar(4096) DEFAULT NULL, `parent` int(11) DEFAULT '0');
     CREATE INDEX idx_gorgone_identity ON gorgone_identity (identity);
@@ -100,8 +100,8 @@ fn a_new_database_has_the_schema_of_the_original() {
         names("index"),
         "idx_gorgone_centreon_judge_spare_cluster_name idx_gorgone_identity \
          idx_gorgone_parent idx_gorgone_synchistory_id idx_gorgone_target_fingerprint_target \
-         idx_stheno_history_instant idx_stheno_history_token idx_stheno_outbox_hash \
-         sqlite_autoindex_stheno_open_tokens_1 sqlite_autoindex_stheno_ssh_host_keys_1"
+         idx_stheno_history_instant idx_stheno_history_token_ends idx_stheno_outbox_hash \
+         sqlite_autoindex_stheno_ssh_host_keys_1"
     );
     let earlier = connection.prepare("SELECT token, node FROM stheno_open_tokens ORDER BY rowid LIMIT 1");
     assert!(earlier.is_ok(), "an earlier version reads it like this: {earlier:?}");

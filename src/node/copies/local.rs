@@ -116,7 +116,7 @@ impl Local<'_> {
                 }
                 self.go_on();
             }
-            SourceDone::Digest(md5) => {
+            SourceDone::Digest(md5) | SourceDone::Grew(md5) => {
                 let end = copy.request.end(copy.kind, &md5, Dialect::Plain);
                 self.take(source, end);
                 self.forget(source);
@@ -124,7 +124,7 @@ impl Local<'_> {
             SourceDone::Failed(failure) => {
                 let (token, abort) = (copy.token.clone(), copy.request.abort(copy.kind));
                 let text = failure_data(&failure);
-                self.context.log(LogLine::error("proxy", format!("copy {token}: {text}")));
+                self.context.log(LogLine::error("proxy", format!("copy {token}: {text}")).of_token(&token));
                 self.context.finish(&token, Code::FINISHED_KO, text);
                 if self.receiving.has(&token) {
                     self.take(source, abort);

@@ -159,7 +159,7 @@ fn timeout(context: &Context) -> Duration {
 }
 
 fn engine_failed(context: &mut Context, token: &Token, logging: bool, text: &str) -> Handled {
-    context.log(LogLine::error("engine", text.to_owned()));
+    context.log(LogLine::error("engine", text.to_owned()).of_token(token));
     if logging {
         context.fail(token, text);
     }

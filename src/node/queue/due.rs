@@ -56,7 +56,7 @@ impl Queue {
         }
         for (target, count) in counts {
             let text = format!("{count} requests that waited for node '{target}' have expired");
-            context.log(LogLine::warning("queue", text));
+            context.log(LogLine::warning("queue", text).of_node(target));
         }
         for head in begun.iter().filter(|head| !self.gone.contains(&head.sequence)).collect::<Vec<_>>() {
             self.begin(context, head);

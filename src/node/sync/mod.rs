@@ -168,7 +168,7 @@ impl SyncRoom<'_> {
         let start = if before.is_of_another(answer.history) {
             node.sync.early.clear();
             let text = format!("node '{id}' has a new history: its rows are taken from the start");
-            self.context.log(LogLine::warning("proxy", text));
+            self.context.log(LogLine::warning("proxy", text).of_node(id));
             self.nodes.note_change(LinkChange::NewHistory(id));
             SyncMark { history: answer.history, ..SyncMark::default() }
         } else {
@@ -241,15 +241,16 @@ impl SyncRoom<'_> {
         let OddRows { beyond, foreign } = odd;
         if foreign > 0 {
             let text = format!("node '{id}' ends {foreign} tokens that were never sent to it: stored, without effect");
-            self.context.log(LogLine::warning("proxy", text));
+            self.context.log(LogLine::warning("proxy", text).of_node(id));
         }
         if beyond > 0 {
             let text = format!("node '{id}' sends {beyond} rows beyond its own last id: left out");
-            self.context.log(LogLine::warning("proxy", text));
+            self.context.log(LogLine::warning("proxy", text).of_node(id));
         }
         let origins_before = self.state.origins.advance(self.context, moved, receipt);
         if stored > 0 {
-            self.context.log(LogLine::debug("proxy", format!("stored {stored} history rows of node '{id}'")));
+            self.context
+                .log(LogLine::debug("proxy", format!("stored {stored} history rows of node '{id}'")).of_node(id));
             self.subscribers.tell_subscribers(self.context, true);
         }
         (after, origins_before)
@@ -262,7 +263,8 @@ impl SyncRoom<'_> {
         if !stored {
             // Nothing of the page was stored; the next sync asks for it again.
             self.state.origins.take_back(&page.origins_before);
-            self.context.log(LogLine::error("proxy", format!("the history of node '{id}' cannot be stored")));
+            self.context
+                .log(LogLine::error("proxy", format!("the history of node '{id}' cannot be stored")).of_node(id));
         }
         let Some(node) = self.nodes.get_mut(id) else {
             return self.nodes.page_of_absent_settled(id, (!stored).then_some(before));
@@ -319,10 +321,10 @@ impl SyncRoom<'_> {
         let mark = node.sync.mark;
         // Ids of rows that were never here are used again.
         self.state.origins.forget(HistoryName { node: id, number: mark.history });
-        self.context.log(LogLine::warning(
-            "proxy",
-            format!("node '{id}' has a new history: its rows are taken from the start"),
-        ));
+        self.context.log(
+            LogLine::warning("proxy", format!("node '{id}' has a new history: its rows are taken from the start"))
+                .of_node(id),
+        );
         self.context.store(StoreChange::PutSyncMark(id, mark));
         self.continue_sync(id);
     }

@@ -54,7 +54,7 @@ impl Folder {
 
     fn end(&self, token: &str, bytes: &[u8]) -> SinkStep {
         let md5 = hex(&Md5::new_with_prefix(bytes));
-        SinkStep::End { spec: self.spec(token), md5, attributes: Attributes::default() }
+        SinkStep::End { spec: self.spec(token), md5, attributes: Attributes::default(), note: None }
     }
 
     fn names(&self, directory: &str) -> Vec<String> {
