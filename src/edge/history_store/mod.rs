@@ -38,10 +38,10 @@ mod taken;
 mod tests;
 mod time_order;
 
-pub use apply::Applied;
+pub use apply::{Applied, CommitClock, passing_tokens};
 pub use error::{StoreError, StoreErrorKind};
 pub use identity::verify;
-pub use lock::holder;
+pub use lock::{DatabaseLock, holder};
 pub use looking::{Seen, known_key, look, newest_session};
 pub use maintenance::{CheckpointReport, check_integrity, checkpoint, has_room, wal_size_bytes};
 pub use queue::query_queue;
