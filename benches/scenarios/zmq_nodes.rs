@@ -300,10 +300,8 @@ impl PullNodes {
                         node.dialer.send(&[text.as_bytes()], None, clock::read(), &mut self.random);
                     }
                 }
-                DialerOutput::Down { .. } => {
-                    if std::mem::take(&mut node.is_pinged) {
-                        self.counters.pinged.fetch_sub(1, Ordering::Relaxed);
-                    }
+                DialerOutput::Down { .. } if std::mem::take(&mut node.is_pinged) => {
+                    self.counters.pinged.fetch_sub(1, Ordering::Relaxed);
                 }
                 _ => {}
             }

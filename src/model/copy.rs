@@ -83,6 +83,17 @@ pub struct SourceSpec {
     pub archive_name: String,
     /// Owner, group and permissions of the packed files.
     pub attributes: Attributes,
+    /// Where it may be, if another daemon asks for it; `None` if we were asked to send it.
+    pub below: Option<Reading>,
+}
+
+/// What another daemon may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The directories below which it may read; empty for nothing.
+    pub roots: Arc<[PathBuf]>,
+    /// The directories in which a directory may be packed; empty for anywhere.
+    pub pack_roots: Arc<[PathBuf]>,
 }
 
 /// The text around a chunk: the data of a PROCESSCOPY is `before`, base64, the numbers of the chunk, `after`.
@@ -145,6 +156,9 @@ pub enum SourceDone {
     },
     /// The digest in hexadecimal digits, of [`SourceStep::Digest`], [`SourceStep::Rewind`] and [`SourceStep::Finish`].
     Digest(String),
+    /// Like [`Self::Digest`] after [`SourceStep::Finish`], but a source that another daemon reads has grown since it
+    /// was opened: the digest is that of what was there then.
+    Grew(String),
     /// The chunks; fewer than asked for at the end. An empty source has one empty chunk.
     Chunks(Vec<Chunk>),
     Failed(CopyFailure),
@@ -211,6 +225,8 @@ pub enum SinkStep {
         md5: String,
         /// Owner, group and permissions of a file.
         attributes: Attributes,
+        /// A sentence for the last row.
+        note: Option<String>,
     },
     /// Stop for now. What has arrived is kept for another request for this copy.
     Keep,

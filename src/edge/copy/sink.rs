@@ -15,7 +15,7 @@ use super::place::{self, Gathered};
 use super::room::max_unpacked_bytes;
 use super::text::{about, failure, hex, words};
 use super::{attributes, unpack};
-use crate::edge::{private_tmp, system};
+use crate::edge::{clock, private_tmp, system};
 use crate::model::base64_text;
 use crate::model::copy::{Attributes, CopyFailure, CopyKind, DigestKind, SinkDone, SinkSpec, SinkStep};
 
@@ -73,7 +73,7 @@ impl Sink {
             SinkStep::Chunk { spec, json, base64, size, offset } => {
                 self.chunk(&spec, json.get(base64).unwrap_or_default(), size, offset)
             }
-            SinkStep::End { spec, md5, attributes } => self.end(&spec, &md5, &attributes),
+            SinkStep::End { spec, md5, attributes, note } => self.end(&spec, &md5, &attributes, note),
             SinkStep::Keep => {
                 if let Some(open) = self.open.take() {
                     marks::release(&open.file);
@@ -209,7 +209,13 @@ impl Sink {
         Ok(SinkDone::Written(open.received))
     }
 
-    fn end(&mut self, spec: &SinkSpec, md5: &str, attributes: &Attributes) -> Result<SinkDone, CopyFailure> {
+    fn end(
+        &mut self,
+        spec: &SinkSpec,
+        md5: &str,
+        attributes: &Attributes,
+        note: Option<String>,
+    ) -> Result<SinkDone, CopyFailure> {
         let path = path_of(spec)?;
         let identity = if self.open.is_none() { self.identity_of(&path) } else { String::new() };
         let open = match &mut self.open {
@@ -259,6 +265,7 @@ impl Sink {
             // A moved file no longer has that name.
             open.remove();
         }
+        notes.extend(note);
         notes.extend(private_tmp::hiding(&spec.destination).map(|directory| {
             let shown = spec.destination.display();
             format!("{shown} is there, but {directory} is this service's own (PrivateTmp): nobody else sees it")
@@ -373,7 +380,7 @@ fn forget(path: &Path) {
 
 /// Removes marks without a file, and old leftovers.
 fn sweep_beside(path: &Path) {
-    marks::sweep(path.parent().unwrap_or(Path::new(".")), std::time::SystemTime::now());
+    marks::sweep(path.parent().unwrap_or(Path::new(".")), clock::of_files());
 }
 
 fn open_failed(path: &Path, error: &io::Error) -> CopyFailure {
@@ -385,10 +392,7 @@ fn open_failed(path: &Path, error: &io::Error) -> CopyFailure {
 fn path_of(spec: &SinkSpec) -> Result<PathBuf, CopyFailure> {
     if spec.is_passed_on {
         let name = format!("copy_local_{}", spec.token);
-        let cache_dir = spec.cache_dir.as_ref().filter(|cache_dir| {
-            cache_dir.is_absolute() && (spec.roots.is_empty() || place::root_of(cache_dir, &spec.roots).is_some())
-        });
-        return Ok(cache_dir.map_or_else(|| PathBuf::from("/var/tmp"), Clone::clone).join(name));
+        return Ok(place::scratch(spec.cache_dir.as_deref(), &spec.roots).join(name));
     }
     let token = spec.token.as_str();
     let name = if token.len() <= TOKEN_IN_NAME_MAX {

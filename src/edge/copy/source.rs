@@ -7,8 +7,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::digest::{self, Digest};
-use super::pack;
 use super::text::{about, failure, words};
+use super::{below, pack};
 use crate::model::base64_text;
 use crate::model::copy::{Chunk, ChunkFrame, CopyFailure, CopyKind, DigestKind, SourceDone, SourceSpec, SourceStep};
 
@@ -26,6 +26,8 @@ struct Open {
     /// Modification time and inode of the file, which are the same at the end unless somebody changed it.
     stamp: Stamp,
     digest: Digest,
+    /// Whether it may become longer meanwhile: a log that another daemon reads is written to all the time.
+    may_grow: bool,
     read: u64,
     buffer: Vec<u8>,
 }
@@ -92,6 +94,7 @@ impl Source {
             size: stamp.size,
             stamp,
             digest: Digest::new(DigestKind::Md5),
+            may_grow: spec.below.is_some(),
             read: 0,
             buffer: Vec::new(),
         };
@@ -115,12 +118,15 @@ pub struct Opened {
 /// The error for the last row of the copy.
 pub fn open_source(spec: &SourceSpec) -> Result<Opened, CopyFailure> {
     let path = &spec.source;
-    let metadata = fs::metadata(path).map_err(|error| failure("unknown source", about(path, &error)))?;
+    let unknown = |error: io::Error| failure("unknown source", about(path, &error));
+    let opened = spec.below.as_ref().map(|below| below::open(path, &below.roots)).transpose()?;
+    let metadata = opened.as_ref().map_or_else(|| fs::metadata(path), File::metadata).map_err(unknown)?;
     if metadata.is_file() {
-        return Ok(Opened { file: open_file(path)?, kind: CopyKind::Regular, notes: Vec::new() });
+        let file = opened.map_or_else(|| open_file(path), Ok)?;
+        return Ok(Opened { file, kind: CopyKind::Regular, notes: Vec::new() });
     }
     if metadata.is_dir() {
-        let (file, notes) = pack::pack(spec)?;
+        let (file, notes) = pack::pack(spec, opened)?;
         return Ok(Opened { file, kind: CopyKind::Archive, notes });
     }
     Err(failure("unknown source", format!("{}: neither a file nor a directory", path.display())))
@@ -191,8 +197,32 @@ impl Open {
     fn finish(&mut self) -> Result<SourceDone, CopyFailure> {
         let metadata = self.file.metadata().map_err(|error| self.read_failed(&error))?;
         // Nobody else can change a packed file, because it has no name.
-        if self.kind == CopyKind::Regular && Stamp::of(&metadata) != self.stamp {
+        if self.kind == CopyKind::Archive {
+            return Ok(SourceDone::Digest(self.digest.hex()));
+        }
+        let now = Stamp::of(&metadata);
+        if now == self.stamp {
+            return if self.may_grow { self.finish_whole() } else { Ok(SourceDone::Digest(self.digest.hex())) };
+        }
+        if !self.may_grow || now.size < self.size {
             return Err(self.changed());
+        }
+        // It was appended to, or something in it changed as well.
+        match self.digest(self.digest.kind())? {
+            SourceDone::Digest(digits) if digits == self.digest.hex() && now.size > self.size => {
+                Ok(SourceDone::Grew(digits))
+            }
+            _ => Err(self.changed()),
+        }
+    }
+
+    /// Refuses a file whose size the system does not tell, such as those of `/proc`.
+    fn finish_whole(&mut self) -> Result<SourceDone, CopyFailure> {
+        let more = self.file.read(&mut [0]).map_err(|error| self.read_failed(&error))?;
+        if more > 0 {
+            let text =
+                format!("{} is longer than the system says, as in /proc: it cannot be copied", self.path.display());
+            return Err(failure("remote copy failed", text));
         }
         Ok(SourceDone::Digest(self.digest.hex()))
     }
@@ -215,12 +245,18 @@ mod tests {
 
     use super::*;
     use crate::edge::temp_dir::TempDir;
-    use crate::model::copy::Attributes;
+    use crate::model::copy::{Attributes, Reading};
 
     fn spec(source: PathBuf, cache_dir: &TempDir) -> SourceStep {
         let attributes = Attributes::default();
         let cache_dir = Some(cache_dir.path().to_owned());
-        SourceStep::Open(SourceSpec { source, cache_dir, archive_name: "tmp-2.tar.gz".to_owned(), attributes })
+        SourceStep::Open(SourceSpec {
+            source,
+            cache_dir,
+            archive_name: "tmp-2.tar.gz".to_owned(),
+            attributes,
+            below: None,
+        })
     }
 
     fn read(count: usize) -> SourceStep {
@@ -279,6 +315,38 @@ mod tests {
             assert_eq!(failure_of(done), named, "{new}");
             assert!(!source.is_open());
         }
+    }
+
+    #[test]
+    fn a_log_that_grows_while_another_daemon_reads_it_is_what_it_was_and_says_so() {
+        let folder = TempDir::new();
+        let file = folder.join("log");
+        let roots: Arc<[PathBuf]> = Arc::from([folder.path().to_owned()]);
+        let opened = |path: &Path| {
+            let SourceStep::Open(mut spec) = spec(path.to_owned(), &folder) else { panic!() };
+            spec.below = Some(Reading { roots: roots.clone(), pack_roots: Arc::from([]) });
+            let mut source = Source::default();
+            (source.run(SourceStep::Open(spec)), source)
+        };
+        for (new, says) in [("twelve bytes and more", "Grew"), ("other bytes and more", "Failed"), ("less", "Failed")] {
+            fs::write(&file, "twelve bytes").unwrap();
+            let (_, mut source) = opened(&file);
+            let _chunks = source.run(read(8));
+            fs::write(&file, new).unwrap();
+            let done = source.run(SourceStep::Finish);
+            assert!(format!("{done:?}").starts_with(says), "{new}: {done:?}");
+        }
+        fs::write(&file, "").unwrap();
+        let (_, mut source) = opened(&file);
+        let _chunk = source.run(read(1));
+        assert!(matches!(source.run(SourceStep::Finish), SourceDone::Digest(_)), "an empty file is a file");
+        let roots: Arc<[PathBuf]> = Arc::from([PathBuf::from("/proc")]);
+        let SourceStep::Open(mut spec) = spec(PathBuf::from("/proc/version"), &folder) else { panic!() };
+        spec.below = Some(Reading { roots, pack_roots: Arc::from([]) });
+        let mut source = Source::default();
+        let _opened = source.run(SourceStep::Open(spec));
+        let _chunk = source.run(read(1));
+        assert!(failure_of(source.run(SourceStep::Finish)).contains("longer than the system says"));
     }
 
     #[test]

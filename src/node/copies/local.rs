@@ -116,7 +116,7 @@ impl Local<'_> {
                 }
                 self.go_on();
             }
-            SourceDone::Digest(md5) => {
+            SourceDone::Digest(md5) | SourceDone::Grew(md5) => {
                 let end = copy.request.end(copy.kind, &md5, Dialect::Plain);
                 self.take(source, end);
                 self.forget(source);

@@ -83,6 +83,7 @@ impl CopyRequest {
             cache_dir: self.cache_dir.as_ref().map(PathBuf::from),
             archive_name: format!("{}-{target}.tar.gz.{number}", self.prefix),
             attributes: self.attributes.clone(),
+            below: None,
         }
     }
 
@@ -131,6 +132,35 @@ impl CopyRequest {
         after.push_str(dialect.member());
         after.push_str(CLOSING);
         ChunkFrame { before: Arc::from(before), after: Arc::from(after) }
+    }
+
+    /// Returns the message with a chunk that is there as JSON.
+    pub(super) fn fetched_chunk(&self, kind: CopyKind, chunk: &str) -> String {
+        let mut text = self.opening("inprogress", kind);
+        text.reserve(chunk.len() + self.destination.len() + 256);
+        text.push_str(",\"chunk\":");
+        text.push_str(chunk);
+        text.push_str(",\"md5\":null");
+        self.places(&mut text);
+        text.push_str(CLOSING);
+        text
+    }
+
+    /// Returns the last message of a copy from a node, with a note for its last row.
+    pub(super) fn end_of_fetch(&self, kind: CopyKind, digest: &str, note: Option<&str>) -> String {
+        let mut text = self.end(kind, digest, Dialect::Plain);
+        if let Some(note) = note {
+            text.truncate(text.len() - CLOSING.len());
+            text.push_str(",\"note\":");
+            json::push_string(&mut text, note);
+            text.push_str(CLOSING);
+        }
+        text
+    }
+
+    /// The folder for temporary files.
+    pub(super) fn cache_dir(&self) -> Option<&str> {
+        self.cache_dir.as_deref()
     }
 
     /// Returns the last message.

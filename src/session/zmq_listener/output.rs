@@ -60,9 +60,9 @@ pub enum ListenerOutput {
     },
     /// A message waits: call [`super::ZmqListener::send_gathered`] before the connection is written to.
     Gathered {
-        /// The client.
+        /// Who it waits for.
         client: ClientId,
-        /// Its connection.
+        /// The connection on which it will go.
         connection: ConnectionId,
     },
     /// Close a connection.

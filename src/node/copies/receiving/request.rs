@@ -100,6 +100,9 @@ struct RawContent<'a> {
     /// The digest that the sender prefers to MD5.
     #[serde(default)]
     digest: Value,
+    /// A sentence for the last row.
+    #[serde(default)]
+    note: Value,
 }
 
 #[derive(Deserialize)]
@@ -198,7 +201,10 @@ impl CopyPart {
                 total = whole(&chunk.total);
                 (SinkStep::Chunk { spec, json: data, base64: range, size, offset }, Asked::Chunk)
             }
-            (Some("end"), _, Some(md5)) => (SinkStep::End { spec, md5, attributes }, Asked::End),
+            (Some("end"), _, Some(md5)) => {
+                let note = json::text(&content.note);
+                (SinkStep::End { spec, md5, attributes, note }, Asked::End)
+            }
             (Some("query"), _, md5) => {
                 let number = whole(&content.query).unwrap_or(0);
                 let restart = json::is_true(&content.restart);

@@ -11,6 +11,7 @@ use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::{Sender, State};
+use crate::node::copies::ending::failure_row;
 use crate::node::json;
 use crate::node::sync::asking;
 
@@ -121,7 +122,7 @@ impl Sender<'_> {
         let through = copy.route.through;
         let Some(node) = self.nodes.get_mut(through) else {
             let failure = CopyFailure { message: "remote copy failed".to_owned(), detail: String::new() };
-            return self.failure_row(&copy.token, &failure);
+            return failure_row(self.context, &copy.token, &failure);
         };
         if through != copy.route.target && node.sync.is_of_our_kind() {
             // The row is in the history of the receiver, and the relay passes it on later.

@@ -8,7 +8,7 @@ use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::{Copy, Sender, Sending, State};
-use crate::node::copies::ending::{end_after_look, failure_data};
+use crate::node::copies::ending::{end_after_look, failure_data, failure_row};
 use crate::node::phase::STOPPING_TEXT;
 use crate::node::timers::Timer;
 
@@ -152,7 +152,7 @@ impl Sender<'_> {
         // for a Perl node does not.
         let may_have_ended = copy.may_have_ended || through != copy.route.target && !copy.is_ours && copy.has_sent;
         if !may_have_ended || !end_after_look(self.context, self.nodes, through, &copy.token, &data) {
-            self.failure_row(&copy.token, failure);
+            failure_row(self.context, &copy.token, failure);
         }
     }
 

@@ -10,7 +10,6 @@
 mod answers;
 mod breaks;
 mod kind;
-mod pace;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +19,6 @@ use std::time::Duration;
 
 use crate::model::action::Action;
 use crate::model::broken::{self, Fault};
-use crate::model::code::Code;
 use crate::model::copy::{Chunk, CopyFailure, CopyKind, DigestKind, SourceDone, SourceId, SourceStep};
 use crate::model::log::LogLine;
 use crate::model::message::Message;
@@ -28,7 +26,8 @@ use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
-use super::ending::failure_data;
+use super::ending::failure_row;
+use super::pace::Pace;
 use super::request::{CopyRequest, Dialect, web_socket_chunk_bytes};
 use crate::node::context::Context;
 use crate::node::nodes::Nodes;
@@ -36,7 +35,6 @@ use crate::node::nodes::node::Link;
 use crate::node::nodes::pathway::Route;
 use crate::node::output::Output;
 use crate::node::timers::Timer;
-use pace::Pace;
 
 /// Maximum number of copies, including waiting ones.
 const COPIES_MAX: usize = 10_000;
@@ -165,7 +163,7 @@ impl Sender<'_> {
             Ok(request) => request,
             Err((message, detail)) => {
                 let failure = CopyFailure { message: message.to_owned(), detail: detail.to_owned() };
-                return self.failure_row(token, &failure);
+                return failure_row(self.context, token, &failure);
             }
         };
         if self.sending.all.len() >= COPIES_MAX {
@@ -350,7 +348,8 @@ impl Sender<'_> {
             return false;
         }
         if let Some(limit) = limit
-            && let Err(at) = self.sending.pace.take(copy.route.target, limit, copy.ready.front(), now)
+            && let len_bytes = copy.ready.front().map_or(0, |chunk| chunk.len_bytes)
+            && let Err(at) = self.sending.pace.take(copy.route.target, limit, len_bytes, now)
         {
             self.context.timers.set(Timer::CopyPace(copy.route.target), at);
             return false;
@@ -439,17 +438,6 @@ impl Sender<'_> {
         }
         self.end_failed(&copy, failure);
         self.start_queued();
-    }
-
-    /// Writes the row that ends a copy with an error.
-    pub(super) fn failure_row(&mut self, token: &Token, failure: &CopyFailure) {
-        let text = if failure.detail.is_empty() {
-            failure.message.clone()
-        } else {
-            format!("{} ({})", failure.message, failure.detail)
-        };
-        self.context.log(LogLine::error("proxy", format!("copy {token}: {text}")).of_token(token));
-        self.context.finish(token, Code::FINISHED_KO, failure_data(failure));
     }
 }
 
