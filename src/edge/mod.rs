@@ -29,6 +29,8 @@ mod process_group;
 pub mod process_memory;
 pub mod random;
 pub mod resolver;
+#[cfg(feature = "centreon")]
+pub mod server_store;
 pub mod signals;
 pub mod sockets;
 #[cfg(feature = "ssh")]

@@ -168,6 +168,7 @@ impl Core {
             }
             Input::SetDebug(debug) => (self.context.options.debug, self.context.debug) = (debug, debug),
             Input::CommandFilesTouched => self.modules.legacycmd.look_for_files(&mut self.context),
+            Input::ClockIsRight(is_right) => self.context.clock_watch.machine_is_right(is_right),
             Input::Stop => self.stop(),
         }
         self.after_event();

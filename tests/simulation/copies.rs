@@ -1,4 +1,4 @@
-//! Copies, carried out in memory: what is gathered survives a crash as it would on a disk, what is open does not.
+//! Copies, carried out in memory. What is gathered survives a crash as it would on a disk; what is open does not.
 
 use std::collections::BTreeMap;
 
@@ -16,17 +16,17 @@ use stheno::model::random::Random;
 use super::seeded::Seeded;
 use super::world::World;
 
-/// A source that is open.
+/// An open source.
 struct Reading {
     content: Vec<u8>,
     at: usize,
 }
 
-/// What is left of a copy that has not come to its end.
+/// The rest of a copy that has not ended.
 struct Part {
     identity: Option<String>,
     bytes: Vec<u8>,
-    /// By the sink that has it open, until the machine crashes.
+    /// The copies that a sink has open, until the machine crashes.
     open_by: Option<SinkId>,
 }
 
@@ -34,17 +34,17 @@ struct Part {
 #[derive(Default)]
 pub struct Files {
     readings: BTreeMap<(usize, SourceId), Reading>,
-    /// By the token that they have now.
+    /// The rests of copies, by the tokens that they have now.
     parts: BTreeMap<(usize, String), Part>,
     identities: BTreeMap<(usize, SinkId), Option<String>>,
-    /// What arrived, by its path.
+    /// The files that arrived, by path.
     pub there: BTreeMap<(usize, String), Vec<u8>>,
 }
 
 /// The numbers of files that are far larger than what may be on its way.
 const LARGE: [u64; 2] = [13, 29];
 
-/// The content of the file with this number.
+/// Returns the content of the file with this number.
 pub fn content(number: u64) -> Vec<u8> {
     let mut random = Seeded(number);
     let len = match number {
@@ -55,7 +55,7 @@ pub fn content(number: u64) -> Vec<u8> {
     (0..len).map(|_| random.below(256) as u8).collect()
 }
 
-/// Stands for MD5.
+/// A short digest in the place of MD5.
 fn digest(bytes: &[u8]) -> String {
     let hash = bytes
         .iter()
@@ -68,7 +68,7 @@ fn failed(detail: String) -> CopyFailure {
 }
 
 impl Files {
-    /// A machine has crashed: nothing is open any more.
+    /// Handles the crash of a machine: nothing is open any more.
     pub fn crash(&mut self, machine: usize) {
         self.readings.retain(|(owner, _), _| *owner != machine);
         self.identities.retain(|(owner, _), _| *owner != machine);
@@ -77,7 +77,7 @@ impl Files {
         }
     }
 
-    /// A step of a copy that is sent; the path of a source is its number.
+    /// Carries out a step of a copy that is sent. The path of a source is its number.
     pub fn read(&mut self, machine: usize, source: SourceId, step: SourceStep) -> Option<SourceDone> {
         if let SourceStep::Open(spec) = &step {
             let content = content(spec.source.file_name()?.to_str()?.parse().ok()?);
@@ -124,7 +124,7 @@ impl Files {
         })
     }
 
-    /// A step of a copy that is received.
+    /// Carries out a step of a copy that is received.
     pub fn write(&mut self, machine: usize, sink: SinkId, step: SinkStep) -> SinkDone {
         let done = self.try_to_write(machine, sink, step);
         done.unwrap_or_else(|failure| {
@@ -207,14 +207,14 @@ impl Files {
 }
 
 impl World {
-    /// Sends a file with a random number through the central's REST API, now and then one that was sent before.
+    /// Sends a file through the central's REST API: one with a random number, or sometimes one that was sent before.
     pub fn copy(&mut self, target: u64) {
         let number = self.random.below(40);
         let body = format!(r#"{{"source":"/from/{number}","destination":"/to/{number}","cache_dir":"/cache"}}"#);
         self.call(&format!("/api/nodes/{target}/core/proxy/remotecopy"), &body);
     }
 
-    /// What arrived is whole, and what the rows say arrived did.
+    /// Checks that what arrived is whole, and that what the rows report as arrived has arrived.
     pub fn check_files(&self, what: &str) {
         for ((machine, path), there) in &self.files.there {
             let number: u64 = path.rsplit('/').next().unwrap().parse().unwrap();

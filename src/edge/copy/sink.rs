@@ -15,7 +15,7 @@ use super::place::{self, Gathered};
 use super::room::max_unpacked_bytes;
 use super::text::{about, failure, hex, words};
 use super::{attributes, unpack};
-use crate::edge::{private_tmp, system};
+use crate::edge::{clock, private_tmp, system};
 use crate::model::base64_text;
 use crate::model::copy::{Attributes, CopyFailure, CopyKind, DigestKind, SinkDone, SinkSpec, SinkStep};
 
@@ -405,7 +405,7 @@ fn forget(path: &Path) {
 
 /// Removes marks without a file, and old leftovers.
 fn sweep_beside(path: &Path) {
-    marks::sweep(path.parent().unwrap_or(Path::new(".")), std::time::SystemTime::now());
+    marks::sweep(path.parent().unwrap_or(Path::new(".")), clock::of_files());
 }
 
 fn open_failed(path: &Path, error: &io::Error) -> CopyFailure {

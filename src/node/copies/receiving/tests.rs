@@ -39,7 +39,7 @@ fn done(bench: &mut Bench, sink: u64, done: Vec<SinkDone>) -> Vec<String> {
     bench.give(Input::Host(HostDone::SinkDone { sink: SinkId(sink), done }))
 }
 
-/// Returns the steps of a job, each by its first word.
+/// Returns the steps of a job, each as its first word.
 fn steps(outputs: &[String], sink: u64) -> Vec<&'static str> {
     let prefix = format!("sink {sink}: ");
     let Some(job) = outputs.iter().find_map(|line| line.strip_prefix(&prefix)) else { return Vec::new() };

@@ -13,7 +13,7 @@ struct Sent {
     read: u64,
     /// Ordered steps that are not done.
     steps: VecDeque<String>,
-    /// The messages to node 2, and every other output.
+    /// The messages to node 2, and all other outputs.
     to_node: Vec<String>,
     others: Vec<String>,
 }
@@ -315,7 +315,7 @@ fn a_question_that_may_have_ended_a_copy_leaves_its_token_open_when_the_daemon_s
     sent.give(Input::Stop);
     let is_open = |sent: &Sent| sent.bench.core.context.journal.is_open(&Token::parse("t").unwrap());
     assert!(is_open(&sent));
-    // Neither that the question has arrived ends it, nor an answer by which the receiver has not ended it.
+    // The copy ends neither when the question has arrived, nor with an answer in which the receiver has not ended it.
     let page = r#"{"code":0,"data":{"action":"getlog","result":[],"last_id":0,"history":5,"more":false}}"#;
     sent.give(node_message(2, "ACK", "", page));
     sent.reply(&format!("{{\"query\":{number},\"received\":0,\"md5\":\"\",\"same_size\":true}}"));
