@@ -143,7 +143,7 @@ pub enum SourceStep {
     Agree {
         /// The pieces of the receiver ([`SinkDone::Found`]).
         pieces: String,
-        /// The kind of its digest.
+        /// How large they are.
         kind: DigestKind,
     },
     /// Read the next chunks.

@@ -1,5 +1,5 @@
-//! The digest of a copied file: MD5, which every peer knows, or SHA-256 by pieces if both ends are ours. An older daemon
-//! of ours knows SHA-256 over the whole, and uses it where its processor has instructions for it.
+//! The digest of a copied file: MD5, which every peer knows, or SHA-256 by pieces if both ends are ours. An older
+//! daemon of ours knows SHA-256 over the whole, and uses it where its processor has instructions for it.
 
 use std::io;
 

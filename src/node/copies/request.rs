@@ -184,9 +184,9 @@ impl CopyRequest {
         text
     }
 
-    /// Returns the query, between daemons of our own kind, for the data that is already there, of which `keep` bytes are
-    /// kept if not all. `digest` is the preferred digest; the answer shows whether the receiver supports it. With the id of a
-    /// `sender` that has no other copy of this file in progress, data that an earlier copy left there is used.
+    /// Returns the query, between daemons of our own kind, for the data that is already there, of which `keep` bytes
+    /// are kept if not all. `digest` is the preferred digest; the answer shows whether the receiver supports it. With
+    /// the id of a `sender` that has no other copy of this file in progress, data that an earlier copy left is used.
     pub(super) fn query(
         &self,
         kind: CopyKind,
