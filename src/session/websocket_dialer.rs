@@ -414,7 +414,7 @@ impl WebSocketDialer {
                         (*heard_at, *is_probed) = (now.monotonic, false);
                     }
                     match event {
-                        Event::Text(text) => self.handle_text(&text, now, random),
+                        Event::Text(text) => self.handle_text(text, now, random),
                         Event::Binary(bytes) => {
                             let reason = format!("a binary message of {} bytes", bytes.len());
                             self.outputs.push_back(WebSocketDialerOutput::Malformed { token: None, reason });
@@ -426,8 +426,8 @@ impl WebSocketDialer {
         }
     }
 
-    fn handle_text(&mut self, text: &[u8], now: Now, random: &mut dyn Random) {
-        if let Some(message) = refusals::message_of(text) {
+    fn handle_text(&mut self, text: Vec<u8>, now: Now, random: &mut dyn Random) {
+        if let Some(message) = refusals::message_of(&text) {
             let (text, severity) = refusals::of_central(&self.settings, &message);
             return self.fail(text, severity, true, now, random);
         }

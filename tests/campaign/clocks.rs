@@ -10,7 +10,7 @@ use crate::platform::fake_clock::FakeClock;
 use crate::scene::Scene;
 use crate::troubles::TROUBLE;
 
-/// The clock of each daemon jumps again and again, and is right in the end.
+/// The clock of each daemon jumps several times and is correct at the end.
 pub fn jump(trial: &mut Trial) -> Result<(), Skipped> {
     let (mut clocks, mut missing) = (Vec::new(), None);
     let mut scene = Scene::with(|mut plan| {

@@ -1,4 +1,4 @@
-//! Real daemons, watched from outside: their sockets, files and exit status.
+//! Tests with real daemons, seen from outside: their sockets, files and exit status.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod allow_list;
