@@ -22,6 +22,8 @@ pub mod journal;
 mod large_blocks;
 pub mod log;
 pub mod memory_folder;
+#[cfg(feature = "centreon")]
+pub mod moving_tables;
 pub mod notify;
 pub mod packages;
 pub mod private_tmp;

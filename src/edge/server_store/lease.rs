@@ -8,6 +8,9 @@ use crate::edge::history_store::StoreErrorKind;
 /// The server's time in milliseconds since the epoch.
 const NOW_MS: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
 
+/// Stands in the place of a cluster while a history is moved here.
+pub(super) const MOVING: &str = "(unfinished migrate-store)";
+
 /// The terms under which a daemon takes the history over.
 #[derive(Clone, Debug)]
 pub struct Lease {
@@ -80,6 +83,10 @@ impl Lease {
     }
 
     fn check(&self, holder: &Holder) -> Result<(), Trouble> {
+        if holder.cluster == MOVING {
+            let text = "a move into it was not finished: run 'stheno migrate-store' again";
+            return Err(Trouble::new(StoreErrorKind::InUse(None), text, false));
+        }
         if holder.epoch > 0 && holder.cluster != self.cluster {
             let name = |name: &str| if name.is_empty() { "no cluster".to_owned() } else { format!("cluster '{name}'") };
             let text = format!(

@@ -55,7 +55,8 @@ fn decrypt(path: &Path, der: &[u8], passphrase: Option<&str>) -> Result<Vec<u8>,
     if !cfg!(feature = "status") {
         let shown = path.display();
         let fault = format!(
-            "is encrypted, which this build for pollers does not read; decrypt it: `openssl pkey -in {shown} -out {shown}.new`"
+            "is encrypted, which this build for pollers does not read; decrypt it: \
+                `openssl pkey -in {shown} -out {shown}.new`"
         );
         return Err(TlsError::new(path, fault));
     }
