@@ -1,6 +1,6 @@
 //! The pages of the commands that look at nodes, running commands and the history.
 
-use super::of_central;
+use super::of_central::of_central;
 
 pub(super) const QUEUE: &str = of_central(
     "\
