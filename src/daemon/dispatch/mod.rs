@@ -198,6 +198,7 @@ impl Dispatch {
             web_tokens: WebTokens::default(),
             tally: Tally::default(),
         };
+        dispatch.connections.strangers().expect(external::expected_clients(&dispatch.config));
         fault.into_iter().for_each(|line| dispatch.log(line));
         dispatch.open_pull_parent(now);
         dispatch.open_websocket_parent(now);
