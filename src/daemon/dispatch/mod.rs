@@ -21,6 +21,7 @@ mod links;
 mod parent;
 mod reload;
 mod ssh;
+mod standby;
 mod storing;
 mod strangers;
 mod tally;
@@ -140,6 +141,8 @@ pub struct Dispatch {
     websocket_access: Option<Rc<WebSocketAccess>>,
     web_tokens: WebTokens,
     tally: Tally,
+    /// Who is active, on a central that stands by.
+    standby: Option<String>,
 }
 
 impl Dispatch {
@@ -186,6 +189,7 @@ impl Dispatch {
             websocket_access,
             web_tokens: WebTokens::default(),
             tally: Tally::default(),
+            standby: None,
         };
         fault.into_iter().for_each(|line| dispatch.log(line));
         dispatch.open_pull_parent(now);
