@@ -21,6 +21,7 @@ pub mod log;
 pub mod message;
 pub mod node_id;
 pub mod number_map;
+pub mod packed;
 pub mod poller;
 pub mod queue;
 pub mod random;

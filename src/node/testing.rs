@@ -339,7 +339,9 @@ fn outgoing(outgoing: &Outgoing) -> String {
         Outgoing::Request(message) => {
             let token = message.token.as_ref().map(Token::as_str).unwrap_or_default();
             let target = message.target.as_deref().unwrap_or_default();
-            format!("[{}] [{token}] [{target}] {}", message.action.as_str(), message.data)
+            // That we unpack rows goes without saying.
+            let data = message.data.replace(",\"packs\":1", "");
+            format!("[{}] [{token}] [{target}] {data}", message.action.as_str())
         }
         Outgoing::Reply(reply) => {
             let token = reply.token.as_ref().map(Token::as_str).unwrap_or_default();
