@@ -13,10 +13,10 @@ use cbc::cipher::{BlockModeDecrypt as _, KeyIvInit as _, block_padding::Pkcs7};
 use serde_json::{Value, json};
 
 use super::web_client::{self, WebReply};
-use crate::config::database::Secret;
 use crate::config::settings::ClientTls;
 use crate::config::vault::VaultReference;
 use crate::config::web_api::WebUrl;
+use crate::model::secret::Secret;
 
 /// Time limit of each call.
 const PATIENCE: Duration = Duration::from_secs(5);
