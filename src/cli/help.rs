@@ -64,6 +64,7 @@ topics! {
     Join: "join", JOIN;
     Backup: "backup", BACKUP;
     Restore: "restore", RESTORE;
+    MigrateStore: "migrate-store", MIGRATE_STORE;
     Demo: "demo", DEMO;
     Help: "help", HELP;
     Completions: "completions", COMPLETIONS;
@@ -98,6 +99,7 @@ Usage:
   stheno join WORD [--dir DIR] [--foreground]                    make this machine a node
   stheno backup FILE [--seal]                                    database, keys and configuration in one file
   stheno restore FILE                                            put a backup back
+  stheno migrate-store FILE [--back]                             move the history to a database server, or back
   stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
   stheno help [COMMAND] [--man]                                  more on one command
   stheno completions SHELL                                       what a shell completes
@@ -418,6 +420,22 @@ input.
 
 Examples:
   systemctl stop stheno && stheno restore /root/stheno.tar.gz && systemctl start stheno
+";
+
+const MIGRATE_STORE: &str = "\
+Usage: stheno migrate-store FILE [--back] [--config FILE]
+
+Moves the history in FILE (SQLite) to the database server that the configuration names ('gorgone_db_type: mysql'):
+rows, sessions, keys, marks, open tokens, the queue. The daemon must not run. Nothing is deleted: FILE stays as it is.
+A move that is cut off goes on when it is started again; a daemon does not start on half of one. In the end the rows of
+each table are counted on both sides.
+
+  --back          move the history of the server into FILE, which does not exist or has part of it
+  --config FILE   the top file of the daemon, /etc/centreon-gorgone/config.yaml by default
+
+Examples:
+  stheno migrate-store /var/lib/centreon-gorgone/history.sdb
+  stheno migrate-store --back /var/lib/centreon-gorgone/again.sdb
 ";
 
 const DEMO: &str = "\

@@ -39,7 +39,7 @@ impl Folder {
             total: total as u64,
             md5: None,
             attributes: Attributes::default(),
-            restart: false,
+            keep: None,
             identity: identity.map(str::to_owned),
             digest: DigestKind::Md5,
         }
@@ -165,7 +165,7 @@ fn what_is_forgotten_at_a_question_leaves_no_mark() {
     };
     assert!(matches!(sink.run(folder.chunk("token", b"text", 19)), SinkDone::Failed(_)), "a chunk of what was kept");
     assert_eq!(folder.names("cache"), Vec::<String>::new());
-    let anew = SinkStep::Query { spec, total, md5, attributes, restart: true, identity, digest: DigestKind::Md5 };
+    let anew = SinkStep::Query { spec, total, md5, attributes, keep: Some(0), identity, digest: DigestKind::Md5 };
     assert_eq!(found(&sink.run(anew)), 0);
     assert_eq!(folder.names("cache"), Vec::<String>::new());
 }

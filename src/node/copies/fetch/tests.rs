@@ -48,7 +48,7 @@ fn chunk(number: u64, offset: u64, total: u64) -> String {
 }
 
 fn found(received: u64, md5: &str) -> SinkDone {
-    SinkDone::Found { received, md5: md5.to_owned(), same_size: false }
+    SinkDone::Found { received, md5: md5.to_owned(), pieces: String::new(), same_size: false }
 }
 
 /// Begins a copy of 8 bytes, of which `received` have arrived.

@@ -73,6 +73,8 @@ impl Sent {
         } else if let Some(offset) = step.strip_prefix("Rewind(") {
             self.read = offset.split(',').next().unwrap().parse().unwrap();
             SourceDone::Digest(format!("md5 of {}", self.read))
+        } else if step.starts_with("Agree") {
+            SourceDone::Agreed(CHUNK)
         } else if step == "Close" {
             return true;
         } else {
@@ -375,4 +377,23 @@ fn a_copy_waits_for_a_node_that_dials_in_and_has_gone_before_it_was_known() {
     assert_eq!(bench.give(done(SourceDone::Chunks(vec![chunk]))), Vec::<String>::new(), "nobody would get it");
     let outputs = bench.request("REGISTERNODES", "", "", registers);
     assert!(outputs.contains(&"client 7: [PROCESSCOPY] [t] [6] all".to_owned()), "{outputs:?}");
+}
+
+#[test]
+fn a_receiver_that_has_something_else_keeps_the_pieces_that_agree() {
+    let mut sent = Sent::to(true, 4);
+    sent.steps();
+    let number = sent.question();
+    let other =
+        format!(r#"{{"query":{number},"received":12,"md5":"other","same_size":false,"pieces":"00112233445566778"}}"#);
+    sent.reply(&other);
+    assert!(sent.to_node.last().unwrap().contains("\"restart\":false,\"keep\":4,"), "{:?}", sent.to_node);
+    sent.found(CHUNK, "md5 of 4");
+    assert_eq!(sent.to_node.last().unwrap(), "chunk 12");
+    // The same difference again: nothing of it is kept.
+    let mut sent = Sent::to(true, 4);
+    sent.steps();
+    assert_eq!(sent.question(), number, "the same question of another bench");
+    sent.reply(&other.replace("12", "4"));
+    assert!(sent.to_node.last().unwrap().contains("\"restart\":true"), "{:?}", sent.to_node);
 }
