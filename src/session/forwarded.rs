@@ -17,6 +17,11 @@ impl Ranges {
         Self(ranges)
     }
 
+    #[cfg(test)]
+    pub(super) fn one(address: &str, prefix: u8) -> Self {
+        Self(vec![Subnet::new(address.parse().expect("an address"), prefix)])
+    }
+
     /// Whether an address is in one of them.
     #[must_use]
     pub fn contain(&self, address: IpAddr) -> bool {

@@ -169,12 +169,11 @@ impl ApiAccess {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::subnet::Subnet;
 
     #[test]
     fn only_peers_of_an_allowed_range_are_let_in() {
-        let allowed = Some(Ranges::new(vec![Subnet::new("127.0.0.1".parse().unwrap(), 32)]));
-        let trusted_proxies = Ranges::new(vec![Subnet::new("192.0.2.7".parse().unwrap(), 32)]);
+        let allowed = Some(Ranges::one("127.0.0.1", 32));
+        let trusted_proxies = Ranges::one("192.0.2.7", 32);
         let access = ApiAccess::new(ApiClientSettings { allowed, trusted_proxies, ..ApiClientSettings::default() });
         let ip = |text: &str| PeerAddress::Ip(text.parse().unwrap());
         assert!(access.is_allowed(ip("127.0.0.1")) && access.is_allowed(PeerAddress::Local));
