@@ -4,29 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A secret text. It has no `Display`, and its `Debug` hides the text.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret text, for sending it to a server.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Secret")
-    }
-}
+use crate::model::secret::Secret;
 
 /// `centreon.database.db_configuration` (docs/protocol.md section 14).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +23,24 @@ pub struct DatabaseSettings {
     pub connect_timeout: Duration,
     /// `mysql_read_timeout` (10 s): time limit for each answer of the server, and for sending each request.
     pub read_timeout: Duration,
+}
+
+/// `gorgone_db_type: mysql`: the server, or the nodes of a cluster, that keeps the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryServer {
+    /// At least one; tried in this order.
+    pub servers: Vec<DatabaseSettings>,
+}
+
+impl fmt::Display for HistoryServer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.servers.first().map_or("", |server| server.database.as_str());
+        write!(formatter, "'{name}' at ")?;
+        for (index, server) in self.servers.iter().enumerate() {
+            write!(formatter, "{}{}", if index == 0 { "" } else { ", " }, server.place)?;
+        }
+        Ok(())
+    }
 }
 
 /// Address of a database server.

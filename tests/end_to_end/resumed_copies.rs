@@ -2,7 +2,7 @@
 //! section 12).
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -324,4 +324,80 @@ fn what_a_node_that_was_killed_while_it_unpacked_left_goes_when_nobody_asks_for_
     assert_eq!(rows.last().map(code), Some(2), "{rows:?}");
     assert_eq!(halves(), 0);
     assert!(is_empty(&cache));
+}
+
+/// A central and a node between which copies take their time.
+fn slow_pair(platform: &Platform) -> (Daemon, Daemon) {
+    let node = Daemon::start(platform.plan("poller", 2));
+    let plan = platform.central_with(&[&node]).with_proxy("ping: 1").with_proxy("copy_rate_limit: 40000000");
+    let central = Daemon::start(plan);
+    central.api().wait_for_pong(2, seconds(10));
+    (central, node)
+}
+
+#[test]
+fn a_receiver_that_is_killed_again_and_again_goes_on_each_time() {
+    const LARGE: usize = 60_000_000;
+    let platform = Platform::new();
+    let (central, mut node) = slow_pair(&platform);
+    let source = platform.write("large", bytes(LARGE));
+    let under = Under::way(&platform, &central, 2, &source);
+    let part = under.cache.join(format!("copy_{}", under.token));
+    for step in 1..6 {
+        until("the next part is there", seconds(60), || {
+            fs::metadata(&part).ok().filter(|part| part.len() > step * 10_000_000)
+        });
+        node.kill();
+        node.start_again();
+    }
+    let rows = central.api().finished_rows(2, &under.token, seconds(120));
+    assert_eq!(rows.last().map(code), Some(2), "{rows:?}");
+    assert!(received(&rows).is_sorted(), "it never began anew: {rows:?}");
+    assert!(fs::read(&under.destination).unwrap() == bytes(LARGE));
+    assert!(is_empty(&under.cache));
+}
+
+#[test]
+fn a_copy_goes_on_at_the_first_piece_that_is_not_what_was_sent() {
+    const LARGE: usize = 30_000_000;
+    const PIECE: i64 = 4 << 20;
+    let platform = Platform::new();
+    let (central, mut node) = slow_pair(&platform);
+    let source = platform.write("large", bytes(LARGE));
+    let under = Under::way(&platform, &central, 2, &source);
+    let part = under.cache.join(format!("copy_{}", under.token));
+    until("three pieces are there", seconds(60), || {
+        fs::metadata(&part).ok().filter(|part| part.len() > 3 * PIECE as u64 + 500_000)
+    });
+    node.kill();
+    // A disk that lost what was written last, without the length.
+    let damaged = fs::OpenOptions::new().write(true).open(&part).unwrap();
+    damaged.write_all_at(&[0; 1_000], 2 * PIECE as u64 + 70_000).unwrap();
+    node.start_again();
+    let rows = central.api().finished_rows(2, &under.token, seconds(120));
+    assert_eq!(rows.last().map(code), Some(2), "{rows:?}");
+    assert!(fs::read(&under.destination).unwrap() == bytes(LARGE));
+    central.wait_for_log(&format!("{} of the ", 2 * PIECE), seconds(1));
+    let all = received(&rows);
+    let back = all.windows(2).find(|pair| pair[1] < pair[0]).map(|pair| pair[1]);
+    assert!(back.is_some_and(|back| back > 2 * PIECE && back < 3 * PIECE), "{all:?}");
+}
+
+#[test]
+fn a_source_that_is_written_to_while_it_is_sent_is_said_and_nothing_appears() {
+    let platform = Platform::new();
+    let (central, _node) = slow_pair(&platform);
+    for (name, change) in [("overwritten", 0_u64), ("appended", 20_000_000)] {
+        let source = platform.write(name, bytes(20_000_000));
+        let under = Under::way(&platform, &central, 2, &source);
+        let _some = under.part();
+        let open = fs::OpenOptions::new().write(true).open(&source).unwrap();
+        open.write_all_at(b"something else", change).unwrap();
+        let rows = central.api().finished_rows(2, &under.token, seconds(60));
+        let last = data(rows.iter().find(|row| code(row) != 101).unwrap());
+        assert!(last.to_string().contains("changed while it was read"), "{name}: {last}");
+        assert!(!under.destination.exists(), "{name}");
+        until("the cache is empty", seconds(10), || is_empty(&under.cache).then_some(()));
+        fs::remove_dir_all(under.cache.parent().unwrap()).unwrap();
+    }
 }

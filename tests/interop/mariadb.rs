@@ -222,6 +222,17 @@ impl Server {
         self.wait_until_it_answers();
     }
 
+    /// An empty database for a history, with a user of the same name that may do everything in it.
+    #[track_caller]
+    pub fn history(&self) -> History<'_> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("history{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        self.run(&format!(
+            "CREATE DATABASE {name}; CREATE USER '{name}'@'%' IDENTIFIED BY 'pass'; GRANT ALL ON {name}.* TO '{name}'@'%'"
+        ));
+        History { server: self, name }
+    }
+
     /// A database of a test's own with the schema of Centreon, and a user of the same name with the password `pass`.
     #[track_caller]
     pub fn database(&self) -> Database<'_> {
@@ -250,6 +261,32 @@ impl Drop for Session {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// A database for the history of a daemon.
+pub struct History<'a> {
+    server: &'a Server,
+    pub name: String,
+}
+
+impl History<'_> {
+    /// Runs statements in it.
+    #[track_caller]
+    pub fn run(&self, sql: &str) -> String {
+        self.server.run(&format!("USE {}; {sql}", self.name))
+    }
+
+    /// The lines of `gorgonecore` for it.
+    pub fn lines(&self) -> Vec<String> {
+        vec![
+            "gorgone_db_type: mysql".to_owned(),
+            format!("gorgone_db_name: \"dbname={}\"", self.name),
+            "gorgone_db_host: 127.0.0.1".to_owned(),
+            format!("gorgone_db_port: {}", self.server.port),
+            format!("gorgone_db_user: \"{}\"", self.name),
+            "gorgone_db_password: \"pass\"".to_owned(),
+        ]
     }
 }
 

@@ -119,6 +119,7 @@ impl Files {
                 }
                 SourceDone::Chunks(chunks)
             }
+            SourceStep::Agree { .. } => SourceDone::Agreed(0),
             SourceStep::Finish => SourceDone::Digest(digest(&reading.content)),
         })
     }
@@ -134,7 +135,7 @@ impl Files {
 
     fn try_to_write(&mut self, machine: usize, sink: SinkId, step: SinkStep) -> Result<SinkDone, CopyFailure> {
         match step {
-            SinkStep::Query { spec, total, md5, restart, identity, .. } => {
+            SinkStep::Query { spec, total, md5, keep, identity, .. } => {
                 let key = (machine, spec.token.to_string());
                 let is_mine = |owner: usize, part: &Part| owner == machine && part.open_by == Some(sink);
                 let is_same = |owner: usize, part: &Part| {
@@ -145,7 +146,7 @@ impl Files {
                 let found = found.or_else(|| self.parts.iter().find(|((owner, _), part)| is_same(*owner, part)));
                 let found = found.map(|(place, _)| place.clone());
                 let mut part = found.and_then(|place| self.parts.remove(&place));
-                part = part.filter(|part| !restart && part.bytes.len() as u64 <= total);
+                part = part.filter(|part| keep != Some(0) && part.bytes.len() as u64 <= total);
                 self.identities.insert((machine, sink), identity.clone());
                 let there = self.there.get(&(machine, spec.destination.display().to_string()));
                 let there = there.filter(|there| there.len() as u64 == total);
@@ -158,7 +159,7 @@ impl Files {
                 if let Some(part) = part {
                     self.parts.insert(key, Part { identity, open_by: Some(sink), ..part });
                 }
-                Ok(SinkDone::Found { received, md5, same_size })
+                Ok(SinkDone::Found { received, md5, pieces: String::new(), same_size })
             }
             SinkStep::Chunk { spec, json, base64, size, offset } => {
                 let key = (machine, spec.token.to_string());

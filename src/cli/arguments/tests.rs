@@ -1,4 +1,4 @@
-//! Command lines and what they mean.
+//! Command lines and their meaning.
 
 use super::super::remote_arguments::Direction;
 use super::super::targets::Targets;

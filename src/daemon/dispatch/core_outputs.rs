@@ -21,7 +21,7 @@ impl Dispatch {
         let outputs: Vec<Output> = std::iter::from_fn(|| self.core.poll_output()).collect();
         let changes = outputs.iter().any(|output| matches!(output, Output::Store { .. }));
         for output in outputs {
-            if is_message(&output) && (changes || self.storing.has_message_like(&output)) {
+            if self.storing.may_have_to_wait(&output) && (changes || self.storing.has_message_like(&output)) {
                 self.storing.send_when_stored(output);
             } else {
                 self.on_core(output, now);
@@ -89,11 +89,4 @@ impl Dispatch {
         }
         self.read_when_there_is_room(work);
     }
-}
-
-const fn is_message(output: &Output) -> bool {
-    matches!(
-        output,
-        Output::SendToClient { .. } | Output::SendToNode { .. } | Output::SendToParent { .. } | Output::Answer { .. }
-    )
 }

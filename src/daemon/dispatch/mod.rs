@@ -34,8 +34,9 @@ use std::rc::Rc;
 
 use crate::config::Config;
 use crate::config::joined::JoinedKind;
+use crate::config::settings::Commits;
 use crate::model::broken::{self, Fault};
-use crate::model::connection::{ConnectionId, PeerAddress};
+use crate::model::connection::{ClientId, ConnectionId, PeerAddress};
 use crate::model::host_work::HostDone;
 use crate::model::log::LogLine;
 use crate::model::random::Random;
@@ -112,6 +113,13 @@ enum Owner {
     Budget,
 }
 
+/// A peer with messages that wait to be sealed together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Gathered {
+    Client(ClientId),
+    Dialled(PeerKey),
+}
+
 /// The connection table with all sessions and the deciding core.
 pub struct Dispatch {
     core: Core,
@@ -125,6 +133,8 @@ pub struct Dispatch {
     flow: copies::Flow,
     /// Peers and connections whose session may have outputs.
     touched: BTreeSet<Owner>,
+    /// Peers with messages that wait to be sealed together.
+    gathered: BTreeSet<Gathered>,
     timers: Timers<Owner>,
     /// The deadlines in `timers` of the core and of the listener.
     armed: (Option<Monotonic>, Option<Monotonic>),
@@ -148,11 +158,14 @@ impl Dispatch {
         let mut options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
         options.time_zone = surroundings.time_zone;
         options.memory = surroundings.memory;
+        let beside = config.core.server.is_some();
+        let commits = if beside { Commits::Full } else { config.core.commits };
         let fingerprints: BTreeMap<_, _> = stored.fingerprints.into_iter().collect();
         let core = Core::new(options, stored.restored, surroundings.core_random, now);
         let pinned = keys::pinned_clients(&fingerprints);
         let settings = external::listener_settings(&config, &own_key, pinned);
         let mut listener = ZmqListener::new(settings, stored.sessions, now);
+        listener.gather();
         listener.invite(config.added.invited_as(JoinedKind::Pull));
         let fault = own_key.fault(config.core.link);
         let own_names = [config.core.hostname.clone()];
@@ -170,10 +183,11 @@ impl Dispatch {
             budget: Budget::new(config.core.max_memory),
             flow: copies::Flow::default(),
             touched: BTreeSet::new(),
+            gathered: BTreeSet::new(),
             timers: Timers::default(),
             armed: (None, None),
             effects: VecDeque::new(),
-            storing: Storing::new(config.core.commits),
+            storing: Storing::new(commits, beside),
             complaints: Complaints::default(),
             unready: UnreadyPeers::default(),
             keys: KnownKeys { own: own_key, fingerprints, hosts: stored.host_keys.into_iter().collect() },
@@ -341,13 +355,36 @@ impl Dispatch {
         self.storing.take_batch()
     }
 
+    /// Notes that the commit of a batch takes place beside the loop; [`Self::committed`] ends it.
+    pub fn commit_begun(&mut self, batch: &mut Batch) {
+        self.storing.begin_beside(batch);
+    }
+
+    /// Number of changes that wait for the next commit.
+    #[must_use]
+    pub const fn pending_changes(&self) -> usize {
+        self.storing.pending()
+    }
+
     /// Takes the result of a commit. Changes that could not be stored and whose result nobody awaits are kept for
     /// [`Self::take_unstored`], up to a bound.
-    pub fn committed(&mut self, mut batch: Batch, stored: bool, now: Now) {
+    pub fn committed(&mut self, batch: Batch, stored: bool, now: Now) {
+        for message in self.storing.end_beside() {
+            self.on_core(message, now);
+        }
+        self.commit_ended(batch, stored, true, now);
+    }
+
+    /// Refuses a batch whose commit is not tried, because an earlier one has failed.
+    pub fn refused(&mut self, batch: Batch, now: Now) {
+        self.commit_ended(batch, false, false, now);
+    }
+
+    fn commit_ended(&mut self, mut batch: Batch, stored: bool, was_tried: bool, now: Now) {
         for message in batch.take_messages() {
             self.on_core(message, now);
         }
-        for connection in self.storing.take_held() {
+        for connection in self.storing.take_held(was_tried) {
             self.connections.mark_dirty(connection);
         }
         let is_left_out = |index: &usize| stored && batch.left_out.binary_search(index).is_ok();
@@ -365,7 +402,7 @@ impl Dispatch {
             self.core.handle_input(Input::Stores(stored), now);
         }
         if !stored {
-            let given_up = self.storing.keep_unstored(batch);
+            let given_up = self.storing.keep_unstored(batch, was_tried);
             if given_up > 0 {
                 self.log(LogLine::error("core", format!("database: {given_up} changes given up, too many wait")));
             }
@@ -397,6 +434,7 @@ impl Dispatch {
 
     /// Connections whose send queue may hold bytes, in a stable order.
     pub fn take_dirty(&mut self, now: Now) -> BTreeSet<ConnectionId> {
+        self.send_gathered(now);
         self.take_stock(now);
         let mut dirty = self.connections.take_dirty();
         dirty.retain(|connection| !self.storing.is_held(*connection));

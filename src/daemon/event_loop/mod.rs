@@ -6,6 +6,8 @@
 
 mod added_nodes;
 mod announcing;
+#[cfg_attr(not(feature = "centreon"), path = "beside_absent.rs")]
+mod beside;
 mod children;
 mod copies;
 mod listeners;
@@ -17,6 +19,8 @@ mod register_file;
 mod reload;
 #[cfg_attr(not(feature = "status"), path = "reports_absent.rs")]
 mod reports;
+#[cfg_attr(not(feature = "centreon"), path = "server_commits_absent.rs")]
+mod server_commits;
 #[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
 mod ssh;
 #[cfg_attr(not(feature = "centreon"), path = "statistics_absent.rs")]
@@ -412,6 +416,8 @@ impl EventLoop {
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
                 JobResult::Admitted(result) => self.admitted(result, now),
                 JobResult::ConfigurationRead(reading) => self.configuration_read(reading, now),
+                #[cfg(feature = "centreon")]
+                JobResult::Committed(finished) => self.commit_ended(*finished, now),
                 JobResult::Verified(result) => self.database_verified(result, now),
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }
@@ -449,6 +455,7 @@ impl EventLoop {
 
     fn finish(&mut self) {
         self.children.kill_all();
+        self.await_commit();
         self.workers.shutdown(LAST_JOBS);
         self.copies.shutdown();
         while self.workers.poll_finished().is_some() {}

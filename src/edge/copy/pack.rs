@@ -270,9 +270,11 @@ impl Packing<'_> {
             return Err(Problem::Source(full, error));
         }
         written.map_err(Problem::Archive)?;
-        let is_same = |now: Metadata| now.size() == size && now.modified().ok() == metadata.modified().ok();
-        if !file.metadata().is_ok_and(is_same) {
-            self.notes.push(format!("{} changed while it was packed: its first {size} bytes are sent", full.display()));
+        let now = file.metadata().map_err(|error| Problem::Source(full.clone(), error))?;
+        if now.size() > size {
+            self.notes.push(format!("{} grew while it was packed: its first {size} bytes are sent", full.display()));
+        } else if now.size() < size || now.modified().ok() != metadata.modified().ok() {
+            return Err(Problem::Changed(full));
         }
         Ok(())
     }

@@ -253,7 +253,7 @@ mod tests {
         symlink("../target", &link).unwrap();
         placed(&folder, &link).unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "new");
-        // Only root can make a link of another user.
+        // Only root can create a link that belongs to another user.
         if lchown(&link, Some(65_534), None).is_ok() {
             fs::write(&target, "old").unwrap();
             let refused = placed(&folder, &link).unwrap_err();

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::digest::{self, Digest};
 use super::text::{about, failure, words};
@@ -23,8 +24,10 @@ struct Open {
     file: File,
     kind: CopyKind,
     size: u64,
-    /// Modification time and inode of the file, which are the same at the end unless somebody changed it.
+    /// Size and times of the file, which are the same at the end unless somebody changed it.
     stamp: Stamp,
+    /// Whether it had been changed just before, so that the same times tell nothing.
+    is_fresh: bool,
     digest: Digest,
     /// Whether it may become longer meanwhile: a log that another daemon reads is written to all the time.
     may_grow: bool,
@@ -35,19 +38,29 @@ struct Open {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     size: u64,
-    seconds: i64,
-    nanoseconds: i64,
-    inode: u64,
+    modified: (i64, i64),
+    /// When content, owner or permissions were changed. Nobody can set it.
+    changed: (i64, i64),
 }
+
+/// The clock of file times may be as coarse as this.
+const COARSE: Duration = Duration::from_millis(50);
 
 impl Stamp {
     fn of(metadata: &fs::Metadata) -> Self {
         Self {
             size: metadata.size(),
-            seconds: metadata.mtime(),
-            nanoseconds: metadata.mtime_nsec(),
-            inode: metadata.ino(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+
+    fn is_fresh(&self) -> bool {
+        let before = SystemTime::now().checked_sub(COARSE).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        before.is_none_or(|before| {
+            let seconds = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
+            self.changed >= (seconds, i64::from(before.subsec_nanos()))
+        })
     }
 }
 
@@ -68,6 +81,7 @@ impl Source {
             }
             (SourceStep::Digest(kind), Some(open)) => open.digest(kind),
             (SourceStep::Rewind(offset, kind), Some(open)) => open.rewind(offset, kind),
+            (SourceStep::Agree { pieces, kind }, Some(open)) => open.agree(&pieces, kind),
             (SourceStep::Read { count, chunk_bytes, frame }, Some(open)) => open.read(count, chunk_bytes, &frame),
             (SourceStep::Finish, Some(open)) => open.finish(),
             (_, None) => Err(failure("remote copy failed", "the source is closed")),
@@ -92,6 +106,7 @@ impl Source {
             file,
             kind,
             size: stamp.size,
+            is_fresh: stamp.is_fresh(),
             stamp,
             digest: Digest::new(DigestKind::Md5),
             may_grow: spec.below.is_some(),
@@ -99,7 +114,7 @@ impl Source {
             buffer: Vec::new(),
         };
         self.open = Some(open);
-        Ok(SourceDone::Opened { kind, total: stamp.size, notes, digest: digest::fastest() })
+        Ok(SourceDone::Opened { kind, total: stamp.size, notes, digest: DigestKind::pieces_for(stamp.size) })
     }
 }
 
@@ -174,6 +189,13 @@ impl Open {
         Ok(SourceDone::Digest(self.digest.hex()))
     }
 
+    /// The reading position is lost: the next step sets it.
+    fn agree(&mut self, pieces: &str, kind: DigestKind) -> Result<SourceDone, CopyFailure> {
+        let DigestKind::Pieces(log2) = kind else { return Ok(SourceDone::Agreed(0)) };
+        let agreed = self.file.rewind().and_then(|()| digest::agreed(&mut self.file, log2, pieces));
+        agreed.map(SourceDone::Agreed).map_err(|error| self.read_failed(&error))
+    }
+
     fn read(&mut self, count: usize, chunk_bytes: usize, frame: &ChunkFrame) -> Result<SourceDone, CopyFailure> {
         let mut chunks = Vec::with_capacity(count);
         if self.size == 0 {
@@ -201,19 +223,20 @@ impl Open {
             return Ok(SourceDone::Digest(self.digest.hex()));
         }
         let now = Stamp::of(&metadata);
-        if now == self.stamp {
-            return if self.may_grow { self.finish_whole() } else { Ok(SourceDone::Digest(self.digest.hex())) };
-        }
-        if !self.may_grow || now.size < self.size {
+        if now.size < self.size || now.size > self.size && !self.may_grow {
             return Err(self.changed());
         }
-        // It was appended to, or something in it changed as well.
-        match self.digest(self.digest.kind())? {
-            SourceDone::Digest(digits) if digits == self.digest.hex() && now.size > self.size => {
-                Ok(SourceDone::Grew(digits))
+        if now != self.stamp || self.is_fresh {
+            // Only its owner may have changed, or its end, or the times are too coarse to tell.
+            let SourceDone::Digest(digits) = self.digest(self.digest.kind())? else { return Err(self.changed()) };
+            if digits != self.digest.hex() {
+                return Err(self.changed());
             }
-            _ => Err(self.changed()),
+            if now.size > self.size {
+                return Ok(SourceDone::Grew(digits));
+            }
         }
+        if self.may_grow { self.finish_whole() } else { Ok(SourceDone::Digest(self.digest.hex())) }
     }
 
     /// Refuses a file whose size the system does not tell, such as those of `/proc`.
@@ -277,7 +300,7 @@ mod tests {
         fs::write(folder.join("file"), "ninebytes").unwrap();
         let mut source = Source::default();
         let opened = source.run(spec(folder.join("file"), &folder));
-        let (kind, notes, digest) = (CopyKind::Regular, Vec::new(), digest::fastest());
+        let (kind, notes, digest) = (CopyKind::Regular, Vec::new(), DigestKind::pieces_for(9));
         assert_eq!(opened, SourceDone::Opened { kind, total: 9, notes, digest });
         let SourceDone::Chunks(chunks) = source.run(read(8)) else { panic!() };
         let expected = [
@@ -314,6 +337,23 @@ mod tests {
             let done = if matches!(rest, SourceDone::Failed(_)) { rest } else { source.run(SourceStep::Finish) };
             assert_eq!(failure_of(done), named, "{new}");
             assert!(!source.is_open());
+        }
+    }
+
+    #[test]
+    fn a_file_that_changes_within_one_tick_of_its_clock_is_noticed_and_one_that_is_only_touched_is_not() {
+        let folder = TempDir::new();
+        let file = folder.join("file");
+        for (new, is_same) in [("twelve bytes", true), ("other  bytes", false)] {
+            fs::write(&file, "twelve bytes").unwrap();
+            let mut source = Source::default();
+            let _opened = source.run(spec(file.clone(), &folder));
+            let _chunks = source.run(read(8));
+            let modified = fs::metadata(&file).unwrap().modified().unwrap();
+            fs::write(&file, new).unwrap();
+            File::options().write(true).open(&file).unwrap().set_modified(modified).unwrap();
+            let done = source.run(SourceStep::Finish);
+            assert_eq!(matches!(done, SourceDone::Digest(_)), is_same, "{done:?}");
         }
     }
 

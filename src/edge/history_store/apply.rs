@@ -42,12 +42,25 @@ pub struct Applied {
 /// It counts in steps of 10 µs: the original prints numbers with 15 digits, and a time that it rounds up would hide
 /// rows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CommitClock(i64);
+pub struct CommitClock(i64);
 
 impl CommitClock {
     const TICKS_PER_SECOND: i64 = 100_000;
 
-    fn next(&mut self, wall: WallTime) -> f64 {
+    /// A clock that continues after a time in its steps.
+    #[must_use]
+    pub const fn at_ticks(ticks: i64) -> Self {
+        Self(ticks)
+    }
+
+    /// The newest time in its steps.
+    #[must_use]
+    pub const fn ticks(self) -> i64 {
+        self.0
+    }
+
+    /// Returns the `ctime` of the next row.
+    pub fn next(&mut self, wall: WallTime) -> f64 {
         let now = wall.as_micros().div_euclid(10);
         let behind = self.0 >= now && self.0.saturating_sub(now) < MAX_LEAD;
         self.0 = if behind { self.0.saturating_add(1) } else { now };
@@ -56,7 +69,8 @@ impl CommitClock {
 
     /// The newest `ctime` in seconds since the epoch.
     #[expect(clippy::cast_precision_loss, reason = "such counts fit 53 bits until the year 4800")]
-    pub(super) fn seconds(self) -> f64 {
+    #[must_use]
+    pub fn seconds(self) -> f64 {
         self.0 as f64 / Self::TICKS_PER_SECOND as f64
     }
 }
@@ -226,7 +240,8 @@ fn run(
 }
 
 /// Tokens that are opened and closed by the same changes, so that they need not be stored.
-fn passing_tokens(changes: &[StoreChange]) -> BTreeSet<&str> {
+#[must_use]
+pub fn passing_tokens(changes: &[StoreChange]) -> BTreeSet<&str> {
     let opened: BTreeSet<&str> = changes
         .iter()
         .filter_map(|change| match change {

@@ -113,17 +113,17 @@ mod tests {
         open(&path).apply(&changes, WALL).unwrap();
         assert_eq!(rows().as_deref(), Some("4:9:5"));
         assert_eq!(known(), [(name(node, 7), 20), (name(other, 9), 5)]);
-        // Rows that came by another way, and then the database of the node is another.
+        // First rows arrive by another route, then the node has another database.
         open(&path).apply(&[origin(name(node, 7), 25)], WALL).unwrap();
         assert_eq!(known(), [(name(node, 7), 25), (name(other, 9), 5)]);
         open(&path).apply(&[origin(name(node, 8), 2), mark(2, 8)], WALL).unwrap();
         assert_eq!(known(), [(name(node, 7), 25), (name(node, 8), 2), (name(other, 9), 5)]);
-        // Its ids began again, and then it is forgotten.
+        // Its ids begin again, and then it is forgotten.
         open(&path).apply(&[mark(0, 8)], WALL).unwrap();
         assert_eq!(known()[1], (name(node, 8), 0));
         open(&path).apply(&[origin(name(node, 8), 3), mark(3, 8), StoreChange::DeleteSyncMark(node)], WALL).unwrap();
         assert_eq!(known()[1], (name(node, 8), 3));
-        // An earlier version reads the table of histories alone.
+        // An earlier version reads only the table of histories.
         open(&path).apply(&[origin(name(node, 8), 6), mark(6, 8)], WALL).unwrap();
         open(&path).note_order().unwrap();
         assert_eq!(rows().as_deref(), Some("3:7:25 3:8:6 4:9:5"));

@@ -71,7 +71,7 @@ mod tests {
         old.execute_batch(FIRST_SCHEMA).unwrap();
         let page_size = || purge::number(&Connection::open(&path).unwrap(), "page_size").unwrap();
         let mut store = open(&path);
-        // Somebody reads it.
+        // A reader is open.
         assert_eq!(store.make_shrinkable(), Ok(()));
         assert_eq!(page_size(), 4_096);
         drop(old);

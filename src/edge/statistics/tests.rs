@@ -2,10 +2,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 
 use super::*;
-use crate::config::database::{DatabasePlace, DatabaseSettings, Secret};
+use crate::config::database::{DatabasePlace, DatabaseSettings};
 use crate::config::modules::statistics::ArchiveSettings;
 use crate::edge::temp_dir::TempDir;
 use crate::model::node_id::NodeId;
+use crate::model::secret::Secret;
 
 const TEXT: &str = "Hosts Up/Down/Unreach:  5 / 1 / 0\nActive Host Latency: 0.1 / 0.2 / 0.3 sec\n";
 
@@ -73,7 +74,7 @@ fn numbers_of_an_engine_are_in_files_that_rrdtool_reads() {
     ] {
         assert!(info.contains(line), "{line}\n{info}");
     }
-    // A second value in the same second is no failure.
+    // A second value within the same second is not an error.
     assert_eq!(write(&settings, &[engine(TEXT)]), [Vec::<String>::new()]);
 }
 

@@ -103,6 +103,7 @@ impl Local<'_> {
             SourceDone::Opened { kind, total, notes, .. } => {
                 (copy.kind, copy.total) = (kind, total);
                 copy.request.complete_destination(kind);
+                copy.request.note(&notes);
                 for note in notes {
                     self.context.log(LogLine::warning("proxy", note));
                 }
@@ -121,6 +122,7 @@ impl Local<'_> {
                 self.take(source, end);
                 self.forget(source);
             }
+            SourceDone::Agreed(_) => {}
             SourceDone::Failed(failure) => {
                 let (token, abort) = (copy.token.clone(), copy.request.abort(copy.kind));
                 let text = failure_data(&failure);

@@ -189,7 +189,7 @@ impl Part {
 /// Divides rows into parts. Returns at least one part, which may be empty.
 fn parts(mut rows: Vec<HistoryRow>, division: Division) -> Vec<Part> {
     if division.by_ctime {
-        rows.sort_by(|a, b| a.ctime.total_cmp(&b.ctime).then(a.id.cmp(&b.id)));
+        rows.sort_unstable_by(|a, b| a.ctime.total_cmp(&b.ctime).then(a.id.cmp(&b.id)));
     }
     let mut parts: Vec<Part> = Vec::new();
     let mut part = Part::new();

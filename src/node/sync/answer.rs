@@ -121,7 +121,7 @@ impl Answer {
         let mut rows: Vec<AnsweredRow> = result.into_iter().filter_map(RawRow::read).collect();
         let left_out = told.saturating_sub(rows.len());
         // A Perl daemon sorts ids as text.
-        rows.sort_by_key(|row| row.id);
+        rows.sort_unstable_by_key(|row| row.id);
         let parts = json::integer(&raw.nb_total_msg).and_then(|parts| usize::try_from(parts).ok());
         let parts = parts.unwrap_or(1).clamp(1, PARTS_MAX);
         let history = number(&raw.history).unwrap_or(0);

@@ -74,7 +74,7 @@ impl Serving {
         let asked = request.0;
         let number = asked.number;
         let found = self.all.iter().find(|(_, served)| served.token == *token).map(|(source, _)| *source);
-        let said = match (asked.step, found) {
+        let said = match (asked.step.clone(), found) {
             (Step::Open, found) => return self.open(context, client, (token, found), asked),
             (Step::Close, found) => {
                 if let Some(source) = found {
@@ -157,10 +157,11 @@ impl Serving {
     fn run(&mut self, context: &mut Context, source: SourceId) {
         let Some(served) = self.all.get_mut(&source).filter(|served| served.running.is_none()) else { return };
         let Some((number, step)) = served.waiting.pop_front() else { return };
-        served.running = Some((number, step));
+        served.running = Some((number, step.clone()));
         let step = match step {
             Step::Digest(kind) => SourceStep::Digest(kind),
             Step::Rewind(offset, kind) => SourceStep::Rewind(offset, kind),
+            Step::Agree(pieces, kind) => SourceStep::Agree { pieces, kind },
             Step::Read(bytes) => {
                 let chunk_bytes = usize::try_from(bytes.clamp(1, CHUNK_BYTES_MAX)).unwrap_or(1);
                 let frame = ChunkFrame { before: Arc::from("\"chunk\":{\"data\":\""), after: Arc::from("}}") };

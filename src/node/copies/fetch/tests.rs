@@ -48,10 +48,10 @@ fn chunk(number: u64, offset: u64, total: u64) -> String {
 }
 
 fn found(received: u64, md5: &str) -> SinkDone {
-    SinkDone::Found { received, md5: md5.to_owned(), same_size: false }
+    SinkDone::Found { received, md5: md5.to_owned(), pieces: String::new(), same_size: false }
 }
 
-/// Begins a copy of 8 bytes of which `received` are there.
+/// Begins a copy of 8 bytes, of which `received` have arrived.
 fn reading(bench: &mut Bench, received: u64) -> Vec<(String, u64)> {
     let outputs = bench.request("FETCH", "t", "2", FETCH);
     let outputs = reply(bench, &opened(step(&outputs, "open"), 8));

@@ -14,14 +14,14 @@ use crate::node::copies::request::CopyRequest;
 use crate::node::json;
 
 /// Maximum length of a message with a step, in bytes.
-const STEP_BYTES_MAX: usize = 32 << 10;
+const STEP_BYTES_MAX: usize = 128 << 10;
 /// A part of the text of each step, by which it is told from the messages of other copies without parsing these.
 const STATUS: &str = "\"status\":\"fetch\"";
 /// Maximum length of a path in bytes, as in the Linux kernel.
 const PATH_LEN_MAX: usize = 4_096;
 
 /// A step that the node is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Open the source, or go on with the one that is open.
     Open,
@@ -29,6 +29,8 @@ pub(super) enum Step {
     Digest(DigestKind),
     /// Go on at this offset; return the digest of what is before it.
     Rewind(u64, DigestKind),
+    /// Return up to which offset these pieces are those of the source.
+    Agree(String, DigestKind),
     /// Read at most so many bytes.
     Read(u64),
     /// Check that the source has not changed; return the digest of what was read.
@@ -71,27 +73,32 @@ struct Content {
     offset: u64,
     #[serde(default)]
     bytes: u64,
+    #[serde(default)]
+    pieces: String,
 }
 
-const fn word(kind: DigestKind) -> &'static str {
+fn word(kind: DigestKind) -> String {
     match kind {
-        DigestKind::Md5 => "md5",
-        DigestKind::Sha256 => "sha256",
+        DigestKind::Md5 => "md5".to_owned(),
+        DigestKind::Sha256 => "sha256".to_owned(),
+        DigestKind::Pieces(log2) => log2.to_string(),
     }
 }
 
 fn digest_of(word: Option<&str>) -> DigestKind {
-    if word == Some("sha256") { DigestKind::Sha256 } else { DigestKind::Md5 }
+    let pieces = word.and_then(|word| DigestKind::pieces(word.parse().ok()?));
+    pieces.unwrap_or(if word == Some("sha256") { DigestKind::Sha256 } else { DigestKind::Md5 })
 }
 
 /// Returns the data of the message with a step.
-pub(super) fn step(number: u64, step: Step, request: &CopyRequest) -> String {
+pub(super) fn step(number: u64, step: &Step, request: &CopyRequest) -> String {
     let mut content = json!({ "status": "fetch", "fetch": number, "ack": 1 });
     let (word, more) = match step {
         // Relays take a number of this name for that of a question, which opens a route again that was broken.
         Step::Open => ("open", json!({ "query": number })),
-        Step::Digest(kind) => ("digest", json!({ "digest": word(kind) })),
-        Step::Rewind(offset, kind) => ("rewind", json!({ "offset": offset, "digest": word(kind) })),
+        Step::Digest(kind) => ("digest", json!({ "digest": word(*kind) })),
+        Step::Rewind(offset, kind) => ("rewind", json!({ "offset": offset, "digest": word(*kind) })),
+        Step::Agree(pieces, kind) => ("agree", json!({ "pieces": pieces, "digest": word(*kind) })),
         Step::Read(bytes) => ("read", json!({ "bytes": bytes })),
         Step::Finish => ("finish", json!({})),
         Step::Alive => ("alive", json!({})),
@@ -100,7 +107,7 @@ pub(super) fn step(number: u64, step: Step, request: &CopyRequest) -> String {
     if let (Value::Object(content), Value::Object(more)) = (&mut content, more) {
         content.insert("step".to_owned(), word.into());
         content.extend(more);
-        if step == Step::Open {
+        if *step == Step::Open {
             content.insert("source".to_owned(), request.source.as_str().into());
             content.insert("cache_dir".to_owned(), request.cache_dir().into());
         }
@@ -124,6 +131,7 @@ impl Asked {
             "open" => Step::Open,
             "digest" => Step::Digest(kind),
             "rewind" => Step::Rewind(content.offset, kind),
+            "agree" => Step::Agree(content.pieces, kind),
             "read" => Step::Read(content.bytes),
             "finish" => Step::Finish,
             "alive" => Step::Alive,
@@ -142,6 +150,7 @@ pub(super) fn answer(number: u64, done: SourceDone) -> String {
             let (kind, digest) = (kind.as_str(), word(digest));
             json!({ "fetch": number, "type": kind, "total": total, "digest": digest, "notes": notes }).to_string()
         }
+        SourceDone::Agreed(offset) => json!({ "fetch": number, "agreed": offset }).to_string(),
         SourceDone::Digest(digits) => json!({ "fetch": number, "md5": digits }).to_string(),
         SourceDone::Grew(digits) => json!({ "fetch": number, "md5": digits, "grew": true }).to_string(),
         SourceDone::Chunks(chunks) => {
@@ -195,6 +204,9 @@ pub(super) struct Answer<'a> {
     pub notes: Vec<String>,
     #[serde(default)]
     pub md5: Option<String>,
+    /// The offset up to which the pieces agree.
+    #[serde(default)]
+    pub agreed: Option<u64>,
     /// The source is longer now than when it was opened.
     #[serde(default)]
     pub grew: bool,
@@ -233,7 +245,7 @@ impl Answer<'_> {
         }
     }
 
-    /// The fastest digest of the node.
+    /// The digest that the node offers.
     pub(super) fn digest(&self) -> DigestKind {
         digest_of(self.digest.as_deref())
     }

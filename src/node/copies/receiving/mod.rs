@@ -322,13 +322,14 @@ impl Receiving {
             return self.answer(context, token, hears, code, data);
         }
         match done {
-            SinkDone::Found { received, md5, same_size } => {
+            SinkDone::Found { received, md5, pieces, same_size } => {
                 let Asked::Query(number) = hears.asked else { return };
                 if !incoming.is_ending() {
                     context.journal.work_is_over(token);
                 }
+                let pieces = if pieces.is_empty() { pieces } else { format!(",\"pieces\":\"{pieces}\"") };
                 let data = format!(
-                    "{{\"query\":{number},\"received\":{received},\"md5\":\"{md5}\",\"same_size\":{same_size}}}"
+                    "{{\"query\":{number},\"received\":{received},\"md5\":\"{md5}\",\"same_size\":{same_size}{pieces}}}"
                 );
                 self.answer(context, token, hears, Code::BEGIN, data);
             }

@@ -62,7 +62,9 @@ enum State {
     /// The digest of the whole file is computed for that query.
     Digesting,
     /// The source is read again up to the receiver's position, to compare with the receiver's digest.
-    Rewinding { received: u64, md5: String },
+    Rewinding { received: u64, md5: String, pieces: String },
+    /// They differ. The pieces of both are compared, to go on behind those that agree.
+    Comparing { received: u64 },
     /// Chunks are being sent.
     Sending,
     /// All chunks are sent, and the digest is computed.
@@ -235,6 +237,7 @@ impl Sender<'_> {
                 copy.digest = digest;
                 copy.total = total;
                 copy.request.complete_destination(kind);
+                copy.request.note(&notes);
                 for note in notes {
                     self.context.log(LogLine::warning("proxy", note));
                 }
@@ -246,15 +249,29 @@ impl Sender<'_> {
                 copy.ready.extend(chunks);
                 self.go_on(source);
             }
-            (SourceDone::Digest(md5), State::Digesting) => self.ask_receiver(source, Some(md5), false),
-            (SourceDone::Digest(md5), State::Rewinding { received, md5: theirs }) => {
+            (SourceDone::Digest(md5), State::Digesting) => self.ask_receiver(source, Some(md5), None),
+            (SourceDone::Digest(md5), State::Rewinding { received, md5: theirs, pieces }) => {
                 if md5 == theirs && received <= copy.total {
                     copy.state = State::Sending;
                     copy.all_read = received == copy.total && received > 0;
                     self.go_on(source);
+                } else if pieces.is_empty() || received > copy.total {
+                    self.ask_receiver(source, None, Some(0));
                 } else {
-                    self.ask_receiver(source, None, true);
+                    copy.state = State::Comparing { received };
+                    self.source_step(source, SourceStep::Agree { pieces, kind: DigestKind::of(&theirs) });
                 }
+            }
+            (SourceDone::Agreed(agreed), State::Comparing { received }) => {
+                let (token, text) = (&copy.token, if agreed == 0 { "from its beginning" } else { "behind the rest" });
+                let text = format!(
+                    "copy {token}: {agreed} of the {received} bytes that node '{}' has are those of the source: it \
+                     goes on {text}",
+                    copy.route.target
+                );
+                self.context.log(LogLine::info("proxy", text));
+                // A receiver that has the same again would be asked for ever.
+                self.ask_receiver(source, None, Some(if agreed < received { agreed } else { 0 }));
             }
             (SourceDone::Digest(md5), State::Finishing) => {
                 copy.state = State::Confirming { md5 };

@@ -53,7 +53,7 @@ fn play<'a>(mut connection: WebSocketConnection, pieces: impl Iterator<Item = &'
     (events, None, drain(&mut connection))
 }
 
-/// Plays the bytes whole, byte by byte and split at every place, with one outcome.
+/// Plays the bytes whole, byte by byte and split at every place. The result must be the same.
 fn outcome(make: impl Fn() -> WebSocketConnection, bytes: &[u8]) -> Outcome {
     let whole = play(make(), std::iter::once(bytes));
     assert_eq!(play(make(), bytes.chunks(1)), whole);

@@ -22,7 +22,7 @@ use crate::node::context::Context;
 use crate::node::copies::ending::failure_row;
 use crate::node::copies::pace::Pace;
 use crate::node::copies::receiving::Receiving;
-use crate::node::copies::request::CopyRequest;
+use crate::node::copies::request::{CopyRequest, Dialect};
 use crate::node::nodes::Nodes;
 use crate::node::nodes::node::Link;
 use crate::node::nodes::pathway::Route;
@@ -60,7 +60,9 @@ enum State {
     /// The node computes the digest of the whole.
     Digesting,
     /// The node goes to the place where the receiving end is, which has this digest there.
-    Rewinding { received: u64, digest: String },
+    Rewinding { received: u64, digest: String, pieces: String },
+    /// They differ, and the node looks from which piece on.
+    Comparing { received: u64 },
     /// Chunks come.
     Reading,
     /// All chunks are here, and the node checks that the source is unchanged.
@@ -90,6 +92,8 @@ struct Fetch {
     got: u64,
     /// Whether the node has ever answered.
     has_answer: bool,
+    /// Whether it has told what is to be said of the source.
+    has_notes: bool,
     /// When the node answered last, or the copy began.
     heard: Monotonic,
 }
@@ -120,6 +124,8 @@ struct Found {
     received: u64,
     #[serde(default)]
     md5: String,
+    #[serde(default)]
+    pieces: String,
     #[serde(default)]
     same_size: bool,
 }
@@ -178,6 +184,7 @@ impl Fetcher<'_> {
             asked: 0,
             got: 0,
             has_answer: false,
+            has_notes: false,
             heard: self.context.now.monotonic,
         };
         self.fetching.all.insert(id, fetch);
@@ -235,13 +242,13 @@ impl Fetcher<'_> {
         self.fetching.next_number += 1;
         let number = self.fetching.next_number;
         let Some(fetch) = self.fetching.all.get_mut(&id) else { return };
-        match step {
+        match &step {
             Step::Read(_) => fetch.reads.push_back(number),
             Step::Alive | Step::Close => {}
             _ => fetch.step = number,
         }
         let (through, target) = (fetch.route.through, Some(fetch.route.target_field()));
-        let (token, data) = (Some(fetch.token.clone()), wire::step(number, step, &fetch.request));
+        let (token, data) = (Some(fetch.token.clone()), wire::step(number, &step, &fetch.request));
         self.nodes.send(self.context, through, Message { action: Action::ProcessCopy, token, target, data });
         self.context.timers.set(Timer::Fetch(id), self.context.now.monotonic + ASK_AGAIN);
     }
@@ -297,21 +304,30 @@ impl Fetcher<'_> {
                 self.chunk(id, answer.chunk);
             }
             (State::Opening, _) if is_current => self.opened(id, answer),
-            (State::Digesting, Some(digest)) if is_current => self.look(id, Some(&digest), false),
-            (State::Rewinding { received, digest }, Some(theirs)) if is_current => {
+            (State::Digesting, Some(digest)) if is_current => self.look(id, Some(&digest), None),
+            (State::Rewinding { received, digest, pieces }, Some(theirs)) if is_current => {
                 if digest == theirs && received <= fetch.total {
                     fetch.state = State::Reading;
                     (fetch.asked, fetch.got) = (received, received);
                     if received == fetch.total && received > 0 { self.finish(id) } else { self.read_on(id) }
+                } else if pieces.is_empty() || received > fetch.total {
+                    self.look(id, None, Some(0));
                 } else {
-                    self.look(id, None, true);
+                    fetch.state = State::Comparing { received };
+                    self.ask(id, Step::Agree(pieces, DigestKind::of(&digest)));
                 }
             }
+            (State::Comparing { received }, _) if is_current => {
+                // What is the same again would be asked for ever.
+                let agreed = answer.agreed.filter(|agreed| *agreed < received).unwrap_or(0);
+                self.look(id, None, Some(agreed));
+            }
             (State::Finishing, Some(digest)) if is_current => {
-                let note = answer
-                    .grew
-                    .then(|| format!("it is being written to: what is here is its first {} bytes", fetch.total));
-                let end = fetch.request.end_of_fetch(fetch.kind, &digest, note.as_deref());
+                if answer.grew {
+                    let text = format!("it is being written to: what is here is its first {} bytes", fetch.total);
+                    fetch.request.note(&[text]);
+                }
+                let end = fetch.request.end(fetch.kind, &digest, Dialect::Plain);
                 fetch.state = State::Ending;
                 self.feed(id, end);
             }
@@ -326,22 +342,26 @@ impl Fetcher<'_> {
         };
         (fetch.kind, fetch.total, fetch.digest) = (kind, answer.total, answer.digest());
         fetch.request.complete_destination(kind);
+        if !fetch.has_notes {
+            fetch.request.note(&answer.notes);
+            fetch.has_notes = true;
+        }
         let token = fetch.token.clone();
         for note in answer.notes.iter().take(16) {
             self.context.log(LogLine::warning("proxy", format!("copy {token}: {note}")));
         }
-        self.look(id, None, false);
+        self.look(id, None, None);
     }
 
     /// Asks the receiving end what it has.
-    fn look(&mut self, id: SourceId, digest: Option<&str>, restart: bool) {
+    fn look(&mut self, id: SourceId, digest: Option<&str>, keep: Option<u64>) {
         self.fetching.next_number += 1;
         let number = self.fetching.next_number;
         let is_alone = self.fetching.is_alone(id);
         let Some(fetch) = self.fetching.all.get_mut(&id) else { return };
         let from = Some(fetch.route.target).filter(|_| is_alone);
         fetch.state = State::Looking { number, has_digest: digest.is_some() };
-        let question = fetch.request.query(fetch.kind, (number, fetch.total, restart), digest, from, fetch.digest);
+        let question = fetch.request.query(fetch.kind, (number, fetch.total, keep), digest, from, fetch.digest);
         self.feed(id, question);
     }
 
@@ -349,7 +369,7 @@ impl Fetcher<'_> {
     pub(in crate::node::copies) fn found(&mut self, token: &Token, data: &str) {
         let Some(id) = self.fetching.by_token.get(token).copied() else { return };
         let Some(fetch) = self.fetching.all.get_mut(&id) else { return };
-        let Ok(Found { query, received, md5, same_size }) = serde_json::from_str(data) else { return };
+        let Ok(Found { query, received, md5, pieces, same_size }) = serde_json::from_str(data) else { return };
         let State::Looking { number, has_digest } = fetch.state else { return };
         if number != query {
             return;
@@ -360,7 +380,7 @@ impl Fetcher<'_> {
             fetch.state = State::Digesting;
             self.ask(id, Step::Digest(kind));
         } else {
-            fetch.state = State::Rewinding { received, digest: md5 };
+            fetch.state = State::Rewinding { received, digest: md5, pieces };
             self.ask(id, Step::Rewind(received, kind));
         }
     }
