@@ -140,7 +140,10 @@ impl Core {
             Input::LinkDown { node, reason } => self.nodes.link_down(&mut self.context, node, &reason),
             Input::NodeMessage { node, message } => self.node_message(node, &message),
             Input::SendFailed { node, token, reason } => self.send_failed(node, token.as_ref(), &reason),
-            Input::Stores(stores) => self.context.stores = stores,
+            Input::Stores(stores) => {
+                self.context.stores = stores;
+                self.queue_may_store();
+            }
             Input::MayBegin(receipt) => self.commands.command_may_begin(&mut self.context, receipt),
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
             Input::LeftOut(receipt) => {
@@ -352,8 +355,8 @@ impl Core {
                 self.subscribers.tell_subscribers(&mut self.context, false);
             }
         }
-        while let Some(token) = self.context.journal.next_token_of_node() {
-            self.queued_is_taken(&token);
+        while let Some((token, told)) = self.context.journal.next_token_of_node() {
+            self.told_of_queued(&token, told);
         }
         while let Some(token) = self.context.journal.next_lost() {
             self.modules.legacycmd.send_again(&mut self.context, &token);
@@ -386,6 +389,7 @@ impl Core {
                 }
             }
             Some(Awaited::Queue) => self.queue_stored(receipt, stored),
+            Some(Awaited::Pipe) => self.modules.engine.begun(&mut self.context, receipt, stored),
             Some(Awaited::Orders) => self.modules.legacycmd.stored(&mut self.context, receipt, stored),
             None => {}
         }

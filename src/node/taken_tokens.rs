@@ -106,8 +106,9 @@ impl TakenTokens {
         let keep = options.queue.map_or(KEEP, |place| place.keep.clamp(KEEP, KEEP_MAX));
         let until = context.now.wall.as_seconds().saturating_add(keep);
         // Such a request is not run before its first row is stored, so one without a row can be given back.
-        let begins_with_row =
-            *action == Action::Command && options.queue.is_some() && !json::is_false(&options.logging);
+        let begins_with_row = matches!(action, Action::Command | Action::EngineCommand)
+            && options.queue.is_some()
+            && !json::is_false(&options.logging);
         let taken = context.now.wall.as_seconds();
         context.store(StoreChange::TakeToken(TakenToken { hash, taken, until, begins_with_row }));
         // A crash before its first row ends it, because nobody may send it again then.

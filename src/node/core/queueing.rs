@@ -5,7 +5,7 @@ use crate::model::api::{ApiAnswer, CallId};
 use crate::model::code::Code;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
-use crate::model::queue::QueueAnswer;
+use crate::model::queue::{QueueAnswer, RowTells};
 use crate::model::token::Token;
 use crate::model::work::WorkId;
 
@@ -32,6 +32,14 @@ enum Reach {
     Once(Route),
     /// It does not.
     Away,
+}
+
+/// The end of a request that was sent to a node whose database was replaced since.
+fn has_new_database(node: NodeId) -> String {
+    format!(
+        "node '{node}' has a new database since this was sent to it, so it does not know what it has taken: \
+         it may have run this, and does not get it again"
+    )
 }
 
 impl Core {
@@ -135,7 +143,7 @@ impl Core {
 
     /// Sends a node what waits for it, as far as it can be reached.
     fn send_queued(&mut self, target: NodeId) {
-        while !self.context.is_stopping() && self.queue.wants_to_send(target) {
+        while !self.context.is_stopping() && self.context.stores && self.queue.wants_to_send(target) {
             let reach = self.reach(target);
             if matches!(reach, Reach::Away) {
                 return self.queue.block(&mut self.context, target);
@@ -177,8 +185,10 @@ impl Core {
         if !node.sync.is_current {
             return Reach::Away;
         }
-        if node.sync.is_of_our_kind() {
-            let history = if route.through == target { node.sync.mark.history.max(1) } else { 1 };
+        if node.sync.runs_once {
+            let is_direct = route.through == target;
+            let known = if is_direct { Some(node.sync.mark.history) } else { self.syncs.newest_history_of(target) };
+            let history = known.unwrap_or(0).max(1);
             return Reach::Kept(route, history);
         }
         let is_busy = node.owed.has_unsettled() || node.owed.count() >= UNCONFIRMED_MAX;
@@ -188,12 +198,8 @@ impl Core {
     /// Sends the next request to a node of our kind. It stays queued until its token ends.
     fn send_kept(&mut self, target: NodeId, route: Route, history: i64) {
         let Some((head, data)) = self.queue.send_next(&mut self.context, target, history) else { return };
-        if head.sent > 1 && history > 1 && head.sent != history {
-            let text = format!(
-                "node '{target}' has a new database since this was sent to it, so it does not know what it has taken: \
-                 it may have run this, and does not get it again"
-            );
-            return self.queue.end(&mut self.context, &head, &text);
+        if head.sent > 1 && history > 1 && head.sent != history && route.through == target {
+            return self.queue.end(&mut self.context, &head, &has_new_database(target));
         }
         self.nodes.note_sent(&head.token, route);
         let (token, field) = (Some(head.token), Some(route.target_field()));
@@ -242,15 +248,33 @@ impl Core {
                 }
                 return false;
             }
-            Some(SaidOfPlace::Taken) | None => self.queued_is_taken(token),
+            Some(SaidOfPlace::Taken) | None => self.told_of_queued(token, RowTells::Taken),
         }
         true
     }
 
-    /// Notes that a node has taken a queued request, and sends the next ones.
-    pub(super) fn queued_is_taken(&mut self, token: &Token) {
-        if let Some(target) = self.queue.is_taken(token) {
+    /// Handles what a row of a node tells about a queued request.
+    pub(super) fn told_of_queued(&mut self, token: &Token, told: RowTells) {
+        let target = match told {
+            RowTells::Taken => self.queue.is_taken(token),
+            RowTells::Ended => self.queue.forget(&mut self.context, token.as_str()),
+            RowTells::Back => self.queue.is_given_back(&mut self.context, token),
+            RowTells::NewDatabase => self.queue.was_sent_to_another(&mut self.context, token, has_new_database),
+        };
+        if let Some(target) = target {
             self.send_queued(target);
+        }
+    }
+
+    /// Handles the failure of a commit, or the first success after it. Meanwhile the database does not show what was
+    /// removed, so nothing is read, and what was asked is asked again.
+    pub(super) fn queue_may_store(&mut self) {
+        if self.context.stores {
+            self.queue.targets().into_iter().for_each(|target| self.send_queued(target));
+        } else {
+            for work in self.queue.open_questions() {
+                self.queue_answered(work, QueueAnswer::Failed("a commit failed".to_owned()));
+            }
         }
     }
 
@@ -311,6 +335,11 @@ impl Core {
             }
             self.subscribers.tell_subscribers(&mut self.context, false);
             return said(if has_ended { SaidOfPlace::Ended } else { SaidOfPlace::Taken });
+        }
+        if ![0, self.context.own_history].contains(&place.again) {
+            self.context.row(token, Code::CONTINUE, RowTells::NewDatabase.data().to_owned());
+            self.subscribers.tell_subscribers(&mut self.context, false);
+            return said(SaidOfPlace::Away);
         }
         let has_room = match action {
             Action::Command => self.commands.has_room_for_queued(),

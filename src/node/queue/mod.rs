@@ -220,7 +220,7 @@ impl Queue {
     /// Returns the next request for a node; `None` if it must be read first, which then begins.
     pub(in crate::node) fn next(&mut self, context: &mut Context, target: NodeId) -> Option<&QueuedHead> {
         let way = self.ways.get_mut(&target)?;
-        if let Some(query) = way.page_wanted(target) {
+        if let Some(query) = way.page_wanted(target).filter(|_| context.stores) {
             let work = context.start_work(Work::Queue(query));
             way.is_read_by(work);
             self.asked.insert(work, Asked::Page(target));
@@ -252,7 +252,8 @@ impl Queue {
             self.note_sent(&head);
         }
         let keep = head.expires.saturating_sub(self.clock.time(context.now)).max(0).saturating_add(KEEP_BEYOND);
-        let place = Place { of: context.own_history, n: head.sequence, after, keep, waited };
+        let again = if head.sent > 1 { head.sent } else { 0 };
+        let place = Place { of: context.own_history, n: head.sequence, after, keep, waited, again };
         Some((head, options::with_place(&data, place, attempt)))
     }
 
@@ -323,6 +324,42 @@ impl Queue {
         Some(sent.target)
     }
 
+    /// Notes that a node has given back a request that it had taken: it is sent again, unless its time is over. Returns
+    /// the node.
+    pub(in crate::node) fn is_given_back(&mut self, context: &mut Context, token: &Token) -> Option<NodeId> {
+        let sent = self.sent.get_mut(&token.digest())?;
+        let (target, place) = (sent.target, (sent.sequence, sent.bytes));
+        if sent.is_overdue {
+            self.numbers.expired += 1;
+            self.forget(context, token.as_str());
+            context.fail(token, &format!("expired: node '{target}' took it, and ended before it had begun with it"));
+        } else if std::mem::take(&mut sent.is_taken)
+            && let Some(way) = self.ways.get_mut(&target)
+        {
+            way.doubt([place].into_iter());
+        }
+        Some(target)
+    }
+
+    /// Ends a request that was sent to a node whose database was replaced since, as its row tells. Returns the node.
+    pub(in crate::node) fn was_sent_to_another(
+        &mut self,
+        context: &mut Context,
+        token: &Token,
+        text: impl Fn(NodeId) -> String,
+    ) -> Option<NodeId> {
+        let target = self.sent.get(&token.digest())?.target;
+        context.may_end_late(token);
+        self.forget(context, token.as_str());
+        context.fail(token, &text(target));
+        Some(target)
+    }
+
+    /// Returns the questions that are open.
+    pub(in crate::node) fn open_questions(&self) -> Vec<WorkId> {
+        self.asked.keys().copied().collect()
+    }
+
     /// Removes a request that was sent and whose end somebody else owes, or that has ended. Returns its node.
     pub(in crate::node) fn forget(&mut self, context: &mut Context, token: &str) -> Option<NodeId> {
         if self.sent.is_empty() {
@@ -369,6 +406,10 @@ impl Queue {
 
     /// Asks whether a token has its end, as its node says.
     pub(in crate::node) fn ask_for_end(&mut self, context: &mut Context, token: &Token) {
+        if !context.stores {
+            // The node says it again.
+            return;
+        }
         let work = context.start_work(Work::Queue(QueueQuery::Find(token.clone())));
         self.asked.insert(work, Asked::Ended(token.clone()));
     }
