@@ -14,15 +14,15 @@ use super::help::Topic;
 use super::keys_arguments::{TokenOptions, parse_keys, parse_token};
 use super::node_arguments::{JoinOptions, NodeOptions, parse_join, parse_node};
 use super::remote_arguments::{
-    BackupOptions, CopyOptions, DoctorOptions, ExecOptions, StatusOptions, parse_backup, parse_copy, parse_doctor,
-    parse_exec, parse_status,
+    BackupOptions, CopyOptions, DoctorOptions, ExecOptions, MoveOptions, StatusOptions, parse_backup, parse_copy,
+    parse_doctor, parse_exec, parse_migrate_store, parse_status,
 };
 use super::view_arguments::{
     CancelOptions, LogOptions, LookOptions, RunningOptions, parse_cancel, parse_log, parse_look, parse_running,
 };
 use super::words::{named_severity, path, text, unexpected};
 use crate::daemon::run_options::RunOptions;
-use crate::model::log::Level;
+use crate::model::log::{Level, LogFormat};
 
 /// The command requested by the command line.
 #[derive(Debug, PartialEq, Eq)]
@@ -88,6 +88,8 @@ pub(super) enum Command {
     Token(TokenOptions),
     /// `backup FILE`: copy database, keys and configuration into one file.
     Backup(BackupOptions),
+    /// `migrate-store FILE`: move the history to a database server, or back.
+    MigrateStore(MoveOptions),
     /// `restore FILE`: put a backup back.
     Restore(BackupOptions),
     /// `join WORD`: make this machine a node.
@@ -106,7 +108,6 @@ pub(super) enum Command {
     Version,
 }
 
-/// Options of `demo`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct DemoOptions {
     /// `--once`: end after one round trip instead of staying up until Ctrl-C.
@@ -152,6 +153,7 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("join") => parse_join(rest()),
         Some("backup") => parse_backup(rest(), defaults, false),
         Some("restore") => parse_backup(rest(), defaults, true),
+        Some("migrate-store") => parse_migrate_store(rest(), defaults),
         Some("demo") => parse_demo(rest()),
         Some("help") => parse_help(rest()),
         Some("completions") => parse_completions(rest()),
@@ -170,12 +172,13 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
 
 fn parse_run(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
     let (mut config, mut logfile) = (defaults.config.clone(), defaults.logfile.clone());
-    let (mut severity, mut vault) = (None, defaults.vault.clone());
+    let (mut severity, mut log_format, mut vault) = (None, None, defaults.vault.clone());
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
             Long("config") => config = Some(path(&mut parser, "--config")?),
             Long("logfile") => logfile = Some(path(&mut parser, "--logfile")?),
             Long("severity") => severity = Some(read_severity(&mut parser)?),
+            Long("log-format") => log_format = Some(read_log_format(&mut parser)?),
             // An option of the original without effect: log lines are never buffered here.
             Long("flushoutput") => {}
             Long("vault") => vault = Some(path(&mut parser, "--vault")?),
@@ -186,9 +189,9 @@ fn parse_run(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command,
     }
     let config_path =
         config.ok_or("'run' needs --config FILE, for instance --config /etc/centreon-gorgone/config.yaml")?;
-    let severity = severity.map_or_else(|| defaults.severity(), Ok)?;
+    let severity = if severity.is_some() { severity } else { defaults.severity()? };
     let vault = vault.unwrap_or_else(|| DEFAULT_VAULT.into());
-    Ok(Command::Run(RunOptions { config_path, logfile, vault, severity }))
+    Ok(Command::Run(RunOptions { config_path, logfile, vault, severity, log_format }))
 }
 
 fn parse_check(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
@@ -199,6 +202,7 @@ fn parse_check(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Comman
             Long("logfile") => logfile = Some(path(&mut parser, "--logfile")?),
             // Accepted so that the options of a start can be used unchanged.
             Long("severity") => _ = read_severity(&mut parser)?,
+            Long("log-format") => _ = read_log_format(&mut parser)?,
             Long("json") => json = true,
             Long("syntax") => files_only = true,
             Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Check)),
@@ -287,4 +291,10 @@ fn parse_completions(mut parser: lexopt::Parser) -> Result<Command, String> {
 fn read_severity(parser: &mut lexopt::Parser) -> Result<Level, String> {
     let word = parser.value().map_err(text)?;
     named_severity(&word.to_string_lossy(), "--severity")
+}
+
+fn read_log_format(parser: &mut lexopt::Parser) -> Result<LogFormat, String> {
+    let word = parser.value().map_err(text)?;
+    let word = word.to_string_lossy();
+    LogFormat::from_word(&word).ok_or_else(|| format!("--log-format is '{word}'; allowed: {}", LogFormat::WORDS))
 }

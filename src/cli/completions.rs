@@ -6,11 +6,8 @@ use super::pages::{CommandOption, CommandPage, command};
 /// A supported shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shell {
-    /// bash
     Bash,
-    /// zsh
     Zsh,
-    /// fish
     Fish,
 }
 

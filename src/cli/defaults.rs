@@ -30,12 +30,12 @@ impl Defaults {
         }
     }
 
-    /// Parses `GORGONE_INIT_SEVERITY` (`info`).
+    /// Parses `GORGONE_INIT_SEVERITY`.
     ///
     /// # Errors
     /// The value is not a severity.
-    pub(super) fn severity(&self) -> Result<Level, String> {
-        self.severity.as_deref().map_or(Ok(Level::Info), |word| named_severity(word, "GORGONE_INIT_SEVERITY"))
+    pub(super) fn severity(&self) -> Result<Option<Level>, String> {
+        self.severity.as_deref().map(|word| named_severity(word, "GORGONE_INIT_SEVERITY")).transpose()
     }
 }
 
@@ -56,9 +56,9 @@ mod tests {
             Ok(Command::Run(options)) => (options.config_path, options.logfile, options.severity),
             other => panic!("{other:?}"),
         };
-        assert_eq!(run(&[]), ("/etc/a.yaml".into(), None, Level::Debug));
-        assert_eq!(run(&["run", "--severity", "error"]), ("/etc/a.yaml".into(), None, Level::Error));
-        assert_eq!(run(&["--config", "b", "--logfile=l"]), ("b".into(), Some("l".into()), Level::Debug));
+        assert_eq!(run(&[]), ("/etc/a.yaml".into(), None, Some(Level::Debug)));
+        assert_eq!(run(&["run", "--severity", "error"]), ("/etc/a.yaml".into(), None, Some(Level::Error)));
+        assert_eq!(run(&["--config", "b", "--logfile=l"]), ("b".into(), Some("l".into()), Some(Level::Debug)));
         let wrong = Defaults::read(|name| Some(if name.ends_with("SEVERITY") { "loud" } else { "c" }.into()));
         let error = parse(vec!["run".into()], &wrong).unwrap_err();
         assert_eq!(error, "GORGONE_INIT_SEVERITY is 'loud'; allowed: debug, info, warning or error");

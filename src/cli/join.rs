@@ -20,8 +20,7 @@ use crate::daemon::key_files::{self, DEFAULT_BITS, KeyPair, PRIVATE_NAME, PUBLIC
 use crate::daemon::run_options::RunOptions;
 use crate::daemon::secrets;
 use crate::edge::random::SystemRandom;
-use crate::edge::{clock, history_store};
-use crate::model::log::Level;
+use crate::edge::{clock, history_store, system};
 
 /// How long to wait for the first PONG.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -70,7 +69,6 @@ struct Node {
     session: i64,
 }
 
-/// Runs `join`.
 pub(super) fn run(options: &JoinOptions) -> ExitCode {
     let node = match prepare(options) {
         Ok(node) => node,
@@ -155,8 +153,11 @@ fn write_configuration(word: &Word, places: &Places, token: &str) -> Result<(), 
         fs::create_dir_all(directory).map_err(failed)?;
     }
     // It may hold a token.
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&places.config).map_err(failed)?;
+    let aside = places.config.with_extension("yaml.new");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&aside).map_err(failed)?;
     file.write_all(yaml(word, places, token).as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    fs::rename(&aside, &places.config).and_then(|()| system::sync_folder_of(&places.config)).map_err(failed)?;
     give(&places.config, places.database.parent().unwrap_or(Path::new("/")));
     config::load(&places.config).map(drop).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -273,7 +274,8 @@ fn stay(node: Node) -> ExitCode {
         config_path: node.places.config.clone(),
         logfile: None,
         vault: super::arguments::DEFAULT_VAULT.into(),
-        severity: Level::Info,
+        severity: None,
+        log_format: None,
     };
     thread::spawn(move || match wait(&node, || None) {
         Ok(()) => {

@@ -33,7 +33,6 @@ const ZMQ_PORT: u16 = 5_556;
 const TRIES: usize = 50;
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
-/// Runs `node`.
 pub(super) fn run(options: &NodeOptions) -> ExitCode {
     let done = load(&options.config).and_then(|config| match &options.verb {
         NodeVerb::Add(add_options) => add(options, &config, add_options),

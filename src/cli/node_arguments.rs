@@ -13,7 +13,6 @@ use crate::config::address;
 use crate::config::joined::JoinedKind;
 use crate::model::node_id::NodeId;
 
-/// Options of `node`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NodeOptions {
     /// `--config`: the configuration of the central.
@@ -27,23 +26,17 @@ pub(super) struct NodeOptions {
 /// What `node` does.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NodeVerb {
-    /// `add`
     Add(NodeAdd),
-    /// `remove`
     Remove(NodeId),
-    /// `list`
     List,
 }
 
 /// A host and perhaps a port.
 type Place = (String, Option<u16>);
 
-/// The node to add.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NodeAdd {
-    /// Its id.
     pub id: NodeId,
-    /// `--kind`
     pub kind: JoinedKind,
     /// `--address`: where a push node listens.
     pub address: Option<Place>,
@@ -51,7 +44,6 @@ pub(super) struct NodeAdd {
     pub central: Option<Place>,
 }
 
-/// Options of `join`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct JoinOptions {
     /// The word of `node add`.

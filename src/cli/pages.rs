@@ -23,7 +23,6 @@ pub(super) enum Block<'a> {
     },
 }
 
-/// An option of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CommandOption<'a> {
     /// Name with its dashes.
@@ -41,7 +40,6 @@ pub(super) struct CommandPage<'a> {
     pub name: &'static str,
     /// The words that may follow the name, such as `generate`.
     pub words: Vec<&'a str>,
-    /// Options of the command.
     pub options: Vec<CommandOption<'a>>,
     /// Whether a file or a directory may follow.
     pub takes_path: bool,

@@ -96,7 +96,6 @@ impl Row {
         Some(Self { id, code, data, etime: number("etime"), is_last: is_last_row(Code(code), text) })
     }
 
-    /// Returns the message.
     pub(super) fn message(&self) -> &str {
         self.data.get("message").and_then(Value::as_str).unwrap_or_default()
     }
@@ -115,7 +114,6 @@ impl Row {
     }
 }
 
-/// Returns the rows of an answer.
 pub(super) fn rows_of(answer: &Value) -> Vec<Row> {
     answer.get("data").and_then(Value::as_array).into_iter().flatten().filter_map(Row::read).collect()
 }

@@ -11,7 +11,6 @@ use super::since::Since;
 use super::words::{PACKAGED_CONFIG, node_id, path, text, unexpected, word};
 use crate::model::token::Token;
 
-/// Options of `running`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RunningOptions {
     /// `--config`: the configuration of the daemon that is asked.
@@ -24,12 +23,10 @@ pub(super) struct RunningOptions {
     pub json: bool,
 }
 
-/// Options of `cancel`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CancelOptions {
     /// `--config`: the configuration of the daemon that is asked.
     pub config: PathBuf,
-    /// The token.
     pub token: String,
     /// `--node`: where it runs; `None` if the daemon knows.
     pub node: Option<u64>,
@@ -50,7 +47,6 @@ pub(super) struct LookOptions {
     pub json: bool,
 }
 
-/// Options of `log`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LogOptions {
     /// `--config`: the configuration of the daemon that is asked.

@@ -27,18 +27,7 @@ pub(super) fn word(parser: &mut lexopt::Parser) -> Result<String, String> {
 }
 
 pub(super) fn named_severity(word: &str, option: &str) -> Result<Level, String> {
-    level(word).ok_or_else(|| format!("{option} is '{word}'; allowed: debug, info, warning or error"))
-}
-
-/// Parses the names and numbers of levels in the original's logger.
-fn level(word: &str) -> Option<Level> {
-    match word.to_ascii_lowercase().as_str() {
-        "debug" | "7" => Some(Level::Debug),
-        "info" | "notice" | "6" | "5" => Some(Level::Info),
-        "warning" | "4" => Some(Level::Warning),
-        "error" | "fatal" | "none" | "3" | "2" | "0" => Some(Level::Error),
-        _ => None,
-    }
+    Level::from_word(word).ok_or_else(|| format!("{option} is '{word}'; allowed: {}", Level::WORDS))
 }
 
 pub(super) fn path(parser: &mut lexopt::Parser, option: &str) -> Result<PathBuf, String> {

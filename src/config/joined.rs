@@ -62,7 +62,6 @@ pub struct Invited {
 /// One added node. It may hold a secret: no `Debug`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinedNode {
-    /// Its id.
     pub id: u64,
     /// How it is reached.
     pub kind: JoinedKind,
@@ -83,10 +82,8 @@ pub struct JoinedNode {
     pub invited: Option<Invited>,
 }
 
-/// One added token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddedToken {
-    /// Its name.
     pub name: String,
     /// The only node that may use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,10 +95,8 @@ pub struct AddedToken {
 /// The content of the file.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Joined {
-    /// The nodes.
     #[serde(default)]
     pub nodes: Vec<JoinedNode>,
-    /// The tokens.
     #[serde(default)]
     pub tokens: Vec<AddedToken>,
 }

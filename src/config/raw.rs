@@ -8,7 +8,6 @@ use crate::model::action::Module;
 
 /// The sections that the readers use.
 pub(super) struct RawConfig<'a> {
-    /// The place of `gorgone`.
     pub(super) gorgone: &'a Place,
     /// `name` of the top file.
     pub(super) name: Option<&'a Node>,

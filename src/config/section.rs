@@ -21,9 +21,7 @@ pub(super) struct Section<'a> {
 /// The unit of a duration in the files.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Unit {
-    /// Seconds.
     Seconds,
-    /// Minutes.
     Minutes,
 }
 

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::database::HistoryServer;
 use super::delegate::DelegateSettings;
 use crate::model::link::LinkMode;
+use crate::model::log::{Level, LogFormat};
 use crate::model::node_id::NodeId;
 use crate::model::rights::BoundKey;
 
@@ -46,7 +48,10 @@ pub struct CoreSettings {
     /// `link` (`auto`): whether links to other daemons may or must be sealed by TLS.
     pub link: LinkMode,
     /// Path of the database: that of `gorgone_db_name`, or of a file in memory with `storage: memory`.
+    /// With [`Self::server`] nothing is stored there, but other files of the daemon stand beside it.
     pub database: PathBuf,
+    /// `gorgone_db_type: mysql`: the database server that keeps the history; `None` for a file.
+    pub server: Option<HistoryServer>,
     /// `storage`: where the history is kept.
     pub storage: Storage,
     /// `gorgone_db_autocreate_schema`: whether missing tables are created.
@@ -55,6 +60,10 @@ pub struct CoreSettings {
     pub commits: Commits,
     /// `max_message_size` in bytes (16 MiB): maximum size of a message of an authenticated client.
     pub max_message_size: usize,
+    /// `log_severity` (`info`): the lowest level that is logged.
+    pub log_severity: Level,
+    /// `log_format` (`auto`): the form of log lines, and whether they go to the systemd journal.
+    pub log_format: LogFormat,
     /// `audit_log`: the file in which requests and their callers are recorded.
     pub audit_log: Option<PathBuf>,
     /// `delegate`: requests that an original Gorgone beside this daemon answers.
@@ -123,9 +132,7 @@ pub struct HttpProxy {
 /// A user and a password. It has no `Debug`, so that the password is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BasicAuth {
-    /// `user`
     pub user: String,
-    /// `password`
     pub password: String,
 }
 

@@ -6,7 +6,6 @@ use std::rc::Rc;
 /// The place of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// The file.
     pub(super) file: Rc<Path>,
     /// The line, counted from 1; 0 for the whole file.
     pub(super) line: u32,
@@ -43,9 +42,7 @@ pub(super) enum Value {
     Null,
     /// Any other scalar.
     Text(Box<str>),
-    /// A list.
     List(Vec<Node>),
-    /// A map.
     Map(Entries),
 }
 

@@ -36,7 +36,6 @@ pub fn hash_token(token: &[u8]) -> Result<String, String> {
     Ok(to_hex(TokenHash::of(token).as_bytes()))
 }
 
-/// Returns a random token.
 pub fn new_token(random: &mut dyn Random) -> String {
     let mut bytes = [0; TOKEN_BYTES];
     random.fill(&mut bytes);

@@ -30,7 +30,6 @@ pub struct ApiConnection {
 pub struct ApiReply {
     /// HTTP status.
     pub status: u16,
-    /// The body.
     pub body: Vec<u8>,
 }
 

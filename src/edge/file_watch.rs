@@ -16,7 +16,6 @@ const HEAD_LEN: usize = 16;
 /// Buffer size, enough for many events with the longest names.
 const BUFFER_LEN: usize = 16 << 10;
 
-/// A watched file.
 pub struct FileWatch {
     events: EventFile,
     path: PathBuf,
@@ -116,7 +115,7 @@ mod tests {
     use super::super::temp_dir::TempDir;
     use super::*;
 
-    /// A file that was written to counts as closed once no command that is just being started has a copy of the
+    /// A file that was written to counts as closed only when no command that is just starting has a copy of the
     /// descriptor.
     fn assert_changed(watch: &mut FileWatch) {
         let start = std::time::Instant::now();

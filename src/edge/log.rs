@@ -1,40 +1,52 @@
-//! Writes the log: `2026-01-31 12:00:00 - INFO - [module] text` in local time (docs/protocol.md section 14).
+//! Writes the log: to standard error or a file, in the original's form or as JSON ([`format`]), and to the systemd
+//! journal with levels and fields.
 //!
 //! Lines are collected for each turn of the loop and written by [`LogWriter::flush`]. A log that cannot be written
 //! (full disk, nobody reads the pipe) loses lines but never stops the daemon: lost lines are counted and reported when
-//! it works again.
+//! it works again. Floods of one warning are counted, too ([`flood`]).
 //!
-//! If standard error is the systemd journal, lines carry their level for it. A daemon that logs to a file then also
-//! writes its warnings and errors to the journal, so that `systemctl status` shows them.
+//! If standard error is the journal, lines become its entries; if its socket is not there, they go to standard error
+//! with their level. A daemon that logs to a file then also sends its warnings and errors to the journal, so that
+//! `systemctl status` shows them.
 
-use std::fmt::Write as _;
+mod flood;
+mod format;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::{journal, system};
-use crate::model::log::{AUDIT, Level, LogLine};
-use crate::model::time::WallTime;
+use super::journal::{self, Entry, Journal};
+use super::{clock, system};
+use crate::model::log::{AUDIT, Level, LogFormat, LogLine};
+use crate::model::time::{Monotonic, WallTime};
 
-/// Maximum length of a text in bytes; longer ones are cut.
-const MAX_TEXT_LEN: usize = 8 << 10;
+use flood::Flood;
+use format::TextForm;
+
 /// Maximum number of unwritten bytes; further lines are lost.
 const MAX_BUFFERED: usize = 1 << 20;
 /// Number of bytes that a writable pipe takes without blocking.
 const CHUNK: usize = 4_096;
+/// Time after which lines that could not be written are tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// The daemon's log.
 pub struct LogWriter {
-    target: Target,
+    /// Standard error or the file.
+    main: Stream,
+    /// Standard error beside a file, for warnings and errors, if it is the journal.
+    beside: Option<Stream>,
+    journal: Option<Journal>,
+    /// The lowest level that the journal gets.
+    journal_from: Level,
+    format: LogFormat,
     severity: Level,
     configured: Level,
-    buffer: Vec<u8>,
-    /// Lines for the journal beside a log file; empty if standard error is not the journal.
-    journal: Vec<u8>,
-    has_journal: bool,
-    lost_lines: u64,
-    stamp: Stamp,
+    text: TextForm,
+    flood: Flood,
     audit: Audit,
 }
 
@@ -42,7 +54,6 @@ pub struct LogWriter {
 enum Audit {
     /// Nowhere.
     Dropped,
-    /// To this writer.
     To(Box<LogWriter>),
     /// Here: this is the audit log.
     Here,
@@ -53,11 +64,13 @@ enum Target {
     File { path: PathBuf, file: File },
 }
 
-/// The rendered time of the last second in which a line was written.
-#[derive(Default)]
-struct Stamp {
-    second: Option<i64>,
-    text: String,
+/// Bytes on their way to a target.
+struct Stream {
+    target: Target,
+    /// Whether lines begin with their level for the journal.
+    has_prefix: bool,
+    buffer: Vec<u8>,
+    lost_lines: u64,
 }
 
 impl LogWriter {
@@ -65,22 +78,55 @@ impl LogWriter {
     ///
     /// # Errors
     /// A sentence that names the file and the remedy.
-    pub fn open(path: Option<&Path>, severity: Level) -> Result<Self, String> {
+    pub fn open(path: Option<&Path>, severity: Level, format: LogFormat) -> Result<Self, String> {
         let target = match path {
             None => Target::Stderr,
             Some(path) => Target::File { path: path.to_owned(), file: open_file(path)? },
         };
-        Ok(Self {
-            target,
+        let mut writer = Self {
+            main: Stream::new(target),
+            beside: None,
+            journal: None,
+            journal_from: severity,
+            format,
             severity,
             configured: severity,
-            buffer: Vec::new(),
-            journal: Vec::new(),
-            has_journal: journal::is_standard_error(),
-            lost_lines: 0,
-            stamp: Stamp::default(),
+            text: TextForm::default(),
+            flood: Flood::default(),
             audit: Audit::Dropped,
-        })
+        };
+        writer.arrange();
+        Ok(writer)
+    }
+
+    /// Changes what [`LogWriter::open`] was told; returns whether it was told something else. A severity that was set
+    /// meanwhile stays if the configured one is the same.
+    pub fn configure(&mut self, severity: Level, format: LogFormat) -> bool {
+        let changes = (self.configured, self.format) != (severity, format);
+        if self.configured != severity {
+            (self.severity, self.configured) = (severity, severity);
+        }
+        if self.format != format {
+            self.format = format;
+            self.arrange();
+        }
+        changes
+    }
+
+    /// Sets up the journal as the form and the target of the lines ask for it.
+    fn arrange(&mut self) {
+        let format = self.format;
+        let is_stream = journal::is_standard_error();
+        let is_file = self.path().is_some();
+        let wants_journal = format == LogFormat::Journal || (is_stream && (is_file || format == LogFormat::Auto));
+        self.journal = wants_journal.then(|| Journal::open(Path::new(journal::SOCKET)).ok()).flatten();
+        self.journal_from = if is_file && format != LogFormat::Journal { Level::Warning } else { Level::Debug };
+        self.main.has_prefix = is_stream && !is_file && format != LogFormat::Json;
+        self.beside = (is_stream && is_file).then(|| {
+            let mut beside = Stream::new(Target::Stderr);
+            beside.has_prefix = true;
+            beside
+        });
     }
 
     /// Opens the audit log beside this one.
@@ -88,13 +134,13 @@ impl LogWriter {
     /// # Errors
     /// A sentence that names the file and the remedy.
     pub fn open_audit(&mut self, path: &Path) -> Result<(), String> {
-        let mut audit = Self::open(Some(path), Level::Info)?;
-        (audit.has_journal, audit.audit) = (false, Audit::Here);
+        let mut audit = Self::open(Some(path), Level::Info, LogFormat::Text)?;
+        (audit.journal, audit.beside, audit.audit) = (None, None, Audit::Here);
         self.audit = Audit::To(Box::new(audit));
         Ok(())
     }
 
-    /// Changes the severity; `None` goes back to the one given to [`LogWriter::open`].
+    /// Changes the severity; `None` goes back to the configured one.
     pub const fn set_severity(&mut self, severity: Option<Level>) {
         self.severity = match severity {
             Some(severity) => severity,
@@ -105,7 +151,7 @@ impl LogWriter {
     /// The log file, where there is one.
     #[must_use]
     pub const fn path(&self) -> Option<&PathBuf> {
-        match &self.target {
+        match &self.main.target {
             Target::File { path, .. } => Some(path),
             Target::Stderr => None,
         }
@@ -115,6 +161,18 @@ impl LogWriter {
     #[must_use]
     pub fn shows(&self, level: Level) -> bool {
         level >= self.severity
+    }
+
+    /// When [`LogWriter::flush`] has something to do although no line comes: lines that were counted, or that could not
+    /// be written before.
+    #[must_use]
+    pub fn poll_timeout(&self, now: Monotonic) -> Option<Monotonic> {
+        let streams = [Some(&self.main), self.beside.as_ref()];
+        let is_behind = streams.into_iter().flatten().any(|stream| !stream.buffer.is_empty())
+            || self.journal.as_ref().is_some_and(Journal::is_behind);
+        let audit = if let Audit::To(audit) = &self.audit { audit.poll_timeout(now) } else { None };
+        let again = is_behind.then(|| now + TRY_AGAIN);
+        [self.flood.poll_timeout(), again, audit].into_iter().flatten().min()
     }
 
     /// Adds a line if the severity shows it. The next [`LogWriter::flush`] writes it.
@@ -127,34 +185,33 @@ impl LogWriter {
         if !self.shows(line.level) {
             return;
         }
-        if self.buffer.len() >= MAX_BUFFERED {
-            self.lost_lines = self.lost_lines.saturating_add(1);
-            return;
+        if line.level < Level::Warning {
+            return self.put(line, wall);
         }
-        if self.has_journal {
-            self.write_for_journal(line);
+        if let Some(line) = self.flood.admit(line.clone(), clock::read().monotonic) {
+            self.put(&line, wall);
         }
-        let stamp = self.stamp.render(wall);
-        self.buffer.extend_from_slice(stamp.as_bytes());
-        for part in [" - ", word(line.level), " - [", line.module, "] "] {
-            self.buffer.extend_from_slice(part.as_bytes());
-        }
-        push_escaped(&mut self.buffer, &line.text);
-        self.buffer.push(b'\n');
     }
 
-    /// Writes the level of the next line for the journal. Beside a log file, writes the line too if it is a warning or
-    /// an error.
-    fn write_for_journal(&mut self, line: &LogLine) {
-        let prefix = journal::prefix(line.level).as_bytes();
-        if matches!(self.target, Target::Stderr) {
-            self.buffer.extend_from_slice(prefix);
-        } else if line.level >= Level::Warning && self.journal.len() < MAX_BUFFERED {
-            for part in [prefix, b"[", line.module.as_bytes(), b"] "] {
-                self.journal.extend_from_slice(part);
-            }
-            push_escaped(&mut self.journal, &line.text);
-            self.journal.push(b'\n');
+    /// Adds a line to all places where it belongs.
+    fn put(&mut self, line: &LogLine, wall: WallTime) {
+        let is_file = self.path().is_some();
+        let journal = self.journal.as_mut().filter(|_| line.level >= self.journal_from);
+        let is_sent = journal.is_some_and(|journal| journal.send(entry(line)).is_ok());
+        if is_file || !is_sent {
+            let (text, is_json) = (&mut self.text, self.format == LogFormat::Json);
+            self.main.add(line.level, |out| {
+                if is_json { format::write_json(out, line, wall) } else { text.write(out, line, wall) }
+            });
+        }
+        if let Some(beside) = self.beside.as_mut().filter(|_| !is_sent && line.level >= Level::Warning) {
+            beside.add(line.level, |out| {
+                for part in ["[", line.module, "] "] {
+                    out.extend_from_slice(part.as_bytes());
+                }
+                format::push_text(out, &line.text);
+                out.push(b'\n');
+            });
         }
     }
 
@@ -163,16 +220,74 @@ impl LogWriter {
         if let Audit::To(audit) = &mut self.audit {
             audit.flush(wall);
         }
-        if self.lost_lines > 0 && self.buffer.len() < MAX_BUFFERED {
-            let text = format!("{} lines were lost because the log could not be written", self.lost_lines);
-            self.lost_lines = 0;
-            self.write(&LogLine::error("log", text), wall);
+        if self.flood.poll_timeout().is_some() {
+            let ended = self.flood.ended(clock::read().monotonic);
+            ended.iter().for_each(|line| self.put(line, wall));
         }
-        if !self.journal.is_empty() {
+        if let Some(journal) = &mut self.journal {
+            journal.flush();
+            let lost = journal.take_lost();
+            if lost > 0 {
+                let text = format!("{lost} lines were lost because the journal did not take them");
+                self.put(&LogLine::error("log", text), wall);
+            }
+        }
+        if self.main.lost_lines > 0 && self.main.buffer.len() < MAX_BUFFERED {
+            let lost = std::mem::take(&mut self.main.lost_lines);
+            let text = format!("{lost} lines were lost because the log could not be written");
+            self.put(&LogLine::error("log", text), wall);
+        }
+        if let Some(beside) = &mut self.beside {
+            beside.flush();
             // The log file has these lines, so losing them here is harmless.
-            let sent = write_available(&mut io::stderr(), &self.journal).unwrap_or(self.journal.len());
-            self.journal.drain(..sent);
+            beside.lost_lines = 0;
         }
+        self.main.flush();
+    }
+
+    /// Opens the file again by its name, after a rotation. Does nothing for standard error.
+    ///
+    /// # Errors
+    /// A sentence. The old file stays in use.
+    pub fn reopen(&mut self, wall: WallTime) -> Result<(), String> {
+        if let Audit::To(audit) = &mut self.audit {
+            audit.reopen(wall)?;
+        }
+        self.flush(wall);
+        if let Target::File { path, file } = &mut self.main.target {
+            *file = open_file(path)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        let wall = clock::wall();
+        let counted = self.flood.end();
+        counted.iter().for_each(|line| self.put(line, wall));
+        self.flush(wall);
+    }
+}
+
+impl Stream {
+    const fn new(target: Target) -> Self {
+        Self { target, has_prefix: false, buffer: Vec::new(), lost_lines: 0 }
+    }
+
+    /// Adds a line, unless too much waits.
+    fn add(&mut self, level: Level, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.buffer.len() >= MAX_BUFFERED {
+            self.lost_lines = self.lost_lines.saturating_add(1);
+            return;
+        }
+        if self.has_prefix {
+            self.buffer.extend_from_slice(journal::prefix(level).as_bytes());
+        }
+        write(&mut self.buffer);
+    }
+
+    fn flush(&mut self) {
         if self.buffer.is_empty() {
             return;
         }
@@ -189,21 +304,6 @@ impl LogWriter {
         }
     }
 
-    /// Opens the file again by its name, after a rotation. Does nothing for standard error.
-    ///
-    /// # Errors
-    /// A sentence. The old file stays in use.
-    pub fn reopen(&mut self, wall: WallTime) -> Result<(), String> {
-        if let Audit::To(audit) = &mut self.audit {
-            audit.reopen(wall)?;
-        }
-        self.flush(wall);
-        if let Target::File { path, file } = &mut self.target {
-            *file = open_file(path)?;
-        }
-        Ok(())
-    }
-
     /// Counts and drops what could not be written, because keeping it would only delay the loss.
     fn lose_buffer(&mut self) {
         let lines = self.buffer.iter().filter(|byte| **byte == b'\n').count();
@@ -212,62 +312,28 @@ impl LogWriter {
     }
 }
 
-impl Drop for LogWriter {
-    fn drop(&mut self) {
-        self.flush(super::clock::wall());
+/// The entry of the journal for a line.
+fn entry(line: &LogLine) -> Entry {
+    let mut entry = Entry::default();
+    let mut text = Vec::with_capacity(line.text.len().saturating_add(16));
+    for part in ["[", line.module, "] "] {
+        text.extend_from_slice(part.as_bytes());
     }
-}
-
-impl Stamp {
-    /// The C library is asked for local time only once a second.
-    fn render(&mut self, wall: WallTime) -> &str {
-        let second = wall.as_seconds();
-        if self.second != Some(second) {
-            self.second = Some(second);
-            self.text.clear();
-            let written = match system::local_time(second) {
-                Some(time) => write!(
-                    self.text,
-                    "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
-                    time.year, time.month, time.day, time.hour, time.minute, time.second
-                ),
-                None => write!(self.text, "@{second}"),
-            };
-            debug_assert!(written.is_ok(), "writing to a String cannot fail");
-        }
-        &self.text
+    format::push_text(&mut text, &line.text);
+    entry.add("MESSAGE", &text);
+    entry.add("PRIORITY", journal::prefix(line.level).trim_matches(['<', '>']).as_bytes());
+    entry.add("SYSLOG_IDENTIFIER", b"stheno");
+    entry.add("MODULE", line.module.as_bytes());
+    if let Some(node) = line.node {
+        entry.add("NODE", node.to_string().as_bytes());
     }
-}
-
-/// The original's words for levels.
-const fn word(level: Level) -> &'static str {
-    match level {
-        Level::Debug => "DEBUG",
-        Level::Info => "INFO",
-        Level::Warning => "WARNING",
-        Level::Error => "ERROR",
+    if let Some(token) = &line.token {
+        entry.add("TOKEN", token.as_str().as_bytes());
     }
-}
-
-/// Appends the text on one line, with escapes for control characters and line separators, cut at [`MAX_TEXT_LEN`].
-fn push_escaped(buffer: &mut Vec<u8>, text: &str) {
-    let cut = (0..=MAX_TEXT_LEN.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    let (kept, rest) = text.split_at(cut);
-    let is_odd = |letter: char| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}');
-    let mut plain = kept;
-    while let Some(at) = plain.find(is_odd) {
-        let (before, after) = plain.split_at(at);
-        buffer.extend_from_slice(before.as_bytes());
-        let mut letters = after.chars();
-        for escaped in letters.next().into_iter().flat_map(char::escape_default) {
-            buffer.extend_from_slice(escaped.encode_utf8(&mut [0; 4]).as_bytes());
-        }
-        plain = letters.as_str();
+    if let Some(peer) = line.peer {
+        entry.add("PEER", peer.to_string().as_bytes());
     }
-    buffer.extend_from_slice(plain.as_bytes());
-    if !rest.is_empty() {
-        buffer.extend_from_slice(format!("... ({} bytes more)", rest.len()).as_bytes());
-    }
+    entry
 }
 
 /// Opens for appending without blocking, so that a named pipe without a reader cannot hold us up.
@@ -306,7 +372,7 @@ mod tests {
     const WALL: WallTime = WallTime::from_micros(1_769_860_800_000_000);
 
     fn writer(dir: &TempDir, severity: Level) -> LogWriter {
-        LogWriter::open(Some(&dir.join("log")), severity).unwrap()
+        LogWriter::open(Some(&dir.join("log")), severity, LogFormat::Auto).unwrap()
     }
 
     fn content(dir: &TempDir, name: &str) -> String {
@@ -347,7 +413,7 @@ mod tests {
         let dir = TempDir::new();
         let mut log = writer(&dir, Level::Info);
         log.write(&LogLine::info("core", "a\nb\r\x1b[31m\u{2028}\u{85}é"), WALL);
-        log.write(&LogLine::info("core", "é".repeat(MAX_TEXT_LEN)), WALL);
+        log.write(&LogLine::info("core", "é".repeat(format::MAX_TEXT_LEN)), WALL);
         log.flush(WALL);
         let text = content(&dir, "log");
         assert_eq!(text.lines().count(), 2);
@@ -374,7 +440,7 @@ mod tests {
     fn a_full_disk_costs_lines_and_is_told_of_when_it_works_again() {
         let dir = TempDir::new();
         let mut log = writer(&dir, Level::Info);
-        let Target::File { file, .. } = &mut log.target else { panic!("a file") };
+        let Target::File { file, .. } = &mut log.main.target else { panic!("a file") };
         *file = open_file(Path::new("/dev/full")).unwrap();
         log.write(&LogLine::info("core", "lost"), WALL);
         log.flush(WALL);
@@ -390,18 +456,23 @@ mod tests {
         let dir = TempDir::new();
         let mut log = writer(&dir, Level::Info);
         let (reader, pipe) = std::io::pipe().unwrap();
-        let Target::File { file, .. } = &mut log.target else { panic!("a file") };
+        let Target::File { file, .. } = &mut log.main.target else { panic!("a file") };
         *file = File::from(std::os::fd::OwnedFd::from(pipe));
         for _ in 0..500 {
             log.write(&LogLine::info("core", "x".repeat(8_000)), WALL);
             log.flush(WALL);
         }
-        assert!(log.buffer.len() < MAX_BUFFERED + 10_000 && log.lost_lines > 0);
+        assert!(log.main.buffer.len() < MAX_BUFFERED + 10_000 && log.main.lost_lines > 0);
         drop(reader);
     }
 
     #[test]
     fn a_file_that_cannot_be_opened_is_named() {
-        assert!(LogWriter::open(Some(Path::new("/nonexistent/x.log")), Level::Info).err().unwrap().contains("x.log"));
+        assert!(
+            LogWriter::open(Some(Path::new("/nonexistent/x.log")), Level::Info, LogFormat::Auto)
+                .err()
+                .unwrap()
+                .contains("x.log")
+        );
     }
 }

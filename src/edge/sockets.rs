@@ -29,7 +29,6 @@ const MAX_BROKEN_ACCEPTS: usize = 64;
 
 /// A bound socket that accepts connections.
 pub enum Listener {
-    /// TCP.
     Tcp(TcpListener),
     /// A Unix socket. Dropping the listener removes its file.
     Unix(UnixListener, SocketFile),

@@ -21,7 +21,6 @@ impl TempDir {
         &self.0
     }
 
-    /// A path in it.
     pub fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }

@@ -16,7 +16,6 @@ const ANSWER_BYTES_MAX: usize = 4 << 20;
 pub struct WebReply {
     /// HTTP status.
     pub status: u16,
-    /// The body.
     pub body: Vec<u8>,
 }
 

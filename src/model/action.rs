@@ -6,7 +6,6 @@ use super::rights::May;
 
 macro_rules! modules {
     ($($variant:ident = $group:literal $name:literal,)*) => {
-        /// A module.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Module {
             $(#[doc = concat!("`", $name, "`")] $variant,)*
@@ -71,7 +70,6 @@ pub enum Ends {
     Row,
     /// Its reply: the node writes no row.
     Reply,
-    /// A row or the reply.
     RowOrReply,
 }
 
@@ -189,6 +187,7 @@ actions! {
     ForgetKey = "FORGETKEY": PROXY, Row, Admin, [(Delete, KEYS_PATH)], [];
     TrustKey = "TRUSTKEY": PROXY, Row, Admin, [(Post, KEYS_PATH)], [];
     RemoteCopy = "REMOTECOPY": PROXY, Row, Central, [(Post, "core/proxy/remotecopy")], [OverSsh];
+    Fetch = "FETCH": PROXY, Row, Central, [(Post, "core/proxy/fetch")], [];
     Command = "COMMAND": ACTION, Row, Central, [(Post, "core/action/command")], [AfterCopies, OverSsh];
     ActionEngine = "ACTIONENGINE": ACTION, Row, Central, [(Post, "core/action/engine")], [AfterCopies, OverSsh];
     ProcessCopy = "PROCESSCOPY": ACTION, Row, Central, [], [];

@@ -13,17 +13,12 @@ pub struct CallId(pub u64);
 /// The methods that the API knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// `GET`
     Get,
     /// `HEAD`, which is answered as `GET` without a body.
     Head,
-    /// `POST`
     Post,
-    /// `PATCH`
     Patch,
-    /// `PUT`
     Put,
-    /// `DELETE`
     Delete,
     /// Any other, such as `OPTIONS`. No path has it, and the answer names the methods of the path.
     Other,
@@ -45,7 +40,6 @@ impl Method {
     }
 }
 
-/// The caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// A user of `auth.users`; `None` for the single user of `auth`, or if nobody has to log in.
@@ -78,7 +72,6 @@ pub struct Wishes {
 pub struct ApiCall {
     /// Whether its path begins with `/api`; else it is for one of the few other paths.
     pub below_api: bool,
-    /// The method.
     pub method: Method,
     /// Percent-decoded path segments (after `/api`) without empty ones.
     pub path: Vec<String>,
@@ -88,7 +81,6 @@ pub struct ApiCall {
     pub query: Vec<(String, String)>,
     /// The body; empty without one.
     pub body: Vec<u8>,
-    /// The caller.
     pub caller: Caller,
 }
 

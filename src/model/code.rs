@@ -15,7 +15,6 @@ impl Code {
     pub const STARTED: Self = Self(3);
     /// Work for the token continues.
     pub const CONTINUE: Self = Self(4);
-    /// The result of one command.
     pub const COMMAND_RESULT: Self = Self(100);
     /// A part of a copied file has arrived.
     pub const COPY_IN_PROGRESS: Self = Self(101);

@@ -60,7 +60,6 @@ impl OutputCut {
     }
 }
 
-/// The outcome of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandOutcome {
     /// How it ended.

@@ -57,7 +57,6 @@ pub enum Endpoint {
     Tcp {
         /// Host or address.
         host: String,
-        /// Port.
         port: u16,
     },
     /// `ipc`: a Unix socket path.

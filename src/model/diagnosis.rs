@@ -25,7 +25,6 @@ pub enum Cause {
     IdUnlisted,
     /// The other side does not accept the token.
     WrongToken,
-    /// The certificate has expired.
     CertificateExpired,
     /// The issuer of the certificate is not trusted.
     CertificateUnknownIssuer,
@@ -37,11 +36,9 @@ pub enum Cause {
     ClockOff,
     /// Only one of the two sides uses TLS.
     TlsOnOneSide,
-    /// A module is missing.
     ModuleMissing,
     /// The node does not allow the command.
     CommandNotAllowed,
-    /// A disk is full.
     DiskFull,
     /// A file or a file system cannot be written to.
     ReadOnly,
@@ -119,7 +116,6 @@ impl Cause {
 /// What is wrong in a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The cause.
     pub cause: Cause,
     /// What to do.
     pub advice: String,

@@ -5,7 +5,6 @@ use super::api::Method::{self, Delete, Get, Post};
 
 /// A module that is not here.
 pub struct ForeignModule {
-    /// Its package.
     pub package: &'static str,
     /// What does not work without it.
     pub loss: &'static str,

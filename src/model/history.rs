@@ -71,7 +71,6 @@ pub fn is_last_row(code: Code, data: &str) -> bool {
 /// returns, is recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowOrigin {
-    /// The history.
     pub history: HistoryName,
     /// The id of the row in it.
     pub id: i64,
@@ -167,7 +166,6 @@ pub struct PageLimit {
 /// A page of rows in ascending order of id.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogPage {
-    /// The rows.
     pub rows: Vec<HistoryRow>,
     /// Whether more rows follow beyond the [`PageLimit`].
     pub more: bool,
@@ -278,7 +276,6 @@ pub enum StoreChange {
     DeleteSession(Vec<u8>),
     /// Store a server's key for a target such as `tcp://192.0.2.1:5556`.
     PutFingerprint {
-        /// The target.
         target: String,
         /// RFC 7638 thumbprint of its key.
         thumbprint: String,
@@ -298,11 +295,9 @@ pub enum StoreChange {
     PutSyncMark(NodeId, SyncMark),
     /// Store how far a history has been taken over by any way.
     PutOriginMark(RowOrigin),
-    /// Delete the mark of a node.
     DeleteSyncMark(NodeId),
     /// Store that a token was accepted and has not ended, so that a restart can end it.
     OpenToken {
-        /// The token.
         token: Token,
         /// The node that it was sent to and that has not confirmed it; `None` for our own work.
         node: Option<NodeId>,

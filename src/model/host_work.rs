@@ -20,7 +20,6 @@ pub enum HostWork {
         query: QueryId,
         /// The wanted rows.
         filter: LogFilter,
-        /// The limits of the page.
         limit: PageLimit,
     },
     /// Run a command. Answered by [`HostDone::CommandEnded`], and before that by [`HostDone::CommandPrinted`] if
@@ -28,7 +27,6 @@ pub enum HostWork {
     RunCommand {
         /// The number of the run.
         command: CommandId,
-        /// The command.
         spec: CommandSpec,
     },
     /// Kill the process group of a running command. Its end is still reported.
@@ -77,7 +75,6 @@ impl HostWork {
 pub enum HostDone {
     /// The answer of the history.
     QueryAnswer {
-        /// The query.
         query: QueryId,
         /// The rows, or the error.
         result: Result<LogPage, String>,
@@ -89,14 +86,12 @@ pub enum HostDone {
         /// The output since the last report.
         output: Vec<u8>,
     },
-    /// A command ended.
     CommandEnded {
         /// The run.
         command: CommandId,
         /// How it ended.
         outcome: CommandOutcome,
     },
-    /// Work is done.
     WorkDone {
         /// The number of the work.
         id: WorkId,

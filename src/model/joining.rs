@@ -5,7 +5,6 @@ use super::node_id::NodeId;
 /// An invitation that was not used. It holds a secret: no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Invitation {
-    /// The node.
     pub node: NodeId,
     /// The secret of its word.
     pub secret: Vec<u8>,
@@ -16,7 +15,6 @@ pub struct Invitation {
 /// A node that has proved that it knows the secret of its invitation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admitted {
-    /// The node.
     pub node: NodeId,
     /// What it is known by from now on.
     pub by: AdmittedBy,

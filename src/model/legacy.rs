@@ -38,7 +38,6 @@ pub struct PollerCommands {
 /// Everything that one reading finds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandTables {
-    /// The pollers.
     pub pollers: Vec<PollerCommands>,
     /// The option `gorgone_illegal_characters` of the table `options`.
     pub illegal_characters: Option<String>,
@@ -60,11 +59,9 @@ pub struct FileMark {
 pub struct StoredOrder {
     /// Its place among all messages.
     pub sequence: i64,
-    /// The token.
     pub token: Token,
     /// The id of the node; empty for this daemon.
     pub target: String,
-    /// The action.
     pub action: String,
     /// The data, JSON text.
     pub data: String,

@@ -35,6 +35,5 @@ pub struct Reply {
 pub enum Outgoing {
     /// A request, always with three fields.
     Request(Message),
-    /// A reply.
     Reply(Reply),
 }

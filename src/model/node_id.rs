@@ -37,7 +37,6 @@ impl NodeId {
         if self.0 > JSON_EXACT_MAX { self.0.to_string().into() } else { self.0.into() }
     }
 
-    /// The text of [`Self::to_json`].
     #[must_use]
     pub const fn json_text(self) -> JsonText {
         JsonText(self)

@@ -4,11 +4,9 @@
 /// version of the schema lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PollerRow {
-    /// `id`
     pub id: String,
     /// `uid`: its other name, in schemas of 2026.
     pub uid: Option<String>,
-    /// `name`
     pub name: String,
     /// `localhost`: `1` for the central itself.
     pub localhost: Option<String>,

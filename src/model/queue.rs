@@ -48,11 +48,9 @@ impl RowTells {
 pub struct QueuedHead {
     /// Its place among all requests of this daemon. It grows, and a restart does not begin again.
     pub sequence: i64,
-    /// The token.
     pub token: Token,
     /// The node that it is for; our own id for a request that only waits for its time.
     pub target: NodeId,
-    /// The action.
     pub action: Action,
     /// When it was accepted.
     pub created: i64,
@@ -82,14 +80,12 @@ pub enum QueueChange {
     Put(QueuedRequest),
     /// Remove a request that has ended, or was handed over.
     Delete {
-        /// Its node.
         target: NodeId,
         /// Its place.
         sequence: i64,
     },
     /// The requests of a node from one place to another are being sent.
     MarkSent {
-        /// The node.
         target: NodeId,
         /// The first place.
         from: i64,
@@ -100,7 +96,6 @@ pub enum QueueChange {
     },
     /// The time of a request has come: it takes its place behind those that are queued.
     Release {
-        /// Its node.
         target: NodeId,
         /// Its place so far.
         sequence: i64,
@@ -109,7 +104,6 @@ pub enum QueueChange {
     },
     /// A request that its node has taken is given up later.
     Postpone {
-        /// Its node.
         target: NodeId,
         /// Its place.
         sequence: i64,
@@ -134,7 +128,6 @@ pub enum QueueChange {
 pub enum QueueQuery {
     /// The next requests of a node whose time has come, in order, with their data.
     Page {
-        /// The node.
         target: NodeId,
         /// Only those behind this place.
         after: i64,
@@ -203,7 +196,6 @@ pub struct Known {
 /// The requests of one node in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSummary {
-    /// The node.
     pub target: NodeId,
     /// Number of requests whose time has come.
     pub ready: usize,

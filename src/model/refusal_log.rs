@@ -73,7 +73,7 @@ impl RefusalLog {
             0 => String::new(),
             unlogged => format!(" ({unlogged} more refusals were not logged)"),
         };
-        Some(LogLine::warning(self.module, format!("{peer}: {reason}{repeated}{others}")))
+        Some(LogLine::warning(self.module, format!("{peer}: {reason}{repeated}{others}")).of_peer(peer))
     }
 
     /// Takes one line of the current window if it has room.

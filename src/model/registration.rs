@@ -93,7 +93,6 @@ impl NodeKind {
 /// A node behind another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subnode {
-    /// Its id.
     pub id: NodeId,
     /// Score of the path; the smallest is preferred. 1 if not given.
     pub path_score: i64,
@@ -104,7 +103,6 @@ pub struct Subnode {
 /// One registered node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
-    /// Its id.
     pub id: NodeId,
     /// Its other name, by which it may call itself and be called.
     pub uid: Option<NodeId>,

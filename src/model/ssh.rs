@@ -71,7 +71,6 @@ pub struct SshTarget {
 
 /// Port of an sshd.
 pub const DEFAULT_PORT: u16 = 22;
-/// Default of `connect_timeout`.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl SshTarget {
@@ -115,7 +114,6 @@ pub struct SshTaskId(pub u64);
 /// A command for the login shell of the host. Holds a command line: no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SshCommand {
-    /// The line.
     pub line: String,
     /// Time limit.
     pub timeout: Duration,
@@ -127,7 +125,6 @@ pub struct SshCommand {
     pub is_urgent: bool,
 }
 
-/// The source of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UploadSource {
     /// A file, or a directory that is packed.
@@ -139,7 +136,6 @@ pub enum UploadSource {
 /// A copy of a file or a directory to the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshUpload {
-    /// The source.
     pub source: UploadSource,
     /// The path of a file there, absolute or relative to the home directory.
     pub destination: String,
@@ -156,20 +152,16 @@ pub struct SshUpload {
 /// A task on a host.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SshTask {
-    /// Run a command.
     Run(SshCommand),
     /// Write lines to an existing named pipe.
     Submit {
-        /// The pipe.
         pipe: String,
         /// The lines, without their newlines.
         lines: Vec<String>,
     },
     /// Write a small file.
     Write {
-        /// Its path.
         path: String,
-        /// Its content.
         content: String,
         /// Its permissions.
         mode: u32,
@@ -249,7 +241,6 @@ pub struct HostKeyReport {
 /// What the known hosts say about a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostKeyVerdict {
-    /// It is the known one.
     Known,
     /// The host is unknown.
     Unknown,
@@ -266,7 +257,6 @@ pub enum HostKeyVerdict {
 pub enum SshOrder {
     /// Begin with banner and key exchange.
     Open {
-        /// The target.
         target: Box<SshTarget>,
         /// Known-hosts lines from the database.
         remembered: Vec<String>,
@@ -279,7 +269,6 @@ pub enum SshOrder {
         /// The line to add.
         add: Option<String>,
     },
-    /// Start a task.
     Start(SshTaskId, SshTask),
     /// Abort a task and end what it runs on the host. Nothing more is reported about it.
     Abort(SshTaskId),
@@ -308,14 +297,12 @@ pub enum SshNews {
     Moved(SshTaskId),
     /// The host gives no channel for a task although only other tasks have channels. The task goes back to its owner.
     NoChannel {
-        /// The task.
         id: SshTaskId,
         /// The reason in the words of the library.
         reason: String,
         /// Whether the connection has had a channel before.
         had_one: bool,
     },
-    /// A task has ended.
     Ended(SshTaskId, SshEnd),
     /// The session and all its tasks have ended, for this reason.
     Closed(String),

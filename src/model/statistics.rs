@@ -24,18 +24,15 @@ pub enum StatisticsDone {
 /// What a node has printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collected {
-    /// The node.
     pub node: NodeId,
     /// The name of the broker's configuration; `None` for what its engine says.
     pub broker: Option<String>,
-    /// The text.
     pub text: String,
 }
 
 /// What the database says. Values are text as the database gives it; `None` for NULL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatisticsTables {
-    /// The option `enable_broker_stats`.
     pub enable_broker_stats: Option<String>,
     /// Active configurations of brokers that have statistics.
     pub brokers: Vec<BrokerRow>,
@@ -50,13 +47,10 @@ pub struct BrokerRow {
     pub node: String,
     /// Whether it is the central itself.
     pub is_localhost: bool,
-    /// `cache_directory`
     pub cache_directory: Option<String>,
-    /// `config_name`
     pub config_name: Option<String>,
 }
 
-/// An engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EngineRow {
     /// `nagios_server.id`

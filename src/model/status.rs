@@ -42,10 +42,8 @@ pub struct AboutNode {
     pub running: Option<u64>,
 }
 
-/// One node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeFacts {
-    /// Its id.
     pub id: NodeId,
     /// Its other name.
     pub uid: Option<NodeId>,
@@ -86,7 +84,6 @@ pub struct NodeFacts {
 pub struct Failure {
     /// Time of the end.
     pub at: i64,
-    /// The token.
     pub token: String,
     /// The node that it was sent to; `None` for this daemon.
     pub node: Option<NodeId>,
@@ -145,7 +142,6 @@ pub struct Counted {
     pub ended_failed: u64,
     /// COMMANDs that ended well.
     pub commands_ok: u64,
-    /// COMMANDs that failed.
     pub commands_failed: u64,
     /// Time from the acceptance of a COMMAND to its end.
     pub durations: Histogram,
@@ -226,7 +222,6 @@ pub struct Overview {
     pub has_counts: bool,
     /// The last failures, the newest first.
     pub failures: Vec<Failure>,
-    /// The counts.
     pub counted: Counted,
     /// What the caller may do.
     pub allowed: Allowed,
@@ -262,7 +257,6 @@ impl Revision {
     }
 }
 
-/// The form of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportForm {
     /// `GET /api/status`.
@@ -283,7 +277,6 @@ pub enum ReportForm {
 /// The order to make a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportOrder {
-    /// The form.
     pub form: ReportForm,
     /// Whether the caller takes gzip.
     pub gzip: bool,

@@ -96,7 +96,6 @@ pub struct PipeReport {
     pub failure: Option<String>,
 }
 
-/// A package manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PackageManager {
     /// dpkg and apt.

@@ -6,12 +6,10 @@
 //! sleep until core.poll_timeout()
 //! ```
 
-mod callers_tokens;
 mod host;
 mod node_messages;
 mod parents;
 mod passing_on;
-mod queueing;
 mod requests;
 mod stopping;
 
@@ -44,14 +42,13 @@ use super::nodes::Nodes;
 use super::output::{Output, ReceiptId};
 use super::peer::{Handled, OwnRequest, Peer};
 use super::put_logs::PutLogs;
-use super::queue::Queue;
+use super::queue::{HandedOver, Queue, Sending};
 use super::ssh::SshHosts;
 use super::status::Status;
 use super::subscribers::Subscribers;
 use super::sync::{SyncRoom, Syncs, asking};
 use super::taken_tokens::TakenTokens;
 use super::timers::Timer;
-use callers_tokens::CallersTokens;
 
 /// All decisions of one daemon.
 pub struct Core {
@@ -74,7 +71,6 @@ pub struct Core {
     malformed: MalformedLog,
     put_logs: PutLogs,
     queue: Queue,
-    callers: CallersTokens,
     status: Status,
 }
 
@@ -105,7 +101,6 @@ impl Core {
             malformed: MalformedLog::default(),
             put_logs: PutLogs::default(),
             queue: Queue::default(),
-            callers: CallersTokens::default(),
             status,
         };
         core.context.write(NewRow::without_token(Code::STARTED, json::message("gorgoned is starting...")));
@@ -174,7 +169,9 @@ impl Core {
                 self.context.options.modules.action = action.map(|action| *action);
                 self.context.options.modules.proxy = proxy.map(|proxy| *proxy);
             }
+            Input::SetDebug(debug) => (self.context.options.debug, self.context.debug) = (debug, debug),
             Input::CommandFilesTouched => self.modules.legacycmd.look_for_files(&mut self.context),
+            Input::ClockIsRight(is_right) => self.context.clock_watch.machine_is_right(is_right),
             Input::Stop => self.stop(),
         }
         self.after_event();
@@ -247,6 +244,8 @@ impl Core {
             }
             Timer::Copy(source) => self.copies.sender(&mut self.context, &mut self.nodes).timer_due(source),
             Timer::CopyPace(node) => self.copies.sender(&mut self.context, &mut self.nodes).pace_due(node),
+            Timer::Fetch(id) => self.copies.fetcher(&mut self.context, &mut self.nodes).timer_due(id),
+            Timer::Served(source) => self.copies.serving.timer_due(&mut self.context, source),
             Timer::AfterCopies => self.copies.free_all(),
             Timer::Sink(token) => self.copies.receiving.timer_due(&mut self.context, &token),
             Timer::Call(call) => self.api().waited(call),
@@ -261,7 +260,7 @@ impl Core {
             Timer::CommandTables => self.modules.legacycmd.read_tables(&mut self.context),
             Timer::Orders => self.run_orders(),
             Timer::InOrder => self.commands.next_in_order(&mut self.context),
-            Timer::Queue(target) => self.queue_due(target),
+            Timer::Queue(target) => self.queue.try_again(target),
             Timer::QueueDue => self.queue.look_for_due(&mut self.context),
             Timer::Purge => {
                 if cleaner::purge(&mut self.context) {
@@ -317,26 +316,40 @@ impl Core {
 
     /// Returns the handling of API calls with references to its state.
     fn api(&mut self) -> ApiRoom<'_> {
-        ApiRoom {
-            context: &mut self.context,
-            nodes: &mut self.nodes,
-            questions: &mut self.questions,
-            calls: &mut self.calls,
-        }
+        self.calls.room(&mut self.context, &mut self.nodes, &mut self.questions)
+    }
+
+    /// Returns the sending of queued requests with references to its state.
+    fn queue_sending(&mut self) -> Sending<'_> {
+        self.queue.sending(&mut self.context, &mut self.nodes, (&self.copies, &self.ssh, &self.syncs))
     }
 
     /// Returns the syncs with references to their state.
     fn sync(&mut self) -> SyncRoom<'_> {
-        SyncRoom {
-            context: &mut self.context,
-            nodes: &mut self.nodes,
-            subscribers: &mut self.subscribers,
-            state: &mut self.syncs,
+        self.syncs.room(&mut self.context, &mut self.nodes, &mut self.subscribers)
+    }
+
+    /// Tells the rooms about changed links, completed syncs and ended tokens, and sends what waited for them.
+    fn tell_ended(&mut self) {
+        self.tell_rooms();
+        while self.queue.has_to_send() {
+            self.send_queued();
+            self.tell_rooms();
         }
     }
 
-    /// Tells the rooms about changed links, completed syncs and ended tokens.
-    fn tell_ended(&mut self) {
+    /// Sends what is queued for nodes that can be reached. What is handed over is handled as any request.
+    fn send_queued(&mut self) {
+        while let Some(HandedOver { token, action, data, route }) = self.queue_sending().next() {
+            let handled = match route {
+                Some(route) => self.hand_on(Peer::Ourselves, action, &token, route, data),
+                None => Ok(self.request(Peer::Ourselves, action, &token, "", data)),
+            };
+            self.queue_sending().handed_over(&token, handled);
+        }
+    }
+
+    fn tell_rooms(&mut self) {
         self.tell_links();
         while let Some((node, serial)) = self.syncs.next_finished() {
             self.api().synced(node, serial);
@@ -349,14 +362,14 @@ impl Core {
             self.modules.legacycmd.token_ended(&mut self.context, &ended);
             self.copies.token_ended(&mut self.context, &mut self.nodes, &ended.token);
             self.api().token_ended(&ended.token);
-            self.queued_has_ended(&ended.token);
+            self.queue.forget(&mut self.context, &ended.token);
             self.commands.token_ended(&mut self.context, &ended.token);
             if !ended.of_node {
                 self.subscribers.tell_subscribers(&mut self.context, false);
             }
         }
-        while let Some((token, told)) = self.context.journal.next_token_of_node() {
-            self.told_of_queued(&token, told);
+        while let Some((token, tells)) = self.context.journal.next_token_of_node() {
+            self.queue.row_tells(&mut self.context, &token, tells);
         }
         while let Some(token) = self.context.journal.next_lost() {
             self.modules.legacycmd.send_again(&mut self.context, &token);
@@ -388,7 +401,11 @@ impl Core {
                     self.api().token_not_stored(token.as_str());
                 }
             }
-            Some(Awaited::Queue) => self.queue_stored(receipt, stored),
+            Some(Awaited::Queue) => {
+                if let Some(token) = self.queue.stored(&mut self.context, receipt, stored) {
+                    self.api().token_not_stored(token.as_str());
+                }
+            }
             Some(Awaited::Pipe) => self.modules.engine.begun(&mut self.context, receipt, stored),
             Some(Awaited::Orders) => self.modules.legacycmd.stored(&mut self.context, receipt, stored),
             None => {}

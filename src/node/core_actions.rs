@@ -40,7 +40,6 @@ pub(super) fn ping(
     Handled::Reply(Action::Pong, Code::BEGIN, nodes.pong_text(context, running))
 }
 
-/// Handles INFORMATION.
 pub(super) fn information(context: &mut Context, counters: &Counters, token: &Token) -> Handled {
     let data = serde_json::json!({
         "action": "information",

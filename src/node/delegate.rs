@@ -28,7 +28,6 @@ pub(super) struct Delegate {
 /// The meaning of an API call for that daemon.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Endpoint {
-    /// This action.
     Action(Action),
     /// The daemon has not announced the path, or has no such path.
     Unknown,

@@ -57,7 +57,7 @@ impl Guard {
             Some(node) if !speaks_for(node, &context.names, action, data) => {
                 let text = format!("{} may not ask for {} of another node than {node}", key.name, word());
                 let line = format!("{text}: refused; if it should, change 'node' of its entry in authorized_clients");
-                context.log(LogLine::warning("core", line));
+                context.log(LogLine::warning("core", line).of_node(node));
                 Err(text)
             }
             _ => Ok(()),

@@ -34,13 +34,10 @@ pub enum Input {
         /// The module `proxy`, if it is loaded.
         proxy: Option<Box<ProxySettings>>,
     },
+    /// Whether received messages become log lines from now on.
+    SetDebug(bool),
     /// The address of a client that is about to register a node.
-    ClientAddress {
-        /// The client.
-        client: ClientId,
-        /// Its address.
-        address: PeerAddress,
-    },
+    ClientAddress { client: ClientId, address: PeerAddress },
     /// A client of the external socket is another daemon's proxy, as its routing id shows. May be repeated.
     ClientIsDaemon(ClientId),
     /// An authenticated client sent a malformed message (no brackets, an invalid token, …).
@@ -97,7 +94,6 @@ pub enum Input {
     LinkUp(NodeId),
     /// The link to a node broke, or an attempt to connect it failed. New attempts follow automatically.
     LinkDown {
-        /// The node.
         node: NodeId,
         /// The cause, as a sentence for the log.
         reason: String,
@@ -113,7 +109,6 @@ pub enum Input {
     SendFailed {
         /// The receiver of the message.
         node: NodeId,
-        /// Its token.
         token: Option<Token>,
         /// The cause, as a sentence for the log and for rows.
         reason: String,
@@ -147,7 +142,6 @@ pub enum Input {
     Room(NodeId),
     /// A client of the external socket has a bound key.
     ClientBound {
-        /// The client.
         client: ClientId,
         /// What its key is bound to.
         key: Arc<BoundKey>,
@@ -166,11 +160,12 @@ pub enum Input {
     ApiCallerEnded(CallId),
     /// A source of registrations was read: the nodes that it wants. If a list cannot be read, there is no input.
     NodesWanted {
-        /// The source.
         source: RegistrationSource,
         /// The whole list.
         nodes: Vec<Registration>,
     },
+    /// Whether the machine's clock can be right. Before the first such input nothing depends on it.
+    ClockIsRight(bool),
     /// The command files of Centreon Web may have changed.
     CommandFilesTouched,
     /// The daemon was asked to stop.

@@ -41,7 +41,6 @@ pub(super) enum Awaited {
     Orders,
 }
 
-/// A new row.
 #[derive(Clone, Debug)]
 pub(super) struct NewRow {
     pub token: Option<String>,
@@ -196,7 +195,6 @@ impl Journal {
         self.tracked.remove(token);
     }
 
-    /// Returns whether a token is tracked.
     pub fn is_tracked(&self, token: &Token) -> bool {
         self.tracked.contains(token)
     }
@@ -274,7 +272,6 @@ impl Journal {
         self.open.len()
     }
 
-    /// Opens a token.
     pub fn open(&mut self, token: &Token, node: Option<NodeId>) -> Option<StoreChange> {
         if self.open.get(token).is_some_and(|known| node.is_none() || *known == node) {
             return None;
@@ -294,7 +291,6 @@ impl Journal {
         self.open.insert(token, node);
     }
 
-    /// Closes a token.
     pub fn close(&mut self, token: &str) -> Option<StoreChange> {
         if let Some(token) = self.tracked.take(token) {
             self.confirmed.push_back(token);
@@ -307,7 +303,6 @@ impl Journal {
         self.open.remove(token);
     }
 
-    /// Returns whether a token is open.
     pub fn is_open(&self, token: &Token) -> bool {
         self.open.contains_key(token)
     }

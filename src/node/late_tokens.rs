@@ -13,7 +13,6 @@ use super::json;
 /// Maximum number of tokens.
 const LATE_MAX: usize = 100_000;
 
-/// The tokens.
 #[derive(Debug, Default)]
 pub(super) struct LateTokens {
     hashes: BTreeSet<i64>,

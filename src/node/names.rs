@@ -22,7 +22,6 @@ impl Names {
         self.ids.get(&name).copied().unwrap_or(name)
     }
 
-    /// Returns the uid of a node.
     pub(super) fn uid_of(&self, id: NodeId) -> Option<NodeId> {
         self.uids.get(&id).copied()
     }

@@ -10,6 +10,7 @@ use crate::model::log::{Level, LogLine};
 use crate::model::message::Outgoing;
 use crate::model::node_id::NodeId;
 use crate::model::ssh::{SshTarget, SshTask, SshTaskId};
+use crate::model::time::WallTime;
 
 /// Number of a change of the database whose result is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,30 +49,25 @@ pub enum Output {
     /// Keep a link to a node: connect now, and reconnect with back-off until [`Output::CloseLink`]. A changed endpoint
     /// rebuilds the link.
     OpenLink {
-        /// The node.
         node: NodeId,
         /// The address on which it listens.
         endpoint: Endpoint,
     },
     /// Keep an SSH connection to a node, as [`Output::OpenLink`] does. A changed target rebuilds it.
     OpenSsh {
-        /// The node.
         node: NodeId,
         /// The host and how to log in.
         target: Box<SshTarget>,
     },
     /// Start a task on a node that is reached by SSH. Its end is the input [`super::input::Input::SshEnded`].
     StartSshTask {
-        /// The node.
         node: NodeId,
         /// The number of the task.
         task: SshTaskId,
-        /// The work of the task.
         work: SshTask,
     },
     /// Abort such a task; its end is still reported.
     AbortSshTask {
-        /// The node.
         node: NodeId,
         /// The number given to the task at its start.
         task: SshTaskId,
@@ -82,7 +78,6 @@ pub enum Output {
     ResetLink(NodeId),
     /// Change the trusted key of a node that we dial, and rebuild its link.
     SetNodeKey {
-        /// The node.
         node: NodeId,
         /// RFC 7638 thumbprint of the key; `None` forgets the known one. For SSH it is always `None`.
         thumbprint: Option<String>,
@@ -91,7 +86,6 @@ pub enum Output {
     CloseLink(NodeId),
     /// A node has another connection. Output before one of the two is closed.
     NodeMoved {
-        /// The node.
         node: NodeId,
         /// The older client, whose connection may be gone.
         before: ClientId,
@@ -103,7 +97,6 @@ pub enum Output {
     /// Close the WebSocket of a node that was replaced or that breaks the rules; `refusal` is the last message, if any.
     /// No [`super::input::Input::ClientGone`] follows.
     CloseClient {
-        /// The client.
         client: ClientId,
         /// A JSON text such as `{"code":500,"message":"please registernodes"}`.
         refusal: Option<String>,
@@ -128,7 +121,6 @@ pub enum Output {
     /// [`super::input::Input::MayBegin`] can be sent at once. If it is not sent, the deciding part continues without
     /// it.
     StoreMayWait {
-        /// The receipt.
         receipt: ReceiptId,
         /// Maximum time to wait.
         patience: Duration,
@@ -137,7 +129,6 @@ pub enum Output {
     Host(HostWork),
     /// Send [`super::input::Input::Room`] once, as soon as the send queue to a node has room.
     AwaitRoom {
-        /// The node.
         node: NodeId,
         /// The client of the node, if it has dialled in.
         client: Option<ClientId>,
@@ -146,7 +137,6 @@ pub enum Output {
     PauseSender {
         /// The peer.
         sender: ClientId,
-        /// Whether it is paused.
         paused: bool,
     },
     /// Answer a call of the API.
@@ -160,6 +150,8 @@ pub enum Output {
     Log(LogLine),
     /// Change the severity of the whole daemon's log; `None` restores the configured one.
     SetLogLevel(Option<Level>),
+    /// A central has told this time: it has passed. It counts while our clock cannot be right.
+    LearnTime(WallTime),
     /// All work is done or given up, so the process may end.
     Stopped,
 }

@@ -36,7 +36,6 @@ struct Subscriber {
     told: Option<Monotonic>,
 }
 
-/// The subscribers.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
     all: BTreeMap<ClientId, Subscriber>,

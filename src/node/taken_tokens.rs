@@ -8,13 +8,17 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::model::action::Action;
+use crate::model::code::Code;
 use crate::model::history::{StoreChange, TakenToken};
-use crate::model::queue::TTL_MAX;
+use crate::model::queue::{RowTells, TTL_MAX};
 use crate::model::token::Token;
 
 use super::context::Context;
 use super::json;
+use super::peer::{Handled, Peer};
+use super::queue::SaidOfPlace;
 use super::queue::options::Place;
+use super::subscribers::Subscribers;
 
 /// Maximum number of tokens in memory.
 const TAKEN_MAX: usize = 200_000;
@@ -77,9 +81,49 @@ impl TakenTokens {
         true
     }
 
+    /// Handles the place of a request for us in the queue of another daemon. Returns the reply if the request is not
+    /// taken. `has_room` says whether the room that it is for can take another.
+    pub(super) fn refuse_place(
+        &mut self,
+        context: &mut Context,
+        subscribers: &mut Subscribers,
+        peer: Peer,
+        (place, token): (Place, &Token),
+        has_room: bool,
+    ) -> Option<Handled> {
+        if context.is_stopping() {
+            return Some(SaidOfPlace::Away.reply());
+        }
+        let has_no_replies = peer.client().is_some_and(|client| client.parent().is_some());
+        if self.has(token) {
+            let has_ended = !context.journal.is_open(token);
+            if has_no_replies {
+                // Such a central gets no replies: a row tells it.
+                context.row(token, Code::CONTINUE, json::message("it was sent again, and was taken before"));
+            }
+            subscribers.tell_subscribers(context, false);
+            return Some(if has_ended { SaidOfPlace::Ended } else { SaidOfPlace::Taken }.reply());
+        }
+        if ![0, context.own_history].contains(&place.again) {
+            context.row(token, Code::CONTINUE, RowTells::NewDatabase.data().to_owned());
+            subscribers.tell_subscribers(context, false);
+            return Some(SaidOfPlace::Away.reply());
+        }
+        if !has_room {
+            return Some(SaidOfPlace::Away.reply());
+        }
+        if !self.is_next(place) {
+            return Some(SaidOfPlace::Gap.reply());
+        }
+        if has_no_replies {
+            subscribers.tell_subscribers(context, false);
+        }
+        None
+    }
+
     /// Returns whether a request is the next one from the queue of another daemon. If so, it is the last one from now
     /// on.
-    pub(super) fn is_next(&mut self, place: Place) -> bool {
+    fn is_next(&mut self, place: Place) -> bool {
         let last = self.places.get(&place.of).copied();
         if place.after > last.unwrap_or(0) {
             return false;

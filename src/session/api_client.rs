@@ -53,7 +53,6 @@ pub enum ApiClientOutput {
     Call {
         /// The call's number on this connection.
         number: u64,
-        /// The call.
         call: ApiCall,
     },
     /// Have a worker check this password and call [`ApiClient::handle_login`].
@@ -84,7 +83,6 @@ enum Phase {
 enum Reading {
     /// Nothing: we do not read, or the peer is waiting for us.
     Paused,
-    /// A first request.
     FirstRequest,
     /// Another request.
     NextRequest,

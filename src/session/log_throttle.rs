@@ -21,13 +21,13 @@ impl LogThrottle {
     pub fn line(&mut self, level: Level, module: &'static str, text: String, now: Monotonic) -> LogLine {
         self.shown.retain(|(_, at)| now.since(*at) < REPEAT_AFTER);
         if self.shown.iter().any(|(shown, _)| *shown == text) {
-            return LogLine { level: Level::Debug, module, text };
+            return LogLine::new(Level::Debug, module, text);
         }
         if self.shown.len() >= MAX_REASONS {
             self.shown.remove(0);
         }
         self.shown.push((text.clone(), now));
-        LogLine { level, module, text }
+        LogLine::new(level, module, text)
     }
 }
 

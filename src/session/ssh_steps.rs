@@ -60,7 +60,6 @@ pub enum StepsOutput {
         /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
-    /// A task has ended.
     Ended(SshTaskId, SshEnd),
     /// Store the key of the host in the database.
     StoreHostKey {
@@ -126,7 +125,6 @@ impl SshSteps {
         }
     }
 
-    /// The target.
     #[must_use]
     pub fn target(&self) -> &SshTarget {
         &self.target

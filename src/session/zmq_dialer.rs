@@ -86,7 +86,6 @@ pub enum DialerOutput {
     Connect {
         /// The address to connect to.
         endpoint: Endpoint,
-        /// The routing id.
         routing_id: Vec<u8>,
     },
     /// Drop the connection or the attempt. Report nothing more about it.
@@ -422,7 +421,7 @@ impl ZmqDialer {
         // At `info` the first time, and whenever the log said that the link was down.
         let level = if std::mem::take(&mut self.failure_shown) { Level::Info } else { Level::Debug };
         let text = format!("link to {} is up ({})", self.settings.endpoint, kind.word());
-        self.outputs.push_back(DialerOutput::Log(LogLine { level, module: MODULE, text }));
+        self.outputs.push_back(DialerOutput::Log(LogLine::new(level, MODULE, text)));
     }
 
     /// Ends the attempt or the link. The next attempt follows after the back-off.

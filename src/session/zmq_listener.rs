@@ -44,7 +44,6 @@ pub const ROUTING_ID_PREFIX: &[u8] = b"gorgone-";
 const REFUSE_EVERY: Duration = Duration::from_secs(1);
 const MODULE: &str = "core";
 
-/// Settings of the listener.
 #[derive(Clone)]
 pub struct ListenerSettings {
     /// Our public key, SPKI.
@@ -240,7 +239,7 @@ impl ZmqListener {
     }
 
     fn take_envelope(&mut self, client: ClientId, plain: Vec<u8>) {
-        self.outputs.push_back(match envelope::parse_owned(plain) {
+        self.outputs.push_back(match envelope::parse(plain) {
             Ok(message) => ListenerOutput::Message { client, message },
             Err(error) => ListenerOutput::Malformed { client, reason: error.to_string(), token: error.token },
         });
@@ -319,7 +318,6 @@ impl ZmqListener {
         self.limits.is_known(peer)
     }
 
-    /// The routing id of a client.
     #[must_use]
     pub fn routing_id(&self, client: ClientId) -> Option<&[u8]> {
         self.sessions.get(&client).map(|session| &*session.routing_id)

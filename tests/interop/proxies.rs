@@ -19,7 +19,7 @@ fn documented(name: &str, ports: &[(&str, u16)]) -> String {
     ports.iter().fold(block.to_owned(), |text, (port, used)| text.replace(port, &used.to_string()))
 }
 
-/// The program, where it is installed.
+/// Returns the program, if it is installed.
 fn installed(name: &str) -> Option<PathBuf> {
     let found = ["/usr/sbin", "/usr/bin"].iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists());
     if found.is_none() {
@@ -177,7 +177,34 @@ fn caddy_stands_in_front() {
     });
 }
 
-/// A node that reaches its central by a proxy that `start` makes of its port and the central's; and the node's option.
+#[test]
+fn lighttpd_stands_in_front() {
+    let Some(program) = installed("lighttpd") else { return };
+    stands_in_front(|folder, port, api, listener| {
+        let site = documented("lighttpd", &[("8080", port), ("8085", api), ("8086", listener)]);
+        fs::write(folder.join("lighttpd.conf"), site.replace("/var/empty", &folder.display().to_string())).unwrap();
+        let mut command = Command::new(program);
+        command.arg("-D").arg("-f").arg(folder.join("lighttpd.conf"));
+        command
+    });
+}
+
+#[test]
+fn varnish_stands_in_front() {
+    let Some(program) = installed("varnishd") else { return };
+    stands_in_front(|folder, port, api, listener| {
+        fs::write(folder.join("site.vcl"), documented("varnish", &[("8085", api), ("8086", listener)])).unwrap();
+        // Started as root, it compiles as another user, who must be able to reach the folder.
+        let _as_a_user = Command::new("chmod").arg("755").arg(folder).status();
+        let mut command = Command::new(program);
+        command.arg("-F").arg("-n").arg(folder.join("work")).arg("-a").arg(format!("127.0.0.1:{port}"));
+        command.arg("-f").arg(folder.join("site.vcl"));
+        command
+    });
+}
+
+/// A node that reaches its central through a proxy. `start` makes the proxy from its own port and the central's; the
+/// last argument is the node's option.
 fn stands_between(credentials: &str, start: impl FnOnce(&Path, u16, u16) -> Command) {
     let platform = Platform::new();
     let (port, listener) = (free_port(), free_port());
@@ -228,6 +255,19 @@ fn tinyproxy_stands_between() {
         fs::write(folder.join("tinyproxy.conf"), config).unwrap();
         let mut command = Command::new(program);
         command.arg("-d").arg("-c").arg(folder.join("tinyproxy.conf"));
+        command
+    });
+}
+
+#[test]
+fn privoxy_stands_between() {
+    let Some(program) = installed("privoxy") else { return };
+    stands_between("", |folder, port, _| {
+        let place = folder.display();
+        let config = format!("{}logdir {place}\n", documented("privoxy", &[("3128", port)]));
+        fs::write(folder.join("config"), config).unwrap();
+        let mut command = Command::new(program);
+        command.arg("--no-daemon").arg(folder.join("config"));
         command
     });
 }

@@ -1,4 +1,4 @@
-//! The test's own API client.
+//! The API client of the test.
 
 use stheno::daemon::dispatch::Listener;
 use stheno::model::connection::PeerAddress;
@@ -20,12 +20,12 @@ pub struct Call {
 }
 
 impl World {
-    /// Sends a command through the central's REST API; the token when it is answered at once.
+    /// Sends a command through the central's REST API. Returns the token if it is answered at once.
     pub fn command(&mut self, target: u64) -> Option<String> {
         self.commands(target, 1)
     }
 
-    /// The same where the central takes it: its token, which may come a little later.
+    /// Sends a request that the central queues. Returns its token, which may come a little later.
     pub fn accepted_command(&mut self, target: u64) -> String {
         let (known, end) = (self.tokens.len(), self.millis + 2_000);
         self.command(target);
@@ -36,14 +36,14 @@ impl World {
         self.tokens[known].clone()
     }
 
-    /// One request of several commands.
+    /// Sends one request with several commands.
     pub fn commands(&mut self, target: u64, count: usize) -> Option<String> {
         let commands: Vec<String> =
             (0..count).map(|_| format!(r#"{{"command":"run {}"}}"#, self.ledger.next_serial())).collect();
         self.call(&format!("/api/nodes/{target}/core/action/command"), &format!("[{}]", commands.join(",")))
     }
 
-    /// A request to the central's REST API; the token when it is answered at once.
+    /// Sends a request to the central's REST API. Returns the token if it is answered at once.
     pub fn call(&mut self, path: &str, body: &str) -> Option<String> {
         let known = self.tokens.len();
         self.ask(0, ("POST", path), body, Asked::Started);

@@ -1,4 +1,4 @@
-//! What must hold in every run.
+//! Checks of what must hold in every run.
 
 use stheno::model::code::Code;
 use stheno::model::history::HistoryRow;
@@ -89,8 +89,8 @@ impl World {
         }
     }
 
-    /// Every row of a node is in the central exactly once. Of two daemons with the id `twins`, one does not know what
-    /// the other does, so their ends may be late.
+    /// Checks that every row of a node is in the central exactly once. Of two daemons with the id `twins`, one does not
+    /// know what the other does, so their ends may be late.
     pub fn check_rows(&self, what: &str, twins: Option<u64>) {
         let count = |rows: &[HistoryRow], wanted: &HistoryRow| {
             let same = |row: &&HistoryRow| {
@@ -103,7 +103,8 @@ impl World {
                 let here = count(&poller.disk.rows, row);
                 let central = &self.machines[0].disk.rows;
                 let id = NodeId::new(poller.id).unwrap();
-                let may_be_late = twins == Some(poller.id) || row.token.as_ref().is_some_and(|token| self.is_given_up(token));
+                let may_be_late =
+                    twins == Some(poller.id) || row.token.as_ref().is_some_and(|token| self.is_given_up(token));
                 let is_late = |found: &&HistoryRow| may_be_late && is_late_form(found, row, id);
                 let there = count(central, row) + central.iter().filter(is_late).count();
                 assert_eq!(

@@ -152,6 +152,9 @@ impl Outbox {
         let is_taken = |(token, node): &(&Token, &Option<NodeId>)| node.is_none() && begins.contains(&token.digest());
         let tokens = open.iter().filter(is_taken).map(|(token, _)| token);
         let last_row = |token: &Token| rows.iter().rev().find(|row| row.token.as_deref() == Some(token.as_str()));
-        tokens.filter(|token| last_row(token).is_none_or(|row| RowTells::by(&row.data) == RowTells::Back)).cloned().collect()
+        tokens
+            .filter(|token| last_row(token).is_none_or(|row| RowTells::by(&row.data) == RowTells::Back))
+            .cloned()
+            .collect()
     }
 }

@@ -131,7 +131,6 @@ impl Ledger {
 }
 
 impl World {
-
     pub fn queue_by(&mut self, by: usize, target: u64, kind: Kind, ttl: u64) {
         let serial = self.ledger.next_serial();
         let request = Request { by, target, kind, serial, ttl, asked: self.millis, ..Request::default() };
@@ -236,9 +235,7 @@ impl World {
 
     /// Ends a command of a machine before its time. One that was only asked to end may take a while, or need to be killed.
     pub fn end_command(&mut self, machine: usize, command: CommandId, is_asked: bool) {
-        let is_it = |pending: &Pending| {
-            matches!(pending, Pending::Host(HostDone::CommandEnded { command: of, .. }) if *of == command)
-        };
+        let is_it = |pending: &Pending| matches!(pending, Pending::Host(HostDone::CommandEnded { command: of, .. }) if *of == command);
         let found = self.pending.iter().find(|(_, (owner, pending))| *owner == machine && is_it(pending));
         let Some(place) = found.map(|(place, _)| *place) else { return };
         let Some((_, Pending::Host(HostDone::CommandEnded { mut outcome, .. }))) = self.pending.remove(&place) else {

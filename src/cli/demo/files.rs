@@ -28,7 +28,6 @@ pub(super) enum Kind {
     PullWss,
 }
 
-/// One daemon and its files.
 pub(super) struct DaemonFiles {
     /// Id of the daemon.
     pub(super) id: u64,

@@ -18,7 +18,6 @@ const PRIVILEGE_SEPARATION: &str = "/run/sshd";
 pub(super) struct SshHost {
     /// TCP port of sshd.
     pub(super) port: u16,
-    /// Path of the program.
     program: PathBuf,
     folder: PathBuf,
     /// A system directory that was created for sshd and must be removed.

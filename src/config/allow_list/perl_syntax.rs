@@ -235,7 +235,6 @@ impl Reader {
         Ok(())
     }
 
-    /// Returns the name in `[:name:]` at `start`.
     fn posix_name(&self, start: usize) -> Option<String> {
         let mut inside = self.rest.iter().skip(start + 1);
         if inside.next() != Some(&':') {

@@ -48,7 +48,6 @@ pub struct PullWssSettings {
     pub host: String,
     /// `port` (443 with TLS, 80 without)
     pub port: u16,
-    /// `token`
     pub token: String,
     /// `central_uri` (`/`)
     pub uri: String,

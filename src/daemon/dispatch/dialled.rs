@@ -21,6 +21,16 @@ pub enum PeerKey {
     Parent(ParentKind),
 }
 
+impl PeerKey {
+    /// Returns the id for lines of the log; `None` for our central.
+    pub(super) const fn node(self) -> Option<NodeId> {
+        match self {
+            Self::Node(node) => Some(node),
+            Self::Parent(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for PeerKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

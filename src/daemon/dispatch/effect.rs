@@ -7,6 +7,7 @@ use crate::model::joining::Admitted;
 use crate::model::log::{Level, LogLine};
 use crate::model::node_id::NodeId;
 use crate::model::ssh::SshOrder;
+use crate::model::time::WallTime;
 use crate::session::api_client::access::LoginCheck;
 use crate::session::zmq_dialer::{DialOutcome, DialTicket};
 use crate::session::zmq_listener::{HelloId, HelloResult, HelloWork};
@@ -27,7 +28,6 @@ pub enum Effect {
     /// Begin TLS on a connection that we opened and that is `connected`: everything queued and received from now on is
     /// inside TLS. A failure is reported by `closed`.
     StartTls {
-        /// The connection.
         connection: ConnectionId,
         /// The server's host name or address, against which its certificate is checked.
         server_name: String,
@@ -52,20 +52,15 @@ pub enum Effect {
     },
     /// Work on the SSH session of a connection, whose every report names it. Answered by `ssh_connected`, `ssh_closed`
     /// and `ssh_news`.
-    Ssh {
-        /// The node.
-        node: NodeId,
-        /// The connection.
-        connection: ConnectionId,
-        /// The work.
-        work: SshWork,
-    },
+    Ssh { node: NodeId, connection: ConnectionId, work: SshWork },
     /// An invited node has joined: note what it is known by, and read the configuration again.
     Admit(Admitted),
     /// Write a line to the log.
     Log(LogLine),
     /// Change the severity of the log; `None` restores the configured one.
     SetLogLevel(Option<Level>),
+    /// A central has told this time: it has passed.
+    LearnTime(WallTime),
     /// The work is done and the process may end.
     Stopped,
 }
@@ -97,7 +92,6 @@ pub enum CryptoJob {
     Login {
         /// The connection of the caller.
         connection: ConnectionId,
-        /// The check.
         check: LoginCheck,
     },
 }

@@ -242,7 +242,9 @@ impl Dispatch {
             DialerOutput::Failed { token, reason } => self.send_failed(key, token, reason, now),
             DialerOutput::RunJob(ticket) => self.effects.push_back(Effect::Crypto(CryptoJob::Dial(key, ticket))),
             DialerOutput::Malformed { reason, .. } => {
-                self.log(LogLine::info("proxy", format!("{key} sent an invalid message: {reason}")));
+                self.log(
+                    LogLine::info("proxy", format!("{key} sent an invalid message: {reason}")).of_node(key.node()),
+                );
             }
             DialerOutput::StoreFingerprint { target, thumbprint } => {
                 self.keys.fingerprints.insert(target.clone(), thumbprint.clone());
@@ -251,7 +253,7 @@ impl Dispatch {
             DialerOutput::Pin { target, thumbprint } => self.pin(pin_of_target(&target), thumbprint, now),
             DialerOutput::Log(line) => {
                 let text = format!("{key}: {}", line.text);
-                self.log(LogLine { text, ..line });
+                self.log(LogLine { text, ..line }.of_node(key.node()));
             }
         }
     }

@@ -49,6 +49,11 @@ impl Dispatch {
         changes
     }
 
+    /// Says whether received messages become log lines from now on.
+    pub fn set_debug(&mut self, debug: bool, now: Now) {
+        self.core.handle_input(Input::SetDebug(debug), now);
+    }
+
     /// Checks every connection of the API and every WebSocket against the new configuration.
     fn review_connections(&mut self, now: Now) {
         for connection in self.connections.all() {

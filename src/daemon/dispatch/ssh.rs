@@ -231,7 +231,7 @@ impl Dispatch {
             }
             StepsOutput::Log(mut line) => {
                 line.text = format!("node '{node}': {}", line.text);
-                self.log(line);
+                self.log(line.of_node(node));
             }
         }
     }

@@ -184,12 +184,12 @@ impl Dispatch {
             self.connections.get(connection).map(client_of)
         };
         let (Some(first), Some(second)) = (peer(before), peer(client)) else {
-            return self.log(LogLine::info("proxy", format!("node '{node}' has connected again")));
+            return self.log(LogLine::info("proxy", format!("node '{node}' has connected again")).of_node(node));
         };
         let what = match twice {
             Twice::Again => {
                 let text = format!("node '{node}' has connected again, from {second} (before: from {first})");
-                return self.log(LogLine::info("proxy", text));
+                return self.log(LogLine::info("proxy", text).of_node(node));
             }
             Twice::Silent => "the first does not answer, so the second is used",
             Twice::Replaced => "the second is used ('id_twice: replace')",
@@ -200,7 +200,7 @@ impl Dispatch {
                 "node '{node}' is connected twice, from {first} and from {second}; {what}. If two daemons have this \
                  id, give one of them another 'gorgonecore.id'"
             );
-            self.log(LogLine::warning("proxy", text));
+            self.log(LogLine::warning("proxy", text).of_node(node));
         }
     }
 

@@ -85,10 +85,10 @@ impl EventLoop {
     pub(super) fn admitted(&mut self, result: Result<Admitted, String>, now: Now) {
         let line = match &result {
             Ok(Admitted { node, by: AdmittedBy::Key(key) }) => {
-                LogLine::info("register", format!("node '{node}' has joined with the key {key}"))
+                LogLine::info("register", format!("node '{node}' has joined with the key {key}")).of_node(*node)
             }
             Ok(Admitted { node, .. }) => {
-                LogLine::info("register", format!("node '{node}' has joined with a token of its own"))
+                LogLine::info("register", format!("node '{node}' has joined with a token of its own")).of_node(*node)
             }
             Err(text) => LogLine::warning("register", format!("a node cannot join: {text}")),
         };

@@ -6,6 +6,8 @@
 
 mod added_nodes;
 mod announcing;
+#[cfg_attr(not(feature = "centreon"), path = "beside_absent.rs")]
+mod beside;
 mod children;
 mod copies;
 mod listeners;
@@ -17,12 +19,15 @@ mod register_file;
 mod reload;
 #[cfg_attr(not(feature = "status"), path = "reports_absent.rs")]
 mod reports;
+#[cfg_attr(not(feature = "centreon"), path = "server_commits_absent.rs")]
+mod server_commits;
 #[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
 mod ssh;
 #[cfg_attr(not(feature = "centreon"), path = "statistics_absent.rs")]
 mod statistics;
 mod storage;
 mod streams;
+mod time_source;
 mod upkeep;
 mod vault_watch;
 #[cfg_attr(not(feature = "centreon"), path = "web_tokens_absent.rs")]
@@ -31,7 +36,6 @@ mod work;
 mod workers;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 #[cfg(feature = "status")]
@@ -68,6 +72,7 @@ use register_file::RegisterFile;
 use ssh::SshConnections;
 use storage::{JobResult, Storage};
 use streams::Streams;
+use time_source::TimeSource;
 use upkeep::Upkeep;
 use vault_watch::VaultWatch;
 use work::Host;
@@ -125,13 +130,14 @@ struct EventLoop {
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "nothing in this build"))]
     orders: Orders,
     /// The top file, for [`reload`].
-    config_path: PathBuf,
+    options: RunOptions,
     upkeep: Upkeep,
     streams: Streams,
     children: Children,
     ssh: SshConnections,
     copies: CopyWork,
     vault: VaultWatch,
+    time_source: TimeSource,
     /// Durations of turns.
     #[cfg(feature = "status")]
     turns: Histogram,
@@ -153,7 +159,10 @@ enum Phase {
 /// # Errors
 /// Says what could not be opened, bound or read, with the remedy.
 pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<bool, RunError> {
-    let mut log = LogWriter::open(options.logfile.as_deref(), options.severity).map_err(RunError::new)?;
+    let mut log = {
+        let (severity, format) = options.log(&config.core);
+        LogWriter::open(options.logfile.as_deref(), severity, format).map_err(RunError::new)?
+    };
     reload::protect_own_files(&config, options.logfile.as_ref());
     match EventLoop::start(config, keys, options, &mut log) {
         Ok(with_log) => with_log(log).run(),
@@ -190,6 +199,8 @@ impl EventLoop {
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
         let (mut storage, stored) = Storage::open(&config, log, now)?;
+        let time_source = TimeSource::start(log, clock::read());
+        let now = clock::read();
         let registry = poll.registry();
         storage.register(registry).map_err(RunError::new)?;
         registry.register(signals.source(), SIGNALS, Interest::READABLE).map_err(RunError::new)?;
@@ -201,7 +212,7 @@ impl EventLoop {
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
         let workers = Workers::new(threads, &wake);
         let vault = VaultWatch::start(options.vault.clone(), config.waiting.clone(), Arc::clone(&wake));
-        let config_path = options.config_path.clone();
+        let options = options.clone();
         let ssh = SshConnections::new(Arc::clone(&wake));
         let copies = CopyWork::new(threads, wake);
         let own_key = OwnKey::new(&keys.private);
@@ -217,7 +228,8 @@ impl EventLoop {
         let environment = environment.unwrap_or_else(|| Environment::new(&[]));
         let children = Children::new(environment, registry.try_clone().map_err(RunError::new)?);
         let host = Host::new(&config, keys.private);
-        let dispatch = Dispatch::new(config, own_key, stored, surroundings, now);
+        let mut dispatch = Dispatch::new(config, own_key, stored, surroundings, now);
+        dispatch.clock_is_right(time_source.is_right(), now);
         Ok(move |log| Self {
             poll,
             dispatch,
@@ -231,13 +243,14 @@ impl EventLoop {
             added_nodes,
             first_added,
             orders,
-            config_path,
+            options,
             upkeep,
             streams: Streams::new(),
             children,
             ssh,
             copies,
             vault,
+            time_source,
             #[cfg(feature = "status")]
             turns: Histogram::default(),
             phase: Phase::Running,
@@ -308,6 +321,7 @@ impl EventLoop {
             self.upkeep.poll_timeout(),
             paused_until,
             self.copies.poll_timeout(now),
+            self.log.poll_timeout(now),
         ];
         // One millisecond is added: a wake-up a fraction too early would find nothing due and spin.
         let earliest = deadlines.into_iter().flatten().min()?;
@@ -335,6 +349,7 @@ impl EventLoop {
 
     /// Does everything between two waits.
     fn turn(&mut self, now: Now) {
+        self.look_at_clock(now);
         self.workers.handle_timeout();
         self.ssh.handle_timeout();
         self.copies.handle_timeout();
@@ -376,6 +391,7 @@ impl EventLoop {
                 Effect::Admit(admitted) => self.admit(admitted),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
+                Effect::LearnTime(passed) => clock::learn(passed),
                 Effect::Stopped => self.phase = Phase::Stopped(now.monotonic + LAST_FLUSH),
             }
         }
@@ -400,6 +416,8 @@ impl EventLoop {
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
                 JobResult::Admitted(result) => self.admitted(result, now),
                 JobResult::ConfigurationRead(reading) => self.configuration_read(reading, now),
+                #[cfg(feature = "centreon")]
+                JobResult::Committed(finished) => self.commit_ended(*finished, now),
                 JobResult::Verified(result) => self.database_verified(result, now),
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }
@@ -437,6 +455,7 @@ impl EventLoop {
 
     fn finish(&mut self) {
         self.children.kill_all();
+        self.await_commit();
         self.workers.shutdown(LAST_JOBS);
         self.copies.shutdown();
         while self.workers.poll_finished().is_some() {}

@@ -4,11 +4,11 @@
 //! many such questions; any other question may take long and gets its own job.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 
 use crate::daemon::dispatch::AnswerRoom;
-use crate::edge::history_store;
+use crate::edge::history_store::StoreError;
 use crate::edge::jobs::Job;
+use crate::edge::store::{self, StorePlace};
 use crate::model::history::{LogFilter, LogPage, PageLimit};
 use crate::model::host_work::{HostDone, QueryId};
 use crate::model::time::Now;
@@ -25,7 +25,6 @@ const TOGETHER_MAX: usize = 128;
 /// Size in bytes of a job's answers at which it hands back the remaining questions.
 const TOGETHER_BYTES: usize = 256 << 10;
 
-/// A question with its id and page limit.
 pub(super) type Question = (QueryId, LogFilter, PageLimit);
 
 /// The result of a job: the answers, and the unanswered questions.
@@ -37,7 +36,7 @@ pub(super) struct Answers {
 
 /// The questions that wait for a job: those that an index answers, and those that may read all of the history.
 pub(super) struct Questions {
-    path: PathBuf,
+    place: StorePlace,
     quick: Waiting,
     slow: Waiting,
 }
@@ -60,8 +59,8 @@ impl Waiting {
 }
 
 impl Questions {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, quick: Waiting::default(), slow: Waiting::default() }
+    pub(super) fn new(place: StorePlace) -> Self {
+        Self { place, quick: Waiting::default(), slow: Waiting::default() }
     }
 
     pub(super) fn ask(&mut self, question: Question) {
@@ -76,7 +75,6 @@ impl Questions {
         left.into_iter().rev().for_each(|question| waiting.questions.push_front(question));
     }
 
-    /// Returns the next job and its rank.
     fn next_job(&mut self, room: AnswerRoom) -> Option<(Rank, Job<JobResult>)> {
         if room == AnswerRoom::None {
             return None;
@@ -86,12 +84,11 @@ impl Questions {
         if let AnswerRoom::Bytes(most) = room {
             questions.iter_mut().for_each(|(.., limit)| limit.bytes = limit.bytes.min(most));
         }
-        let path = self.path.clone();
+        let place = self.place.clone();
         let job = Box::new(move || {
-            let answered = history_store::query_kept(&path, &mut questions, TOGETHER_BYTES);
-            let text = |(query, page): (QueryId, Result<_, history_store::StoreError>)| {
-                (query, page.map_err(|error| error.to_string()))
-            };
+            let answered = store::query_kept(&place, &mut questions, TOGETHER_BYTES);
+            let text =
+                |(query, page): (QueryId, Result<_, StoreError>)| (query, page.map_err(|error| error.to_string()));
             let answered = answered.into_iter().map(text).collect();
             JobResult::Answered(Answers { rank, answered, left: questions })
         });
@@ -125,6 +122,8 @@ fn is_quick((_, filter, _): &Question) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn question(number: u64, token: Option<&str>) -> Question {
@@ -147,7 +146,7 @@ mod tests {
 
     #[test]
     fn questions_for_tokens_share_a_job_and_wait_for_no_other() {
-        let mut questions = Questions::new("/nowhere/history.sdb".into());
+        let mut questions = Questions::new(Path::new("/nowhere/history.sdb").into());
         for (number, token) in [(0, None), (1, None), (2, None), (3, Some("a")), (4, Some("b")), (5, None)] {
             questions.ask(question(number, token));
         }
@@ -168,7 +167,7 @@ mod tests {
 
     #[test]
     fn what_a_job_leaves_is_asked_next_and_an_error_ends_nothing_else() {
-        let mut questions = Questions::new("/nowhere/history.sdb".into());
+        let mut questions = Questions::new(Path::new("/nowhere/history.sdb").into());
         for number in 0..3 {
             questions.ask(question(number, Some("a")));
         }

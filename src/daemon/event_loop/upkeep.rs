@@ -186,7 +186,7 @@ mod tests {
 
     use super::*;
     use crate::edge::temp_dir::TempDir;
-    use crate::model::log::Level;
+    use crate::model::log::{Level, LogFormat};
     use crate::model::time::WallTime;
 
     fn at(millis: u64) -> Now {
@@ -197,7 +197,7 @@ mod tests {
     fn above_the_limit_one_turn_in_a_while_takes_something_in_until_memory_is_well_below() {
         static USED: AtomicU64 = AtomicU64::new(50 << 20);
         let dir = TempDir::new();
-        let mut log = LogWriter::open(Some(&dir.join("log")), Level::Info).unwrap();
+        let mut log = LogWriter::open(Some(&dir.join("log")), Level::Info, LogFormat::Auto).unwrap();
         let mut limit = MemoryLimit::new(100 << 20, || Some(USED.load(Ordering::Relaxed)));
         assert_eq!(limit.intake(&mut log, at(0)), Intake::Open);
         USED.store(101 << 20, Ordering::Relaxed);

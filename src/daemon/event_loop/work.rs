@@ -9,9 +9,9 @@ use crate::config::database::DatabaseSettings;
 use crate::daemon::dispatch::CryptoJob;
 use crate::edge::centreon_database;
 use crate::edge::command_pipe;
-use crate::edge::history_store;
 use crate::edge::jobs::Job;
 use crate::edge::packages;
+use crate::edge::store;
 use crate::model::host_work::{HostDone, HostWork};
 use crate::model::time::Now;
 use crate::model::work::{PipeReport, Work, WorkId, WorkOutcome};
@@ -110,6 +110,16 @@ impl Host {
 impl EventLoop {
     /// Starts work that the deciding core requests of this machine.
     pub(super) fn host_work(&mut self, work: HostWork, now: Now) {
+        let asks = matches!(work, HostWork::Query { .. } | HostWork::Work { work: Work::Queue(_), .. });
+        let pending = self.dispatch.pending_changes();
+        let work = if asks { self.storage.beside.keep(work, pending) } else { Some(work) };
+        if let Some(work) = work {
+            self.begin_host_work(work, now);
+        }
+    }
+
+    /// The same for work that need not wait for changes.
+    pub(super) fn begin_host_work(&mut self, work: HostWork, now: Now) {
         match work {
             HostWork::Query { query, filter, limit } => self.storage.questions.ask((query, filter, limit)),
             HostWork::RunCommand { command, spec } => {
@@ -136,8 +146,8 @@ impl EventLoop {
             }
             Work::Legacy(work) => self.legacy_work(id, work, now),
             Work::Queue(query) => {
-                let path = self.storage.path().to_owned();
-                let ask = move || done(id, WorkOutcome::Queue(history_store::query_queue(&path, &query)));
+                let place = self.storage.place().clone();
+                let ask = move || done(id, WorkOutcome::Queue(store::query_queue(&place, &query)));
                 self.workers.submit(Rank::QuickQuestion, Box::new(ask));
             }
             Work::Statistics(work) => self.statistics_work(id, work, now),

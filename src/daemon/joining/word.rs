@@ -21,7 +21,6 @@ const CHECK_LEN: usize = 4;
 pub struct Word {
     /// How the node is reached.
     pub kind: JoinedKind,
-    /// Its id.
     pub node: NodeId,
     /// The one-time secret.
     pub secret: [u8; SECRET_LEN],

@@ -16,7 +16,6 @@ pub(super) fn words(error: &io::Error) -> String {
     }
 }
 
-/// A path and its error.
 pub(super) fn about(path: &Path, error: &io::Error) -> String {
     format!("{}: {}", path.display(), words(error))
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Result, Transaction, params};
 use super::{column, schema};
 use crate::model::history::TakenToken;
 use crate::model::node_id::NodeId;
-use crate::model::queue::{TTL_MAX, RowTells};
+use crate::model::queue::{RowTells, TTL_MAX};
 use crate::model::token::Token;
 
 /// Maximum number of tokens of each kind; beyond it the oldest are deleted occasionally.
@@ -86,10 +86,8 @@ pub(super) fn not_begun(connection: &Connection, open: &[(Token, Option<NodeId>)
     while let Some(row) = rows.next()? {
         taken.extend(column::integer(row, 0));
     }
-    let sql = format!(
-        "SELECT data FROM gorgone_history WHERE {} AND token = ? ORDER BY id DESC LIMIT 1",
-        schema::TOKEN_ENDS
-    );
+    let sql =
+        format!("SELECT data FROM gorgone_history WHERE {} AND token = ? ORDER BY id DESC LIMIT 1", schema::TOKEN_ENDS);
     let mut last_row = connection.prepare(&sql)?;
     let mut found = Vec::new();
     for (token, _) in open.iter().filter(|(token, node)| node.is_none() && taken.contains(&token.digest())) {

@@ -150,7 +150,6 @@ impl Ssh2 {
         Some(Self { raw, io, channels, next_channel, sftp: None, file: None, agent: None })
     }
 
-    /// The socket.
     pub const fn io(&mut self) -> &mut SocketIo {
         // SAFETY: valid as long as the session; no call of the library is under way, so no callback holds it.
         unsafe { self.io.as_mut() }

@@ -34,7 +34,6 @@ pub struct Session {
     first_octet: Option<u8>,
     /// The last read has emptied the socket.
     socket_is_empty: bool,
-    /// The socket has ended.
     socket_has_ended: bool,
     is_ending: bool,
     /// The sending direction of the socket should be shut down once everything is written.

@@ -1,5 +1,6 @@
 //! Calls of the REST API (docs/protocol.md section 13): paths to actions, and the answers.
 
+mod callers;
 pub(super) mod endpoints;
 #[cfg(test)]
 mod poll_tests;
@@ -46,7 +47,7 @@ pub(super) const CANNOT_STORE: &str =
     "the history of this daemon cannot be written; its log says why, for instance a full disk";
 
 /// Returns the answer to a call for which the database cannot be read.
-pub(super) fn cannot_read() -> ApiAnswer {
+fn cannot_read() -> ApiAnswer {
     refusal(500, "database_error", "the history cannot be read, see the log")
 }
 
@@ -109,7 +110,6 @@ fn action_data(call: &ApiCall, variables: &[String]) -> Option<String> {
 pub(super) enum Plan {
     /// It is answered at once.
     Answer(ApiAnswer),
-    /// It waits.
     Wait,
     /// An action of the core is run, and its reply is the answer, see [`answer_of`].
     Reply(Action, String),
@@ -137,10 +137,10 @@ pub(super) struct Started {
 
 /// The handling of calls, with references to the state that it uses.
 pub(super) struct ApiRoom<'a> {
-    pub context: &'a mut Context,
-    pub nodes: &'a mut Nodes,
-    pub questions: &'a mut Questions,
-    pub calls: &'a mut Calls,
+    context: &'a mut Context,
+    nodes: &'a mut Nodes,
+    questions: &'a mut Questions,
+    calls: &'a mut Calls,
 }
 
 /// Returns the answer to a call whose action was handled by the core.
@@ -361,7 +361,7 @@ fn digest_of_request(action: &Action, target: Option<&str>, data: &str) -> i64 {
 }
 
 /// Returns the answer to a call whose token was used for something else.
-pub(super) fn token_in_use(token: &Token) -> ApiAnswer {
+fn token_in_use(token: &Token) -> ApiAnswer {
     let text = "another request has this token: action, target or data differ";
     let body = serde_json::json!({ "error": "token_in_use", "message": text, "token": token.as_str() });
     answer(409, body.to_string())

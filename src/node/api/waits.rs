@@ -9,10 +9,13 @@ use crate::model::api::{ApiAnswer, CallId};
 use crate::model::history::{LogFilter, LogPage};
 use crate::model::node_id::NodeId;
 
+use super::callers::CallersTokens;
 use super::running::{Form, Formed, Starters};
 use super::{ApiRoom, answer, refusal};
-use crate::node::get_log::rows_json;
+use crate::node::context::Context;
+use crate::node::get_log::{Questions, rows_json};
 use crate::node::json;
+use crate::node::nodes::Nodes;
 use crate::node::output::Output;
 use crate::node::sync::asking;
 use crate::node::timers::Timer;
@@ -29,7 +32,6 @@ pub(super) const WAITING_MAX: usize = 1_000;
 /// What is looked up when the wait is over.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Lookup {
-    /// The filter.
     pub filter: LogFilter,
     /// The node that is asked for its log first.
     pub target: Option<String>,
@@ -58,6 +60,7 @@ pub(in crate::node) struct Calls {
     polled: BTreeMap<NodeId, Polled>,
     /// Who has started commands without a right to more.
     pub(super) starters: Starters,
+    pub(super) callers: CallersTokens,
 }
 
 /// How the log of a target is polled.
@@ -76,6 +79,16 @@ impl Lookup {
 }
 
 impl Calls {
+    /// Returns the handling of calls.
+    pub(in crate::node) fn room<'a>(
+        &'a mut self,
+        context: &'a mut Context,
+        nodes: &'a mut Nodes,
+        questions: &'a mut Questions,
+    ) -> ApiRoom<'a> {
+        ApiRoom { context, nodes, questions, calls: self }
+    }
+
     /// Returns the number of waiting calls.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()

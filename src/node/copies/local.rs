@@ -27,7 +27,6 @@ const READ_COUNT: usize = 2;
 const WAITING_MAX: usize = 1 << 20;
 const CHUNK_BYTES: usize = 150_000;
 
-/// One copy.
 #[derive(Debug)]
 struct Copy {
     token: Token,
@@ -104,6 +103,7 @@ impl Local<'_> {
             SourceDone::Opened { kind, total, notes, .. } => {
                 (copy.kind, copy.total) = (kind, total);
                 copy.request.complete_destination(kind);
+                copy.request.note(&notes);
                 for note in notes {
                     self.context.log(LogLine::warning("proxy", note));
                 }
@@ -117,15 +117,16 @@ impl Local<'_> {
                 }
                 self.go_on();
             }
-            SourceDone::Digest(md5) => {
+            SourceDone::Digest(md5) | SourceDone::Grew(md5) => {
                 let end = copy.request.end(copy.kind, &md5, Dialect::Plain);
                 self.take(source, end);
                 self.forget(source);
             }
+            SourceDone::Agreed(_) => {}
             SourceDone::Failed(failure) => {
                 let (token, abort) = (copy.token.clone(), copy.request.abort(copy.kind));
                 let text = failure_data(&failure);
-                self.context.log(LogLine::error("proxy", format!("copy {token}: {text}")));
+                self.context.log(LogLine::error("proxy", format!("copy {token}: {text}")).of_token(&token));
                 self.context.finish(&token, Code::FINISHED_KO, text);
                 if self.receiving.has(&token) {
                     self.take(source, abort);

@@ -2,7 +2,7 @@
 //! (docs/protocol.md sections 1 and 4).
 
 use crate::model::action::{Action, Module};
-use crate::model::api::{ApiAnswer, ApiCall, CallId};
+use crate::model::api::{ApiCall, CallId};
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
 use crate::model::log::LogLine;
@@ -14,12 +14,13 @@ use crate::node::peer::Peer;
 
 use super::Core;
 use crate::node::api::{self, Plan, Started};
+use crate::node::copies::fetch::serving::Request;
 use crate::node::copies::held::Held;
 use crate::node::counters::Way;
 use crate::node::modules::action::cancelling::{self, CancelRequest};
-use crate::node::output::Output;
 use crate::node::phase::STOPPING_TEXT;
 use crate::node::queue::options;
+use crate::node::queue::relaying::{self, Passed};
 use crate::node::sync::asking;
 use crate::node::{core_actions, core_settings, json, loading, masked};
 
@@ -66,7 +67,7 @@ impl Core {
             let way = if peer == Peer::Ourselves { "internal" } else { "external" };
             let shown = self.context.journal.masked(token, masked::without_secrets(&data));
             let text = format!("Message received {way} - [{}] [{token}] [{target}] {shown}", action.as_str());
-            self.context.log(LogLine::debug("core", text));
+            self.context.log(LogLine::debug("core", text).of_token(token));
         }
         if action == Action::Ack {
             // Its token is that of a request, which it must not end. It gets no answer, which would be one more.
@@ -88,9 +89,16 @@ impl Core {
         self.counters.count(if peer == Peer::Ourselves { Way::Internal } else { Way::External }, &action);
         if let Some(place) = options::place_of(&data).filter(|_| options::may_wait(&action)) {
             if !here {
-                return self.pass_on_queued(peer, action, token, target, data);
+                let (context, nodes, taken) = (&mut self.context, &mut self.nodes, &mut self.taken_tokens);
+                return match relaying::pass_on(context, nodes, taken, peer, (action.clone(), token), (target, data)) {
+                    Passed::Handled(handled) => handled,
+                    Passed::Once(node, data) => self.request_of_node(peer, action, token, &node.to_string(), data),
+                };
             }
-            if let Some(handled) = self.take_queued(peer, &action, place, token) {
+            let has_room = self.has_room_for_queued(&action);
+            let (context, subscribers) = (&mut self.context, &mut self.subscribers);
+            let refused = self.taken_tokens.refuse_place(context, subscribers, peer, (place, token), has_room);
+            if let Some(handled) = refused {
                 return handled;
             }
         }
@@ -106,7 +114,8 @@ impl Core {
             self.context.fail(token, STOPPING_TEXT);
             return Handled::refused(json::message(STOPPING_TEXT));
         }
-        if let Some(handled) = self.queue_request(peer, &action, token, target, &data) {
+        if let Some(handled) = self.queue.take(&mut self.context, &self.nodes, peer, (&action, token), (target, &data))
+        {
             return handled;
         }
         if !here {
@@ -167,6 +176,9 @@ impl Core {
             None => self.core_request(peer, action, token, data),
             Some(Module::Proxy) => self.proxy_request(peer, action, token, data),
             Some(Module::Action) if *action == Action::ProcessCopy => {
+                if let Some(request) = Request::read(data) {
+                    return self.copies.serving.take(&mut self.context, peer, token, request);
+                }
                 self.copies.receiving.take(&mut self.context, peer, token, data.to_owned(), None)
             }
             Some(Module::Action) if *action == Action::Cancel => self.cancel(token, data),
@@ -228,6 +240,10 @@ impl Core {
                 self.nodes.register_nodes(&mut self.context, (peer, named), token, data)
             }
             Action::UnregisterNodes => self.nodes.unregister_nodes(&mut self.context, peer, token, data),
+            Action::Fetch => {
+                self.context.fail(token, "proxy - need the id of a node: nothing is fetched from this daemon itself");
+                Handled::accepted()
+            }
             Action::RemoteCopy => {
                 self.context.fail(token, "proxy - need a valid node id");
                 Handled::accepted()
@@ -235,6 +251,15 @@ impl Core {
             // Answers of nodes that connect to us, but this client is not one of them.
             Action::Pong | Action::SetLogs => self.malformed.answer_of_no_node(&mut self.context, peer, action),
             _ => self.context.refuse_unknown(action, token),
+        }
+    }
+
+    /// Returns whether the room of an action can take another request from the queue of another daemon.
+    fn has_room_for_queued(&self, action: &Action) -> bool {
+        match action {
+            Action::Command => self.commands.has_room_for_queued(),
+            Action::EngineCommand => self.modules.engine.has_room_for_queued(),
+            _ => true,
         }
     }
 
@@ -248,7 +273,11 @@ impl Core {
                 let handled = self.request(Peer::Ourselves, action, &token, "", data);
                 Some(api::answer_of(handled, self.context.is_stopping()))
             }
-            Plan::Start(started) => self.start_once_for_call(id, started),
+            Plan::Start(started) => {
+                let (context, nodes, questions) = (&mut self.context, &mut self.nodes, &mut self.questions);
+                let started = self.calls.room(context, nodes, questions).may_start(&mut self.queue, id, started);
+                return started.into_iter().for_each(|started| self.start_for_call(id, started));
+            }
             Plan::Queue(call) => {
                 self.queue.call(&mut self.context, id, call);
                 None
@@ -258,29 +287,17 @@ impl Core {
                 self.status.report(&mut self.context, (&self.nodes, &self.queue), load, (id, call, form))
             }
         };
-        if let Some(answer) = answer {
-            self.context.output(Output::Answer { call: id, answer });
-        }
+        self.api().answer(id, answer);
     }
 
-    /// Runs an action whose end is found by its token, even if only the reply of the core has the result.
-    pub(super) fn start_for_call(&mut self, id: CallId, started: Started) -> Option<ApiAnswer> {
+    /// Runs an action that a call starts. Its end is found by its token.
+    pub(super) fn start_for_call(&mut self, id: CallId, started: Started) {
+        let is_here = started.target.is_none() && !self.context.is_stopping();
+        let is_said_by_reply = is_here && started.is_said_by_reply();
         let Started { token, action, target, data, answer, .. } = started;
-        let is_said_by_reply = matches!(action, Action::ConStatus | Action::Routes | Action::BroadcastLogger);
-        let is_here = target.is_none() && !self.context.is_stopping();
-        if action == Action::ConStatus && is_here {
-            let (status, _) = self.nodes.constatus_text(&self.context, false);
-            self.context.finish(&token, Code::FINISHED_OK, status);
-            return answer;
-        }
         let handled = self.request(Peer::Ourselves, action, &token, target.as_deref().unwrap_or_default(), data);
-        if is_here
-            && is_said_by_reply
-            && let Handled::Reply(_, code, data) = handled
-        {
-            let code = if code == Code::FINISHED_KO { code } else { Code::FINISHED_OK };
-            self.context.finish(&token, code, data);
-        }
-        answer.and_then(|answer| self.answer_when_stored(&token, id, answer))
+        self.api().replied(&token, is_said_by_reply, handled);
+        let answer = answer.and_then(|answer| self.queue.hold_answer(&token, id, answer));
+        self.api().answer(id, answer);
     }
 }

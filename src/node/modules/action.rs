@@ -152,7 +152,6 @@ impl Commands {
         }
     }
 
-    /// Handles a COMMAND.
     fn command(&mut self, context: &mut Context, peer: Peer, token: &Token, data: &str) -> Handled {
         // A central that we dial gets no ACK.
         let asker = peer.client().filter(|client| client.parent().is_none());

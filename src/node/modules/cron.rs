@@ -92,7 +92,8 @@ impl Cron {
         let message = data.get("message").and_then(serde_json::Value::as_str).unwrap_or("without a message");
         let shown = |text: &str, most| text.chars().take(most).flat_map(char::escape_debug).collect::<String>();
         let (id, message) = (shown(id, 64), shown(message, MESSAGE_SHOWN));
-        Some(LogLine::warning("cron", format!("job '{id}' failed (token {token}): {message}")))
+        let line = LogLine::warning("cron", format!("job '{id}' failed (token {token}): {message}"));
+        Some(LogLine { token: Token::parse(token).ok(), ..line })
     }
 
     /// Handles the end of a token. A run that ended with an error is logged.
@@ -243,7 +244,7 @@ impl Cron {
         job.runs_until = Some(now + if is_here(context, &target) { RUN_MAX } else { RUN_ON_NODE_MAX });
         job.last_token = Some(token.clone());
         self.running.insert(token.as_str().to_owned(), id.to_owned());
-        context.log(LogLine::info("cron", format!("launching job {shown} (token {token})")));
+        context.log(LogLine::info("cron", format!("launching job {shown} (token {token})")).of_token(&token));
         let data = format!("{{\"content\":{parameters}}}");
         Some(OwnRequest { action: Action::parse(&action), token, target, data })
     }

@@ -168,7 +168,7 @@ fn timeout(context: &Context) -> Duration {
 }
 
 fn engine_failed(context: &mut Context, token: &Token, logging: bool, text: &str) -> Handled {
-    context.log(LogLine::error("engine", text.to_owned()));
+    context.log(LogLine::error("engine", text.to_owned()).of_token(token));
     if logging {
         context.fail(token, text);
     }
@@ -214,8 +214,7 @@ impl Engine {
         let lines = Arc::new(lines);
         let len_bytes = data.len();
         let token = token.clone();
-        let request =
-            EngineRequest { token, logging, file, lines, raw, deadline, len_bytes, is_queued, first_row };
+        let request = EngineRequest { token, logging, file, lines, raw, deadline, len_bytes, is_queued, first_row };
         self.len += 1;
         self.len_bytes += request.len_bytes;
         match self.pipes.get_mut(&request.file) {

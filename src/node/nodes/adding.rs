@@ -29,12 +29,12 @@ impl Nodes {
         let id = registration.id;
         if context.options.modules.proxy.is_none() {
             let text = format!("node '{id}' is not registered: the module proxy is not loaded");
-            context.log(LogLine::warning("proxy", text.clone()));
+            context.log(LogLine::warning("proxy", text.clone()).of_node(id));
             return Err(text);
         }
         if context.is_own_id(id) {
             let text = format!("node '{id}' is not registered: that is our own id");
-            context.log(LogLine::warning("proxy", text.clone()));
+            context.log(LogLine::warning("proxy", text.clone()).of_node(id));
             return Err(text);
         }
         context.names.add_all(&registration);
@@ -49,7 +49,7 @@ impl Nodes {
         match registered {
             Registered::Refused(reason) => {
                 let text = format!("cannot register node '{id}': {reason}");
-                context.log(LogLine::info("proxy", text.clone()));
+                context.log(LogLine::info("proxy", text.clone()).of_node(id));
                 return Err(text);
             }
             Registered::Kept => {}
@@ -66,7 +66,7 @@ impl Nodes {
                     node.sync.is_storing = true;
                     node.sync.serial = serial + 1;
                 }
-                context.log(LogLine::info("proxy", format!("node '{id}' is registered")));
+                context.log(LogLine::info("proxy", format!("node '{id}' is registered")).of_node(id));
                 let now = context.now.monotonic;
                 if let Some(node) = self.get_mut(id).filter(|node| node.link != Link::Up) {
                     node.down_since = Some(now);
@@ -199,7 +199,7 @@ impl Nodes {
         } else {
             self.forget_pings(context, id);
         }
-        context.log(LogLine::info("proxy", format!("node '{id}' is unregistered")));
+        context.log(LogLine::info("proxy", format!("node '{id}' is unregistered")).of_node(id));
         self.older_is_silent(context, id);
     }
 }

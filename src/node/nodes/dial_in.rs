@@ -92,7 +92,7 @@ impl Nodes {
             (Some(id), action) if is_answer(action) => return Some(id),
             (Some(id), action) => {
                 let word: String = action.as_str().chars().take(64).collect();
-                context.log(LogLine::warning("proxy", format!("node '{id}' may not send {word}: ignored")));
+                context.log(LogLine::warning("proxy", format!("node '{id}' may not send {word}: ignored")).of_node(id));
             }
         }
         None
@@ -127,7 +127,7 @@ impl Nodes {
         if let Some(own) = own.filter(|own| *own != id) {
             if self.is_behind(own, id) {
                 let text = format!("node '{own}' registers node '{id}', which is behind it: ignored");
-                return context.log(LogLine::warning("proxy", text));
+                return context.log(LogLine::warning("proxy", text).of_node(own));
             }
             self.refuse_web_socket(context, client, &format!("node '{own}' registers node '{id}', which it is not"));
             return self.client_gone(context, client);
@@ -165,7 +165,7 @@ impl Nodes {
                 return;
             }
             let text = format!("node '{own}' may not unregister node '{id}': ignored");
-            context.log(LogLine::warning("proxy", text));
+            context.log(LogLine::warning("proxy", text).of_node(own));
         }
     }
 
@@ -316,7 +316,7 @@ impl Nodes {
         node.instance = instance;
         node.registration.identity = identity;
         if node.link != Link::Up {
-            context.log(LogLine::info("proxy", format!("node '{id}' is connected")));
+            context.log(LogLine::info("proxy", format!("node '{id}' is connected")).of_node(id));
             self.link_up(context, id);
         }
         Ok(())
@@ -369,7 +369,6 @@ impl Nodes {
         self.rival_is_gone(context, client);
     }
 
-    /// Notes the address of a client.
     pub(in crate::node) fn note_address(&mut self, client: ClientId, address: PeerAddress) {
         self.unlisted.note_address(client, address);
     }
@@ -397,7 +396,9 @@ impl Nodes {
     /// Removes nodes that dialled in before the database was read and that are not in it.
     pub(in crate::node) fn drop_unlisted(&mut self, context: &mut Context) {
         for id in self.ids().into_iter().filter(|id| self.unlisted.contains(*id)).collect::<Vec<_>>() {
-            context.log(LogLine::warning("nodes", format!("node '{id}' is not in the database: it is removed")));
+            context.log(
+                LogLine::warning("nodes", format!("node '{id}' is not in the database: it is removed")).of_node(id),
+            );
             self.disconnect(context, id);
             self.unregister(context, id);
         }

@@ -38,10 +38,11 @@ impl Nodes {
         node.link = Link::Up;
         node.down_since = None;
         node.sync.is_current = false;
+        node.sync.time_told = None;
         let serial = node.sync.serial;
         node.owed.link_restored(serial);
         context.timers.cancel(&Timer::Unconfirmed(id));
-        context.log(LogLine::debug("proxy", format!("connected to node '{id}'")));
+        context.log(LogLine::debug("proxy", format!("connected to node '{id}'")).of_node(id));
         self.send_ping(context, id);
         if let Some(question) = context.delegate.question(id) {
             self.send(context, id, question);
@@ -74,7 +75,7 @@ impl Nodes {
         }
         self.await_unsettled(context, id);
         // The link itself logs it at a higher severity, but not at every attempt.
-        context.log(LogLine::debug("proxy", format!("no connection to node '{id}': {reason}")));
+        context.log(LogLine::debug("proxy", format!("no connection to node '{id}': {reason}")).of_node(id));
         if may_have_lost {
             self.changes.push_back(LinkChange::Down(id));
         }

@@ -83,8 +83,8 @@ impl Nodes {
                 let advice = "nothing is sent to it; compare its address and port here with 'gorgonecore.id' there";
                 LogLine::error("proxy", format!("{text}, and {advice}"))
             }
-            Action::SetLogs => LogLine::warning("proxy", text),
-            _ => LogLine::debug("proxy", text),
+            Action::SetLogs => LogLine::warning("proxy", text).of_node(id),
+            _ => LogLine::debug("proxy", text).of_node(id),
         });
     }
 
@@ -97,7 +97,7 @@ impl Nodes {
         }
         if context.debug {
             let text = format!("message received from node '{id}' - [{word}] {data}");
-            context.log(LogLine::debug("proxy", text));
+            context.log(LogLine::debug("proxy", text).of_node(id));
         }
         let named = named_id(data).map(|named| context.names.id_of(named));
         if let Some(named) = named.filter(|named| *named != id) {
@@ -106,11 +106,11 @@ impl Nodes {
         }
         if let Some(node) = self.get_quietly(id).filter(|node| named.is_some() && node.calls_itself.is_some()) {
             node.calls_itself = None;
-            context.log(LogLine::info("proxy", format!("node '{id}' has the right id now")));
+            context.log(LogLine::info("proxy", format!("node '{id}' has the right id now")).of_node(id));
         }
         let Ok(reply) = serde_json::from_str::<ReplyText<'_>>(data) else {
             let text = format!("node '{id}' sent {word} with data that is not JSON: ignored");
-            context.log(LogLine::warning("proxy", text));
+            context.log(LogLine::warning("proxy", text).of_node(id));
             return Said::default();
         };
         let mut data = reply.data.map_or("null", RawValue::get);
@@ -129,7 +129,7 @@ impl Nodes {
             Action::ConStatus | Action::GetThumbprint | Action::LoadModule | Action::UnloadModule => {}
             _ => {
                 let text = format!("node '{id}' sent {word}, which is not a reply: ignored");
-                context.log(LogLine::warning("proxy", text));
+                context.log(LogLine::warning("proxy", text).of_node(id));
                 return Said::default();
             }
         }
@@ -143,7 +143,7 @@ impl Nodes {
     fn log_came(&mut self, context: &mut Context, id: NodeId, left_out: usize) {
         if left_out > 0 {
             let text = format!("{left_out} history rows of node '{id}' have an invalid ctime: they are left out");
-            context.log(LogLine::warning("proxy", text));
+            context.log(LogLine::warning("proxy", text).of_node(id));
         }
         if let Some(node) = self.get_quietly(id) {
             node.sync.is_unanswered = false;
@@ -175,7 +175,7 @@ impl Nodes {
                 "node '{id}' announces the nodes behind it in a map that is invalid, larger than 1 MiB or too deep: \
                  no node is reached by it"
             );
-            context.log(LogLine::warning("proxy", text));
+            context.log(LogLine::warning("proxy", text).of_node(id));
         }
         let Some(node) = self.get_mut(id) else { return };
         let empty = || NodeMap { text: "{}".to_owned(), ids: Announced::new(), names: BTreeMap::new() };

@@ -88,7 +88,6 @@ impl Nodes {
         Self { marks, ..Self::default() }
     }
 
-    /// Returns a node.
     pub(super) fn get(&self, id: NodeId) -> Option<&Node> {
         self.registry.get(id)
     }

@@ -204,7 +204,6 @@ impl Node {
         !self.registration.kind.has_history()
     }
 
-    /// Returns whether it dials in.
     pub(in crate::node) const fn dials_in(&self) -> bool {
         !self.registration.kind.dialled_by_us()
     }

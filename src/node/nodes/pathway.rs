@@ -13,7 +13,6 @@ use super::registry::Registry;
 pub(in crate::node) struct Route {
     /// The node that the message goes to.
     pub through: NodeId,
-    /// The target.
     pub target: NodeId,
     /// The name of the target for the node that the message goes to.
     pub name: NodeId,

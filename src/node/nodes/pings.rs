@@ -137,7 +137,7 @@ impl Nodes {
         if dials_in {
             let next = liveness.next_ping_at.max(now);
             context.timers.set(Timer::Ping(id), next);
-            context.log(LogLine::info("proxy", format!("ping timeout from node '{id}'")));
+            context.log(LogLine::info("proxy", format!("ping timeout from node '{id}'")).of_node(id));
             return;
         }
         liveness.ping_timeout = liveness.ping_timeout.saturating_add(1);
@@ -145,9 +145,12 @@ impl Nodes {
         let reset = liveness.ping_timeout.checked_rem(max) == Some(0);
         let next = liveness.next_ping_at.max(now);
         context.timers.set(Timer::Ping(id), next);
-        context.log(LogLine::warning("proxy", format!("ping timeout from node '{id}'")));
+        context.log(LogLine::warning("proxy", format!("ping timeout from node '{id}'")).of_node(id));
         if reset {
-            context.log(LogLine::warning("proxy", format!("node '{id}' stays silent: its connection is built again")));
+            context.log(
+                LogLine::warning("proxy", format!("node '{id}' stays silent: its connection is built again"))
+                    .of_node(id),
+            );
             context.output(Output::ResetLink(id));
         }
     }

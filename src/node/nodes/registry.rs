@@ -90,7 +90,6 @@ impl Registry {
         self.links.of(node)
     }
 
-    /// Returns a node.
     pub(in crate::node) fn get(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(&id)
     }
@@ -256,7 +255,6 @@ impl Registry {
         Unregistered::Gone
     }
 
-    /// Returns whether a prevailing node has `id` as its subnode.
     pub(in crate::node) fn is_prevailing_subnode(&self, id: NodeId) -> bool {
         let parents = self.static_routes.get(&id).into_iter().flatten();
         parents.filter_map(|(_, parent)| self.nodes.get(parent)).any(|parent| parent.registration.prevail)

@@ -31,7 +31,6 @@ impl Default for Unlisted {
 }
 
 impl Unlisted {
-    /// Notes the address of a client.
     pub(in crate::node) fn note_address(&mut self, client: ClientId, address: PeerAddress) {
         self.addresses.insert(client, address);
     }

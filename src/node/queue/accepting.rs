@@ -10,12 +10,14 @@ use crate::model::node_id::NodeId;
 use crate::model::queue::{QueueChange, QueuedHead, QueuedRequest};
 use crate::model::token::Token;
 
-use super::{Changed, Queue};
+use super::Queue;
+use super::options::{self, QueueOptions};
 use crate::node::context::Context;
 use crate::node::journal::Awaited;
+use crate::node::nodes::Nodes;
 use crate::node::output::{Output, ReceiptId};
 use crate::node::peer::{Handled, Peer};
-use crate::node::{api, json};
+use crate::node::{api, json, taken_tokens};
 
 /// Factors for the bounds of all nodes together.
 const ALL_MESSAGES: usize = 10;
@@ -29,21 +31,64 @@ pub(super) struct Accepting {
 }
 
 /// A new request for the queue.
-pub(in crate::node) struct NewRequest {
-    pub token: Token,
-    pub target: NodeId,
-    pub action: Action,
+struct NewRequest {
+    token: Token,
+    target: NodeId,
+    action: Action,
     /// The data without options, see [`options::without_options`].
-    pub data: String,
+    data: String,
     /// How long it waits, in seconds.
-    pub ttl: i64,
+    ttl: i64,
     /// Wall-clock time before which it is not sent; 0 for none.
-    pub not_before: i64,
+    not_before: i64,
 }
 
 impl Queue {
+    /// Takes a request that may wait. Returns `None` if it does not: it is handled at once.
+    pub(in crate::node) fn take(
+        &mut self,
+        context: &mut Context,
+        nodes: &Nodes,
+        peer: Peer,
+        (action, token): (&Action, &Token),
+        (target, data): (&str, &str),
+    ) -> Option<Handled> {
+        if !options::may_wait(action) {
+            return None;
+        }
+        let is_here = target.is_empty() || context.is_own(target);
+        let settings = context.options.modules.proxy.as_ref().map(|proxy| &proxy.queue);
+        let has_default = settings.is_some_and(|queue| queue.ttl > 0 || !queue.by_action.is_empty());
+        let read = match QueueOptions::read(data, context.now.wall.as_seconds()) {
+            Ok(read) => read,
+            Err(text) => {
+                let data = serde_json::json!({ "error": "invalid_option", "message": text }).to_string();
+                context.finish(token, Code::FINISHED_KO, data.clone());
+                return Some(Handled::refused(data));
+            }
+        };
+        let is_plain = read == QueueOptions::default() && (!has_default || taken_tokens::is_for_once(data));
+        if is_plain || (is_here && read.not_before == 0) || (!is_here && settings.is_none()) {
+            return None;
+        }
+        let settings = settings.cloned().unwrap_or_default();
+        let ttl = read.patience(&settings, action)?;
+        let data = options::without_options(data)?;
+        let target = if is_here { context.own_id } else { target.parse().ok() }?;
+        if !is_here
+            && let Err(text) = nodes.route_to(context, &target.to_string())
+            && nodes.get(target).is_none()
+        {
+            context.fail(token, &text);
+            return Some(Handled::accepted());
+        }
+        let not_before = read.not_before;
+        let new = NewRequest { token: token.clone(), target, action: action.clone(), data, ttl, not_before };
+        Some(self.accept(context, peer, new))
+    }
+
     /// Accepts a request: it is stored, and the sender is told when that is done.
-    pub(in crate::node) fn accept(&mut self, context: &mut Context, peer: Peer, new: NewRequest) -> Handled {
+    fn accept(&mut self, context: &mut Context, peer: Peer, new: NewRequest) -> Handled {
         let NewRequest { token, target, action, data, ttl, not_before } = new;
         if self.sent.contains_key(&token.digest()) {
             // A repetition: it is queued, and has one end.
@@ -108,13 +153,17 @@ impl Queue {
         }
     }
 
-    /// Handles the storing of a request.
-    pub(in crate::node) fn stored(&mut self, context: &mut Context, receipt: ReceiptId, is_stored: bool) -> Changed {
-        let mut changed = Changed::default();
-        let Some(Accepting { request, peer, call }) = self.accepting.remove(&receipt) else { return changed };
+    /// Handles the storing of a request. Returns its token if it could not be stored.
+    pub(in crate::node) fn stored(
+        &mut self,
+        context: &mut Context,
+        receipt: ReceiptId,
+        is_stored: bool,
+    ) -> Option<Token> {
+        let Accepting { request, peer, call } = self.accepting.remove(&receipt)?;
         let QueuedHead { target, expires, not_before, len_bytes, created, .. } = request.head;
         let token = request.head.token.clone();
-        let Some(way) = self.ways.get_mut(&target) else { return changed };
+        let way = self.ways.get_mut(&target)?;
         if is_stored {
             way.storing = way.storing.saturating_sub(1);
             if way.len() == 0 {
@@ -125,7 +174,7 @@ impl Queue {
                 self.next_begin = Some(self.next_begin.map_or(not_before, |next| next.min(not_before)));
             } else {
                 way.add(request);
-                changed.to_send.insert(target);
+                self.may_send(target);
             }
             self.next_expiry = Some(self.next_expiry.map_or(expires, |next| next.min(expires)));
             self.set_due(context);
@@ -133,10 +182,9 @@ impl Queue {
         } else {
             self.forget_storing(target, len_bytes);
             context.fail(&token, "database issue");
-            changed.not_stored = Some(token.clone());
         }
-        tell(context, (peer, token), call, is_stored);
-        changed
+        tell(context, (peer, token.clone()), call, is_stored);
+        (!is_stored).then_some(token)
     }
 
     /// Forgets a request that was not stored, because one with its token is queued. That one has the end of both.

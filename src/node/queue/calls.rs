@@ -18,7 +18,6 @@ pub(in crate::node) const LISTED_MAX: usize = 1_000;
 /// Maximum number of open calls.
 const CALLS_MAX: usize = 1_000;
 
-/// A call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::node) enum QueueCall {
     /// What waits, for one node or for all, behind a place.

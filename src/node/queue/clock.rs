@@ -6,7 +6,6 @@ use crate::model::time::Now;
 /// A difference that is stored. Less is what a clock is corrected by all the time.
 const WORTH_STORING: i64 = 5;
 
-/// The clock.
 #[derive(Debug, Default)]
 pub(super) struct QueueClock {
     /// The queue's time minus the monotonic time, in seconds.
@@ -63,7 +62,7 @@ mod tests {
         assert_eq!(clock.time(at(30, 87_420)), 1_020);
         assert_eq!(clock.worth_storing(at(30, 87_420)), Some(86_400));
         assert_eq!(clock.worth_storing(at(31, 87_421)), None);
-        // A start a minute later.
+        // The next start is a minute later.
         let clock = QueueClock::start(at(3, 87_480), 86_400);
         assert_eq!(clock.time(at(3, 87_480)), 1_080);
     }

@@ -9,7 +9,7 @@ use crate::model::node_id::NodeId;
 use crate::model::queue::{QueueAnswer, QueueChange, QueueQuery, QueuedHead};
 use crate::model::work::Work;
 
-use super::{Asked, Changed, KEEP_BEYOND, Queue};
+use super::{Asked, KEEP_BEYOND, Queue};
 use crate::node::context::Context;
 use crate::node::timers::Timer;
 
@@ -43,7 +43,7 @@ impl Queue {
         (self.next_expiry, self.next_begin) = (None, None);
     }
 
-    pub(super) fn due_answered(&mut self, context: &mut Context, answer: QueueAnswer, changed: &mut Changed) {
+    pub(super) fn due_answered(&mut self, context: &mut Context, answer: QueueAnswer) {
         let QueueAnswer::Due { expired, begun, next_expiry, next_begin } = answer else {
             context.timers.set(Timer::QueueDue, context.now.monotonic + RETRY);
             return;
@@ -55,16 +55,16 @@ impl Queue {
         for head in expired.iter().filter(|head| !self.gone.contains(&head.sequence)).collect::<Vec<_>>() {
             if self.expire(context, head) {
                 *counts.entry(head.target).or_default() += 1;
-                changed.to_send.insert(head.target);
+                self.may_send(head.target);
             }
         }
         for (target, count) in counts {
             let text = format!("{count} requests that waited for node '{target}' have expired");
-            context.log(LogLine::warning("queue", text));
+            context.log(LogLine::warning("queue", text).of_node(target));
         }
         for head in begun.iter().filter(|head| !self.gone.contains(&head.sequence)).collect::<Vec<_>>() {
             self.begin(context, head);
-            changed.to_send.insert(head.target);
+            self.may_send(head.target);
         }
         self.set_due(context);
     }

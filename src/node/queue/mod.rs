@@ -6,14 +6,16 @@
 //!
 //! Memory holds numbers for each node and the few requests that are about to be sent; all others are on disk only.
 //!
-//! Out of scope: whether a node can be reached and how it is sent to ([`crate::node::core`]).
+//! Out of scope: how a request that is handed over reaches its node ([`crate::node::core`]).
 
 mod accepting;
 mod calls;
 mod clock;
 mod due;
 pub(in crate::node) mod options;
+pub(in crate::node) mod relaying;
 mod said;
+mod sending;
 #[cfg(test)]
 mod tests;
 mod way;
@@ -24,7 +26,9 @@ use std::time::Duration;
 use crate::model::api::CallId;
 use crate::model::history::StoreChange;
 use crate::model::node_id::NodeId;
-use crate::model::queue::{Known, QueueAnswer, QueueChange, QueueQuery, QueueStored, QueuedHead, QueuedRequest};
+use crate::model::queue::{
+    Known, QueueAnswer, QueueChange, QueueQuery, QueueStored, QueuedHead, QueuedRequest, RowTells,
+};
 use crate::model::token::{Token, digest_of};
 use crate::model::work::{Work, WorkId};
 
@@ -32,11 +36,11 @@ use super::context::Context;
 use super::output::ReceiptId;
 use super::timers::Timer;
 use accepting::Accepting;
-pub(in crate::node) use accepting::NewRequest;
 pub(in crate::node) use calls::{LISTED_MAX, QueueCall};
 use clock::QueueClock;
 use options::Place;
 pub(in crate::node) use said::SaidOfPlace;
+pub(in crate::node) use sending::{HandedOver, Sending};
 use way::Way;
 
 /// Maximum number of requests that nodes have taken and not ended, above which nothing is sent.
@@ -46,6 +50,14 @@ const KEEP_BEYOND: i64 = 86_400;
 
 /// Pause before a node gets again what it has not got. Replies about later requests come meanwhile.
 const GAP_PAUSE: Duration = Duration::from_millis(100);
+
+/// Returns the end of a request that was sent to a node whose database was replaced since.
+fn has_new_database(node: NodeId) -> String {
+    format!(
+        "node '{node}' has a new database since this was sent to it, so it does not know what it has taken: \
+         it may have run this, and does not get it again"
+    )
+}
 
 /// Numbers about the queue, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,21 +103,15 @@ enum Asked {
     Caller,
 }
 
-/// What changed, so that the core can act.
-#[derive(Default)]
-pub(in crate::node) struct Changed {
-    /// Nodes to which something may be sent now.
-    pub to_send: BTreeSet<NodeId>,
-    /// A token whose request could not be stored.
-    pub not_stored: Option<Token>,
-    /// What is known of a token that a caller brought; `None` if that cannot be read.
-    pub known: Option<(WorkId, Option<Known>)>,
-}
+/// What is known of a token that a caller brought; `None` if that cannot be read.
+pub(in crate::node) type KnownOfCaller = (WorkId, Option<Known>);
 
 /// All queued requests. Holds command lines: no `Debug`.
 #[derive(Default)]
 pub(in crate::node) struct Queue {
     ways: BTreeMap<NodeId, Way>,
+    /// Nodes to which something may be sent now.
+    to_send: BTreeSet<NodeId>,
     /// Requests that may have been sent, by the digests of their tokens.
     sent: BTreeMap<i64, Sent>,
     accepting: BTreeMap<ReceiptId, Accepting>,
@@ -188,18 +194,33 @@ impl Queue {
         }
     }
 
+    /// Notes that something may be sent to a node now.
+    fn may_send(&mut self, target: NodeId) {
+        self.to_send.insert(target);
+    }
+
+    /// Returns whether something may be sent now.
+    pub(in crate::node) fn has_to_send(&self) -> bool {
+        !self.to_send.is_empty()
+    }
+
+    /// Has everything sent that can be.
+    pub(in crate::node) fn may_send_all(&mut self) {
+        self.to_send.extend(self.ways.keys());
+    }
+
     /// Returns the nodes for which something waits.
-    pub(in crate::node) fn targets(&self) -> Vec<NodeId> {
+    fn targets(&self) -> Vec<NodeId> {
         self.ways.keys().copied().collect()
     }
 
     /// Returns whether nothing waits.
-    pub(in crate::node) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.ways.is_empty()
     }
 
     /// Begins again soon with what is in flight to a node, which has not got some of it.
-    pub(in crate::node) fn retry_soon(&mut self, context: &mut Context, target: NodeId) {
+    fn retry_soon(&mut self, context: &mut Context, target: NodeId) {
         if let Some(way) = self.ways.get_mut(&target) {
             way.has_gap = true;
             context.timers.set(Timer::Queue(target), context.now.monotonic + GAP_PAUSE);
@@ -207,18 +228,18 @@ impl Queue {
     }
 
     /// Returns whether something waits for a node.
-    pub(in crate::node) fn has(&self, target: NodeId) -> bool {
+    fn has(&self, target: NodeId) -> bool {
         self.ways.contains_key(&target)
     }
 
     /// Returns whether something is to be sent to a node now, if that can be reached.
-    pub(in crate::node) fn wants_to_send(&self, target: NodeId) -> bool {
+    fn wants_to_send(&self, target: NodeId) -> bool {
         let taken: usize = if self.sent.len() >= TAKEN_MAX { self.sent.len() } else { 0 };
         taken < TAKEN_MAX && self.ways.get(&target).is_some_and(Way::wants_to_send)
     }
 
     /// Returns the next request for a node; `None` if it must be read first, which then begins.
-    pub(in crate::node) fn next(&mut self, context: &mut Context, target: NodeId) -> Option<&QueuedHead> {
+    fn next(&mut self, context: &mut Context, target: NodeId) -> Option<&QueuedHead> {
         let way = self.ways.get_mut(&target)?;
         if let Some(query) = way.page_wanted(target).filter(|_| context.stores) {
             let work = context.start_work(Work::Queue(query));
@@ -230,12 +251,7 @@ impl Queue {
 
     /// Takes the next request to be sent to a node of our kind, with the data for it. `history` is the number of the
     /// node's history, 1 if it is not known.
-    pub(in crate::node) fn send_next(
-        &mut self,
-        context: &mut Context,
-        target: NodeId,
-        history: i64,
-    ) -> Option<(QueuedHead, String)> {
+    fn send_next(&mut self, context: &mut Context, target: NodeId, history: i64) -> Option<(QueuedHead, String)> {
         let way = self.ways.get_mut(&target)?;
         let (last, waited) = (way.last_place(), way.next_has_waited());
         let (request, after) = way.send_next()?;
@@ -258,12 +274,7 @@ impl Queue {
     }
 
     /// Takes the next request to be handed over for good: it leaves the queue, unless it `stays` until its end.
-    pub(in crate::node) fn hand_over_next(
-        &mut self,
-        context: &mut Context,
-        target: NodeId,
-        stays: bool,
-    ) -> Option<QueuedRequest> {
+    fn hand_over_next(&mut self, context: &mut Context, target: NodeId, stays: bool) -> Option<QueuedRequest> {
         let (request, _) = self.ways.get_mut(&target)?.send_next()?;
         if stays {
             self.note_sent(&request.head);
@@ -278,7 +289,7 @@ impl Queue {
     }
 
     /// Notes that nothing can be sent to a node now.
-    pub(in crate::node) fn block(&mut self, context: &mut Context, target: NodeId) {
+    fn block(&mut self, context: &mut Context, target: NodeId) {
         if let Some(way) = self.ways.get_mut(&target).filter(|way| way.is_waiting()) {
             way.block();
             context.timers.set_if_unset(Timer::Queue(target), context.now.monotonic + way.pause());
@@ -286,14 +297,14 @@ impl Queue {
     }
 
     /// Sets the time at which requests in flight are sent again.
-    pub(in crate::node) fn await_sign(&mut self, context: &mut Context, target: NodeId) {
+    fn await_sign(&mut self, context: &mut Context, target: NodeId) {
         if let Some(way) = self.ways.get_mut(&target).filter(|way| way.has_flight()) {
             context.timers.set_if_unset(Timer::Queue(target), context.now.monotonic + way.pause());
         }
     }
 
     /// Begins again with what is in flight to a node.
-    pub(in crate::node) fn rewind(&mut self, target: NodeId) {
+    fn rewind(&mut self, target: NodeId) {
         if let Some(way) = self.ways.get_mut(&target) {
             way.rewind();
         }
@@ -304,30 +315,41 @@ impl Queue {
         if let Some(way) = self.ways.get_mut(&target) {
             way.try_again();
         }
+        self.may_send(target);
     }
 
     /// Returns the node that a queued request with this token is for, if it may have been sent.
-    pub(in crate::node) fn target_of(&self, token: &str) -> Option<NodeId> {
+    fn target_of(&self, token: &str) -> Option<NodeId> {
         if self.sent.is_empty() {
             return None;
         }
         self.sent.get(&digest_of(token)).map(|sent| sent.target)
     }
 
-    /// Notes that a node has taken a request. Returns the node if that is new.
-    pub(in crate::node) fn is_taken(&mut self, token: &Token) -> Option<NodeId> {
-        let sent = self.sent.get_mut(&token.digest()).filter(|sent| !sent.is_taken)?;
+    /// Notes that a node has taken a request.
+    pub(in crate::node) fn is_taken(&mut self, token: &Token) {
+        let Some(sent) = self.sent.get_mut(&token.digest()).filter(|sent| !sent.is_taken) else { return };
         sent.is_taken = true;
-        if let Some(way) = self.ways.get_mut(&sent.target) {
+        let target = sent.target;
+        if let Some(way) = self.ways.get_mut(&target) {
             way.is_taken(sent.sequence);
         }
-        Some(sent.target)
+        self.may_send(target);
     }
 
-    /// Notes that a node has given back a request that it had taken: it is sent again, unless its time is over. Returns
-    /// the node.
-    pub(in crate::node) fn is_given_back(&mut self, context: &mut Context, token: &Token) -> Option<NodeId> {
-        let sent = self.sent.get_mut(&token.digest())?;
+    /// Handles what a row of a node tells about a request that was sent.
+    pub(in crate::node) fn row_tells(&mut self, context: &mut Context, token: &Token, tells: RowTells) {
+        match tells {
+            RowTells::Taken => self.is_taken(token),
+            RowTells::Ended => self.forget(context, token.as_str()),
+            RowTells::Back => self.is_given_back(context, token),
+            RowTells::NewDatabase => self.was_sent_to_another(context, token),
+        }
+    }
+
+    /// Notes that a node has given back a request that it had taken: it is sent again, unless its time is over.
+    fn is_given_back(&mut self, context: &mut Context, token: &Token) {
+        let Some(sent) = self.sent.get_mut(&token.digest()) else { return };
         let (target, place) = (sent.target, (sent.sequence, sent.bytes));
         if sent.is_overdue {
             self.numbers.expired += 1;
@@ -337,22 +359,16 @@ impl Queue {
             && let Some(way) = self.ways.get_mut(&target)
         {
             way.doubt([place].into_iter());
+            self.may_send(target);
         }
-        Some(target)
     }
 
-    /// Ends a request that was sent to a node whose database was replaced since, as its row tells. Returns the node.
-    pub(in crate::node) fn was_sent_to_another(
-        &mut self,
-        context: &mut Context,
-        token: &Token,
-        text: impl Fn(NodeId) -> String,
-    ) -> Option<NodeId> {
-        let target = self.sent.get(&token.digest())?.target;
+    /// Ends a request that was sent to a node whose database was replaced since, as its row tells.
+    fn was_sent_to_another(&mut self, context: &mut Context, token: &Token) {
+        let Some(target) = self.sent.get(&token.digest()).map(|sent| sent.target) else { return };
         context.may_end_late(token);
         self.forget(context, token.as_str());
-        context.fail(token, &text(target));
-        Some(target)
+        context.fail(token, &has_new_database(target));
     }
 
     /// Returns the questions that are open.
@@ -360,14 +376,15 @@ impl Queue {
         self.asked.keys().copied().collect()
     }
 
-    /// Removes a request that was sent and whose end somebody else owes, or that has ended. Returns its node.
-    pub(in crate::node) fn forget(&mut self, context: &mut Context, token: &str) -> Option<NodeId> {
+    /// Removes a request that was sent and whose end somebody else owes, or that has ended.
+    pub(in crate::node) fn forget(&mut self, context: &mut Context, token: &str) {
         if self.sent.is_empty() {
-            return None;
+            return;
         }
-        let Sent { target, sequence, bytes, is_taken, .. } = self.sent.remove(&digest_of(token))?;
+        let Some(sent) = self.sent.remove(&digest_of(token)) else { return };
+        let Sent { target, sequence, bytes, is_taken, .. } = sent;
         self.remove_place(context, target, sequence, (is_taken, false), bytes);
-        Some(target)
+        self.may_send(target);
     }
 
     /// Removes a request, wherever it stands.
@@ -396,7 +413,7 @@ impl Queue {
     }
 
     /// Ends a queued request with an error.
-    pub(in crate::node) fn end(&mut self, context: &mut Context, head: &QueuedHead, text: &str) {
+    fn end(&mut self, context: &mut Context, head: &QueuedHead, text: &str) {
         if self.sent.contains_key(&head.token.digest()) {
             context.may_end_late(&head.token);
         }
@@ -405,7 +422,7 @@ impl Queue {
     }
 
     /// Asks whether a token has its end, as its node says.
-    pub(in crate::node) fn ask_for_end(&mut self, context: &mut Context, token: &Token) {
+    fn ask_for_end(&mut self, context: &mut Context, token: &Token) {
         if !context.stores {
             // The node says it again.
             return;
@@ -421,9 +438,14 @@ impl Queue {
         work
     }
 
-    /// Handles the answer to a question.
-    pub(in crate::node) fn answered(&mut self, context: &mut Context, work: WorkId, answer: QueueAnswer) -> Changed {
-        let mut changed = Changed::default();
+    /// Handles the answer to a question. Returns it if it is about a token that a caller brought.
+    pub(in crate::node) fn answered(
+        &mut self,
+        context: &mut Context,
+        work: WorkId,
+        answer: QueueAnswer,
+    ) -> Option<KnownOfCaller> {
+        let mut known_of_caller = None;
         match (self.asked.remove(&work), answer) {
             (Some(Asked::Page(target)), QueueAnswer::Page(page)) => {
                 let sent = &self.sent;
@@ -431,27 +453,27 @@ impl Queue {
                 if let Some(way) = self.ways.get_mut(&target) {
                     way.page_read(work, page, is_taken);
                 }
-                changed.to_send.insert(target);
+                self.may_send(target);
             }
             // The timer of the node has it tried again.
             (Some(Asked::Page(target)), _) => self.block(context, target),
-            (Some(Asked::Due), answer) => self.due_answered(context, answer, &mut changed),
+            (Some(Asked::Due), answer) => self.due_answered(context, answer),
             (Some(Asked::Call(call, what)), answer) => self.call_answered(context, (call, what), answer),
             (Some(Asked::Ended(token)), QueueAnswer::Found(known)) => {
                 if known.has_ended {
-                    changed.to_send.extend(self.forget(context, token.as_str()));
+                    self.forget(context, token.as_str());
                 } else {
-                    changed.to_send.extend(self.is_taken(&token));
+                    self.is_taken(&token);
                 }
             }
-            (Some(Asked::Caller), QueueAnswer::Found(known)) => changed.known = Some((work, Some(known))),
-            (Some(Asked::Caller), _) => changed.known = Some((work, None)),
+            (Some(Asked::Caller), QueueAnswer::Found(known)) => known_of_caller = Some((work, Some(known))),
+            (Some(Asked::Caller), _) => known_of_caller = Some((work, None)),
             (Some(Asked::Ended(_)) | None, _) => {}
         }
         if self.asked.is_empty() {
             self.gone.clear();
         }
-        changed
+        known_of_caller
     }
 
     /// Has a node whose machine was replaced get nothing that was sent to the one before: what it had taken is looked

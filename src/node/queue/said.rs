@@ -1,5 +1,9 @@
 //! What a node of our kind says in its reply to a queued request (docs/protocol.md section 20).
 
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::node::peer::Handled;
+
 /// What a node of our kind says in its reply to a queued request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::node) enum SaidOfPlace {
@@ -14,8 +18,12 @@ pub(in crate::node) enum SaidOfPlace {
 }
 
 impl SaidOfPlace {
+    pub(in crate::node) fn reply(self) -> Handled {
+        Handled::Reply(Action::Ack, Code::BEGIN, self.data().to_owned())
+    }
+
     /// Returns the data of the reply.
-    pub(in crate::node) const fn data(self) -> &'static str {
+    const fn data(self) -> &'static str {
         match self {
             Self::Gap => r#"{"queue":"gap"}"#,
             Self::Away => r#"{"queue":"away"}"#,

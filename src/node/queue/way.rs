@@ -167,7 +167,6 @@ impl Way {
         }
     }
 
-    /// Returns the next request.
     pub(super) fn next(&self) -> Option<&QueuedRequest> {
         self.buffer.front()
     }

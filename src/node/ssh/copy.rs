@@ -177,7 +177,7 @@ impl SshHosts {
         }
         if through != target {
             let text = format!("copy {token} for node '{target}' is put on its ssh relay, node '{through}'");
-            context.log(LogLine::info("proxy", text));
+            context.log(LogLine::info("proxy", text).of_node(target).of_token(&token));
         }
         let job = CopyJob {
             token,
@@ -222,7 +222,7 @@ impl SshHosts {
                 if run.exit != SshExit::Status(0) {
                     let stderr = String::from_utf8_lossy(&run.stderr);
                     let text = format!("copy {}: chown failed on node '{node}': {}", job.token, stderr.trim());
-                    context.log(LogLine::warning("proxy", text));
+                    context.log(LogLine::warning("proxy", text).of_node(node));
                 }
                 self.copied(context, node, job);
             }

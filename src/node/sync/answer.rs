@@ -127,7 +127,18 @@ impl Answer {
         let (last_id, more) = (json::integer(&raw.last_id), json::is_true(&raw.more));
         let newest_id = json::integer(&raw.newest_id).filter(|_| more);
         let runs_once = json::is_true(&raw.once);
-        Some(Self { rows, left_out, last_id, runs_once, history, more, newest_id, parts, sync: raw.sync, open: raw.open })
+        Some(Self {
+            rows,
+            left_out,
+            last_id,
+            runs_once,
+            history,
+            more,
+            newest_id,
+            parts,
+            sync: raw.sync,
+            open: raw.open,
+        })
     }
 }
 

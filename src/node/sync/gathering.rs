@@ -63,7 +63,7 @@ impl SyncRoom<'_> {
         if node.sync.early.len() + rows.len() > EARLY_IDS_MAX {
             node.sync.gathering = None;
             let text = format!("node '{id}' sends more than {EARLY_IDS_MAX} rows in one answer: the rest is left out");
-            self.context.log(LogLine::error("proxy", text));
+            self.context.log(LogLine::error("proxy", text).of_node(id));
             return;
         }
         if let Some(last) = last {

@@ -47,7 +47,6 @@ struct StoredPage {
     id: NodeId,
     /// The serial number of its sync.
     serial: u64,
-    /// The mark before it.
     before: SyncMark,
     /// The marks of the histories of its rows before it.
     origins_before: Vec<RowOrigin>,
@@ -71,10 +70,10 @@ pub(super) struct Syncs {
 
 /// The handling of syncs, with references to the state that it uses.
 pub(super) struct SyncRoom<'a> {
-    pub context: &'a mut Context,
-    pub nodes: &'a mut Nodes,
-    pub subscribers: &'a mut Subscribers,
-    pub state: &'a mut Syncs,
+    context: &'a mut Context,
+    nodes: &'a mut Nodes,
+    subscribers: &'a mut Subscribers,
+    state: &'a mut Syncs,
 }
 
 impl Syncs {
@@ -112,6 +111,18 @@ struct OddRows {
     beyond: usize,
     /// They end a token that was never sent to the node.
     foreign: usize,
+}
+
+impl Syncs {
+    /// Returns the handling of syncs.
+    pub fn room<'a>(
+        &'a mut self,
+        context: &'a mut Context,
+        nodes: &'a mut Nodes,
+        subscribers: &'a mut Subscribers,
+    ) -> SyncRoom<'a> {
+        SyncRoom { context, nodes, subscribers, state: self }
+    }
 }
 
 impl SyncRoom<'_> {
@@ -164,7 +175,7 @@ impl SyncRoom<'_> {
         let start = if before.is_of_another(answer.history) {
             node.sync.early.clear();
             let text = format!("node '{id}' has a new history: its rows are taken from the start");
-            self.context.log(LogLine::warning("proxy", text));
+            self.context.log(LogLine::warning("proxy", text).of_node(id));
             self.nodes.note_change(LinkChange::NewHistory(id));
             SyncMark { history: answer.history, ..SyncMark::default() }
         } else {
@@ -237,18 +248,19 @@ impl SyncRoom<'_> {
         let OddRows { beyond, foreign } = odd;
         if foreign > 0 {
             let text = format!("node '{id}' ends {foreign} tokens that were never sent to it: stored, without effect");
-            self.context.log(LogLine::warning("proxy", text));
+            self.context.log(LogLine::warning("proxy", text).of_node(id));
         }
         if beyond > 0 {
             let text = format!("node '{id}' sends {beyond} rows beyond its own last id: left out");
-            self.context.log(LogLine::warning("proxy", text));
+            self.context.log(LogLine::warning("proxy", text).of_node(id));
         }
         let origins_before = self.state.origins.advance(self.context, moved, receipt);
         for node in self.state.origins.take_replaced() {
             self.nodes.note_change(LinkChange::NewHistory(node));
         }
         if stored > 0 {
-            self.context.log(LogLine::debug("proxy", format!("stored {stored} history rows of node '{id}'")));
+            self.context
+                .log(LogLine::debug("proxy", format!("stored {stored} history rows of node '{id}'")).of_node(id));
             self.subscribers.tell_subscribers(self.context, true);
         }
         (after, origins_before)
@@ -261,7 +273,8 @@ impl SyncRoom<'_> {
         if !stored {
             // Nothing of the page was stored; the next sync asks for it again.
             self.state.origins.take_back(&page.origins_before);
-            self.context.log(LogLine::error("proxy", format!("the history of node '{id}' cannot be stored")));
+            self.context
+                .log(LogLine::error("proxy", format!("the history of node '{id}' cannot be stored")).of_node(id));
         }
         let Some(node) = self.nodes.get_mut(id) else {
             return self.nodes.page_of_absent_settled(id, (!stored).then_some(before));
@@ -318,10 +331,10 @@ impl SyncRoom<'_> {
         let mark = node.sync.mark;
         // Ids of rows that were never here are used again.
         self.state.origins.forget(HistoryName { node: id, number: mark.history });
-        self.context.log(LogLine::warning(
-            "proxy",
-            format!("node '{id}' has a new history: its rows are taken from the start"),
-        ));
+        self.context.log(
+            LogLine::warning("proxy", format!("node '{id}' has a new history: its rows are taken from the start"))
+                .of_node(id),
+        );
         self.context.store(StoreChange::PutSyncMark(id, mark));
         self.continue_sync(id);
     }

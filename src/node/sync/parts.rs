@@ -28,7 +28,19 @@ pub(super) struct Gathering {
 impl Gathering {
     pub fn new(token: Option<Token>, total: usize) -> Self {
         let (seen, rows) = (BTreeSet::new(), BTreeMap::new());
-        Self { token, total, seen, rows, bytes: 0, last_id: None, history: 0, more: false, runs_once: false, sync: None, open: None }
+        Self {
+            token,
+            total,
+            seen,
+            rows,
+            bytes: 0,
+            last_id: None,
+            history: 0,
+            more: false,
+            runs_once: false,
+            sync: None,
+            open: None,
+        }
     }
 
     /// Takes a part. Returns `false` if it has already arrived.

@@ -41,7 +41,6 @@ impl ResponseForm {
         Response { status, body, allow: None, document: None, persistence, head_only }
     }
 
-    /// The response with an answer.
     fn respond(self, answer: ApiAnswer) -> Response {
         let ApiAnswer { status, body, allow, document } = answer;
         Response { allow, document, ..self.refuse(status, body.into()) }

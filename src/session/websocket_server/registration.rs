@@ -34,7 +34,7 @@ impl WebSocketServer {
 
     pub(super) fn handle_text(&mut self, bytes: &[u8], now: Now) {
         let text = text::from_bytes(bytes);
-        let parsed = envelope::parse(entities::decode_message(&text).as_bytes());
+        let parsed = envelope::parse(entities::decode_message(&text).into_owned());
         if self.node().is_none() {
             return self.register(parsed.ok(), now);
         }
@@ -88,7 +88,7 @@ impl WebSocketServer {
             socket.set_max_message_bytes(self.access.settings().max_backlog_bytes);
         }
         self.deadline = now.monotonic + self.access.settings().silence_timeout;
-        let line = LogLine::debug(MODULE, format!("{}: WebSocket of node {id} is connected", self.peer));
+        let line = LogLine::debug(MODULE, format!("{}: WebSocket of node {id} is connected", self.peer)).of_node(id);
         self.outputs.push_back(WebSocketServerOutput::Log(line));
         self.outputs.push_back(WebSocketServerOutput::Message(message));
     }

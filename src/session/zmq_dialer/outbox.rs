@@ -10,7 +10,6 @@ use crate::model::token::Token;
 pub struct Waiting {
     /// Its plain text.
     pub text: Vec<u8>,
-    /// Its token.
     pub token: Option<Token>,
     deadline: Monotonic,
 }

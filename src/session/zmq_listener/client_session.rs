@@ -24,7 +24,6 @@ pub(super) enum Protection {
 
 /// One client's session. No `Debug`: it holds keys.
 pub(super) struct ClientSession {
-    /// Its routing id.
     pub routing_id: Arc<[u8]>,
     /// Its current connection.
     pub connection: Option<ConnectionId>,

@@ -22,7 +22,6 @@ pub enum HelloWork {
 pub enum HelloResult {
     /// Of a handshake in the way of the original.
     Classic(HelloOutcome),
-    /// Of a step of TLS.
     Tls(Box<StepResult>),
 }
 
@@ -61,14 +60,12 @@ pub enum ListenerOutput {
     },
     /// Close a connection.
     Close {
-        /// The connection.
         connection: ConnectionId,
         /// The reason for the log.
         reason: String,
     },
     /// A client has proved that it owns this key.
     Identified {
-        /// The client.
         client: ClientId,
         /// The thumbprint of its key.
         thumbprint: String,

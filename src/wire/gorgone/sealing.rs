@@ -53,7 +53,6 @@ impl KeyMaterial {
         Self { key, iv }
     }
 
-    /// The key.
     #[must_use]
     pub fn key(&self) -> &[u8] {
         &self.key

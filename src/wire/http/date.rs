@@ -1,6 +1,6 @@
 //! `Date` header values (RFC 9110 section 5.6.7).
 
-use crate::model::time::WallTime;
+use crate::model::time::{WallTime, civil_date};
 
 const WEEKDAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
 const MONTHS: [&[u8; 3]; 12] =
@@ -48,22 +48,6 @@ fn format(seconds: i64) -> [u8; 29] {
     put(&mut text, 20, &two_digits(of_day / 60 % 60));
     put(&mut text, 23, &two_digits(of_day % 60));
     text
-}
-
-/// Year, month (1 to 12) and day of the proleptic Gregorian calendar, `days` after 1970-01-01.
-///
-/// Years are counted from 1 March, so that the leap day is the last day and the month lengths follow a linear formula.
-const fn civil_date(days: i64) -> (i64, i64, i64) {
-    let shifted = days.saturating_add(719_468);
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + if month <= 2 { 1 } else { 0 };
-    (year, month, day)
 }
 
 /// Reads the form that [`HttpDate`] writes: seconds since 1970.

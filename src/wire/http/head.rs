@@ -52,7 +52,6 @@ impl UpgradeRequest {
 /// Headers that say where a request comes from. A client may lie here; a browser does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestSource {
-    /// `Host`
     pub host: Option<Box<[u8]>>,
     /// `Origin`: the site of the page that sends the request.
     pub origin: Option<Box<[u8]>>,
@@ -106,11 +105,8 @@ fn wishes_of(headers: &[httparse::Header<'_>]) -> Wishes {
 /// The content of a head. `Debug` omits what may be secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestHead {
-    /// The method.
     pub method: Method,
-    /// The target.
     pub target: Target,
-    /// The version.
     pub version: Version,
     /// Whether the connection goes on after the response.
     pub keep_alive: bool,

@@ -26,7 +26,6 @@ pub enum Persistence {
     Close,
 }
 
-/// One response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// The status. An empty body with status 200 is sent as 204.

@@ -14,12 +14,10 @@ pub enum FrameKind {
     Chunk,
 }
 
-/// One frame.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame {
     /// What it holds.
     pub kind: FrameKind,
-    /// The body.
     pub body: Vec<u8>,
 }
 

@@ -39,7 +39,6 @@ pub enum StepResult {
 
 /// A finished handshake.
 pub struct Proof {
-    /// The link.
     pub link: TlsLink,
     /// Thumbprint of the peer's key.
     pub thumbprint: String,

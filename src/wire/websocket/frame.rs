@@ -57,7 +57,6 @@ impl Opcode {
     }
 }
 
-/// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
     /// Whether the message ends with it.

@@ -136,7 +136,6 @@ pub enum ResponseProblem {
     TooLarge,
     /// Another status than the expected one.
     Status {
-        /// The status.
         status: u16,
         /// The reason phrase.
         reason: String,

@@ -16,11 +16,9 @@ pub enum FrameKind {
     Last,
     /// A frame of a message that continues.
     More,
-    /// A command.
     Command,
 }
 
-/// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
     /// What the frame carries.

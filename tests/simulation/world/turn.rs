@@ -12,9 +12,9 @@ use super::super::machine::{Machine, WEBSOCKET_PORT};
 use super::super::seeded::Seeded;
 use super::{Direction, Pending, Pipe, World};
 
-/// What a socket of a busy peer takes before the rest waits in the sender.
+/// Number of bytes that the socket of a busy peer takes before the rest waits in the sender.
 const SOCKET_BYTES: usize = 256 << 10;
-/// Rows of one page at most, so that an answer to GETLOG comes in several.
+/// Maximum number of rows in one page, so that an answer to GETLOG comes in several.
 const PAGE_ROWS_MAX: usize = 60;
 
 /// What becomes of a commit that ends its machine.
@@ -150,7 +150,7 @@ impl World {
             Effect::Log(line) if self.traced => {
                 eprintln!("{} {}: {line:?}", self.millis, self.machines[machine].id);
             }
-            // The modules that want such work are not configured here.
+            // The modules that use such work are not configured here.
             Effect::Shutdown(_)
             | Effect::Log(_)
             | Effect::Admit(_)
@@ -158,7 +158,8 @@ impl World {
             | Effect::Host(HostWork::ReadPollers)
             | Effect::Ssh { .. }
             | Effect::AskWebApi { .. }
-            | Effect::SetLogLevel(_) => {}
+            | Effect::SetLogLevel(_)
+            | Effect::LearnTime(_) => {}
             // Its last bytes still arrive.
             Effect::Stopped => {
                 self.flush(machine);

@@ -73,7 +73,6 @@ impl Database {
         self.folder.join("mysql")
     }
 
-    /// Returns the path of the socket.
     pub(super) fn socket(&self) -> PathBuf {
         self.folder.join("mysql.sock")
     }

@@ -92,7 +92,7 @@ impl Receiving {
                     "no chunk of copy {token} came for {} s: the received part is kept for a day",
                     IDLE.as_secs()
                 );
-                context.log(LogLine::warning("action", text));
+                context.log(LogLine::warning("action", text).of_token(token));
                 return context.timers.set(Timer::Sink(token.clone()), context.now.monotonic + LEFT);
             }
             context.output(Output::Host(HostWork::WriteSink { sink, steps: vec![SinkStep::Discard] }));

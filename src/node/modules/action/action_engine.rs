@@ -63,7 +63,7 @@ impl Commands {
             Some(_) => None,
         };
         if let Some(refusal) = refusal {
-            context.log(LogLine::error("action", refusal.clone()));
+            context.log(LogLine::error("action", refusal.clone()).of_token(token));
             if logging {
                 context.fail(token, &refusal);
             }
@@ -99,9 +99,11 @@ impl Commands {
         let shown = shown_line(&run.line);
         if is_refused && self.is_audit(context) {
             let text = format!("command would not be allowed (whitelist): {shown} (token {})", run.token);
-            context.log(LogLine::warning("action", text));
+            context.log(LogLine::warning("action", text).of_token(&run.token));
         } else if is_refused {
-            context.log(LogLine::error("action", format!("command not allowed (whitelist): {shown}")));
+            context.log(
+                LogLine::error("action", format!("command not allowed (whitelist): {shown}")).of_token(&run.token),
+            );
             // The original has no separator between the two.
             self.engine_ended(
                 context,

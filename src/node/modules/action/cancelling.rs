@@ -47,7 +47,6 @@ struct CancelContent {
 
 /// A request to cancel a token.
 pub(in crate::node) struct CancelRequest {
-    /// The token.
     pub token: String,
     /// The message of its end.
     pub reason: String,
@@ -71,7 +70,6 @@ impl CancelRequest {
 /// A command in a list.
 pub(in crate::node) struct Listed<'a> {
     pub token: &'a Token,
-    /// The action that it is of.
     pub action: &'static str,
     /// `running`, `starting` or `waiting`.
     pub state: &'static str,
@@ -135,7 +133,6 @@ impl Running {
 }
 
 impl Commands {
-    /// Handles a RUNNING.
     pub(super) fn list_running(&mut self, context: &mut Context, token: &Token) -> Handled {
         let running = self.running.values().map(|running| running.listed("running"));
         let engines = self.engines.values().map(|run| Listed {

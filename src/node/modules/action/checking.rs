@@ -107,9 +107,10 @@ impl Commands {
             if is_audit {
                 let text =
                     format!("command would not be allowed (whitelist): {line} (token {token}, array index '{index}')");
-                context.log(LogLine::warning("action", text));
+                context.log(LogLine::warning("action", text).of_token(&token));
             } else {
-                context.log(LogLine::error("action", format!("command not allowed (whitelist): {line}")));
+                context
+                    .log(LogLine::error("action", format!("command not allowed (whitelist): {line}")).of_token(&token));
                 let logging = request.as_ref().map_or_else(|refusal| refusal.logging, |request| request.logging);
                 let text = format!("command not allowed (whitelist) at array index '{index}' : {line}");
                 refusal = Some(Refusal { text, logging, before: Vec::new() });

@@ -124,7 +124,7 @@ impl Cron {
         match outcome {
             Ok(text) => context.finish(token, Code::FINISHED_OK, read::message(text)),
             Err(text) => {
-                context.log(LogLine::error("cron", text.to_owned()));
+                context.log(LogLine::error("cron", text.to_owned()).of_token(token));
                 context.fail(token, text);
             }
         }

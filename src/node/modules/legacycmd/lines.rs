@@ -13,7 +13,6 @@ const SHOWN_MAX: usize = 60;
 /// A line as written. Holds text typed by an administrator: no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Line {
-    /// The order.
     pub order: String,
     /// The target as written.
     pub target: String,
@@ -24,7 +23,6 @@ pub(super) struct Line {
 /// The kinds of lines.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Read {
-    /// An order.
     Order(Line),
     /// An empty line, or one that an earlier run of the original has marked as done.
     Skipped,

@@ -239,7 +239,10 @@ impl LegacyCmd {
     /// Sends a message again that a node has not got, as its history shows.
     pub(in crate::node) fn send_again(&mut self, context: &mut Context, token: &Token) {
         if self.queue.send_again(token.as_str()) {
-            context.log(LogLine::info("legacycmd", format!("a node has not got token {token}: it is sent again")));
+            context.log(
+                LogLine::info("legacycmd", format!("a node has not got token {token}: it is sent again"))
+                    .of_token(token),
+            );
             self.send_later(context);
         }
     }

@@ -86,7 +86,7 @@ impl LegacyCmd {
         };
         if self.pollers.is_none() {
             const UNKNOWN: &str = "cannot get centreon database configuration";
-            context.log(LogLine::error("legacycmd", UNKNOWN));
+            context.log(LogLine::error("legacycmd", UNKNOWN).of_token(token));
             return context.fail(token, UNKNOWN);
         }
         if entries.len() > ORDERS_MAX || self.calls.is_full() {
@@ -181,7 +181,7 @@ impl LegacyCmd {
         let Some(Import { token, parent, reload }) = self.imports.remove(&id) else { return };
         if let Err(reason) = result {
             let text = format!("Cannot add import task on Remote Server: {reason}");
-            context.log(LogLine::error("legacycmd", text.clone()));
+            context.log(LogLine::error("legacycmd", text.clone()).of_token(&token));
             return context.fail(&token, &text);
         }
         let command = with_worker(context, |_, worker| worker_command(worker, Some(parent)));

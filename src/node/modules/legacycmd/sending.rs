@@ -36,7 +36,7 @@ impl LegacyCmd {
     pub(in crate::node) fn look_again(&mut self, context: &mut Context) {
         for (token, name) in self.queue.expired(context.now.monotonic) {
             let text = format!("{name} is given up: its node could not be reached in time");
-            context.log(LogLine::warning("legacycmd", format!("{text} (token {token})")));
+            context.log(LogLine::warning("legacycmd", format!("{text} (token {token})")).of_token(&token));
             context.fail(&token, &text);
         }
         self.queue.unblock_all();
@@ -94,7 +94,7 @@ fn request_of(context: &mut Context, order: StoredOrder) -> OwnRequest {
         }
         None => data,
     };
-    context.log(LogLine::info("legacycmd", format!("{name} (token {token})")));
+    context.log(LogLine::info("legacycmd", format!("{name} (token {token})")).of_token(&token));
     OwnRequest { action: Action::parse(&action), token, target, data }
 }
 

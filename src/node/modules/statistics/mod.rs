@@ -252,7 +252,7 @@ impl Statistics {
         let Some(kind) = self.collections.get(&id).map(|collection| collection.kind) else { return };
         if self.failing.remove(&(kind, node)).is_some() {
             let text = format!("statistics of the {} of node '{node}' are written again", kind.name());
-            context.log(LogLine::info("statistics", text));
+            context.log(LogLine::info("statistics", text).of_node(node));
         }
     }
 
@@ -262,8 +262,10 @@ impl Statistics {
         let key = (collection.kind, node);
         if self.failing.get(&key) != Some(&text) {
             let name = collection.kind.name();
-            context
-                .log(LogLine::warning("statistics", format!("no statistics of the {name} of node '{node}': {text}")));
+            context.log(
+                LogLine::warning("statistics", format!("no statistics of the {name} of node '{node}': {text}"))
+                    .of_node(node),
+            );
             if self.failing.len() < FAILING_MAX || self.failing.contains_key(&key) {
                 self.failing.insert(key, text.clone());
             }
