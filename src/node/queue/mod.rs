@@ -14,6 +14,7 @@ mod clock;
 mod due;
 pub(in crate::node) mod options;
 pub(in crate::node) mod relaying;
+mod rows;
 mod said;
 mod sending;
 #[cfg(test)]
@@ -26,9 +27,7 @@ use std::time::Duration;
 use crate::model::api::CallId;
 use crate::model::history::StoreChange;
 use crate::model::node_id::NodeId;
-use crate::model::queue::{
-    Known, QueueAnswer, QueueChange, QueueQuery, QueueStored, QueuedHead, QueuedRequest, RowTells,
-};
+use crate::model::queue::{Known, QueueAnswer, QueueChange, QueueQuery, QueueStored, QueuedHead, QueuedRequest};
 use crate::model::token::{Token, digest_of};
 use crate::model::work::{Work, WorkId};
 
@@ -50,14 +49,6 @@ const KEEP_BEYOND: i64 = 86_400;
 
 /// Pause before a node gets again what it has not got. Replies about later requests come meanwhile.
 const GAP_PAUSE: Duration = Duration::from_millis(100);
-
-/// Returns the end of a request that was sent to a node whose database was replaced since.
-fn has_new_database(node: NodeId) -> String {
-    format!(
-        "node '{node}' has a new database since this was sent to it, so it does not know what it has taken: \
-         it may have run this, and does not get it again"
-    )
-}
 
 /// Numbers about the queue, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -337,40 +328,6 @@ impl Queue {
         self.may_send(target);
     }
 
-    /// Handles what a row of a node tells about a request that was sent.
-    pub(in crate::node) fn row_tells(&mut self, context: &mut Context, token: &Token, tells: RowTells) {
-        match tells {
-            RowTells::Taken => self.is_taken(token),
-            RowTells::Ended => self.forget(context, token.as_str()),
-            RowTells::Back => self.is_given_back(context, token),
-            RowTells::NewDatabase => self.was_sent_to_another(context, token),
-        }
-    }
-
-    /// Notes that a node has given back a request that it had taken: it is sent again, unless its time is over.
-    fn is_given_back(&mut self, context: &mut Context, token: &Token) {
-        let Some(sent) = self.sent.get_mut(&token.digest()) else { return };
-        let (target, place) = (sent.target, (sent.sequence, sent.bytes));
-        if sent.is_overdue {
-            self.numbers.expired += 1;
-            self.forget(context, token.as_str());
-            context.fail(token, &format!("expired: node '{target}' took it, and ended before it had begun with it"));
-        } else if std::mem::take(&mut sent.is_taken)
-            && let Some(way) = self.ways.get_mut(&target)
-        {
-            way.doubt([place].into_iter());
-            self.may_send(target);
-        }
-    }
-
-    /// Ends a request that was sent to a node whose database was replaced since, as its row tells.
-    fn was_sent_to_another(&mut self, context: &mut Context, token: &Token) {
-        let Some(target) = self.sent.get(&token.digest()).map(|sent| sent.target) else { return };
-        context.may_end_late(token);
-        self.forget(context, token.as_str());
-        context.fail(token, &has_new_database(target));
-    }
-
     /// Returns the questions that are open.
     pub(in crate::node) fn open_questions(&self) -> Vec<WorkId> {
         self.asked.keys().copied().collect()
@@ -474,18 +431,6 @@ impl Queue {
             self.gone.clear();
         }
         known_of_caller
-    }
-
-    /// Has a node whose machine was replaced get nothing that was sent to the one before: what it had taken is looked
-    /// at again.
-    pub(in crate::node) fn node_is_new(&mut self, target: NodeId) {
-        let Some(way) = self.ways.get_mut(&target) else { return };
-        let taken = self.sent.iter_mut().filter(|(_, sent)| sent.target == target && sent.is_taken);
-        let taken = taken.map(|(_, sent)| {
-            sent.is_taken = false;
-            (sent.sequence, sent.bytes)
-        });
-        way.doubt(taken);
     }
 
     /// Stores the clock, if the wall clock was set.

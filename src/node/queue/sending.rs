@@ -7,7 +7,8 @@ use crate::model::node_id::NodeId;
 use crate::model::queue::QueuedHead;
 use crate::model::token::Token;
 
-use super::{Queue, SaidOfPlace, has_new_database};
+use super::rows::has_new_database;
+use super::{Queue, SaidOfPlace};
 use crate::node::context::Context;
 use crate::node::copies::Copies;
 use crate::node::nodes::Nodes;
