@@ -19,7 +19,7 @@ pub enum RowTells {
     Back,
     /// The node has a new database since it was first sent, so it does not know whether it has taken it.
     NewDatabase,
-    /// It has its end.
+    /// Its token has ended, wherever the end was written.
     Ended,
 }
 

@@ -1,5 +1,5 @@
-//! Requests that wait for their nodes, and what must hold of them: each runs at most once, what its end says is true, a node gets
-//! them in their order, and what was accepted is not forgotten.
+//! Requests that wait for their nodes, and what must hold of them: each runs at most once, what its end says is true, a
+//! node gets them in their order, and what was accepted is not forgotten.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -72,8 +72,8 @@ impl Request {
         format!("/api/nodes/{target}/{what}?ttl={ttl}{begin}{token}")
     }
 
-    /// Whether the same node has to get it before another one. Those with tokens of their callers are looked for first, so others
-    /// may come before them until they are accepted.
+    /// Returns whether the same node has to get it before another one. Tokens of callers are looked for first, so other
+    /// requests may come before theirs until they are accepted.
     fn comes_before(&self, other: &Self) -> bool {
         let way = |request: &Self| (request.by, request.target, request.kind);
         let is_named = self.named || other.named;
@@ -233,7 +233,7 @@ impl World {
         lines.for_each(|line| self.ledger.ran(line, machine, self.millis));
     }
 
-    /// Ends a command of a machine before its time. One that was only asked to end may take a while, or need to be killed.
+    /// Ends a command of a machine before its time. One that was only asked to end may take a while, or must be killed.
     pub fn end_command(&mut self, machine: usize, command: CommandId, is_asked: bool) {
         let is_it = |pending: &Pending| matches!(pending, Pending::Host(HostDone::CommandEnded { command: of, .. }) if *of == command);
         let found = self.pending.iter().find(|(_, (owner, pending))| *owner == machine && is_it(pending));

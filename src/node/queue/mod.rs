@@ -309,7 +309,6 @@ impl Queue {
         self.may_send(target);
     }
 
-    /// Returns the questions that are open.
     pub(in crate::node) fn open_questions(&self) -> Vec<WorkId> {
         self.asked.keys().copied().collect()
     }
