@@ -11,10 +11,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::web_client::{self, WebReply};
-use crate::config::database::Secret;
 use crate::config::settings::ClientTls;
 use crate::config::vault::VaultReference;
 use crate::config::web_api::WebUrl;
+use crate::model::secret::Secret;
 
 /// Time limit of each call.
 const PATIENCE: Duration = Duration::from_secs(5);
