@@ -247,7 +247,7 @@ impl Field {
         };
         let (name, least, most) = (self.name, self.first, self.most);
         format!(
-            "'{text}' is no {name}; allowed: {least} to {most}{names}, ranges a-b, steps */n and a-b/n, lists with \
+            "'{text}' is not a valid {name}; allowed: {least} to {most}{names}, ranges a-b, steps */n and a-b/n, lists with \
              commas"
         )
     }
