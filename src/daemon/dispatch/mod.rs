@@ -21,6 +21,7 @@ mod links;
 mod parent;
 mod reload;
 mod ssh;
+mod standby;
 mod storing;
 mod strangers;
 mod tally;
@@ -149,6 +150,8 @@ pub struct Dispatch {
     websocket_access: Option<Rc<WebSocketAccess>>,
     web_tokens: WebTokens,
     tally: Tally,
+    /// Who is active, on a central that stands by.
+    standby: Option<String>,
 }
 
 impl Dispatch {
@@ -197,6 +200,7 @@ impl Dispatch {
             websocket_access,
             web_tokens: WebTokens::default(),
             tally: Tally::default(),
+            standby: None,
         };
         fault.into_iter().for_each(|line| dispatch.log(line));
         dispatch.open_pull_parent(now);
