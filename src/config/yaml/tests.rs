@@ -186,7 +186,7 @@ fn nesting_is_refused_at_a_depth() {
         "- ".repeat(50_000),
     ] {
         let text = error(&text);
-        assert!(text.contains("more than 64 deep"), "{text}");
+        assert!(text.contains("more than 64 levels deep"), "{text}");
     }
     assert!(read(&format!("{}x{}", "[".repeat(60), "]".repeat(60))).is_ok());
 }
