@@ -188,7 +188,8 @@ fn describe(text: &str, hole: &Hole) -> String {
             example(line)
         ),
         Hole::Inside(line) => format!(
-            "{shown} also allows further commands of a shell, for instance {}; name the characters that an argument may have",
+            "{shown} also allows further commands of a shell, for instance {}; name the characters that an \
+             argument may have",
             example(line)
         ),
         Hole::NoExample => format!("{shown} is not anchored: begin it with ^ and end it with $"),
