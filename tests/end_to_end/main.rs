@@ -8,6 +8,7 @@ mod backups;
 mod commands;
 mod copies;
 mod dial_in;
+mod directories;
 mod doctor;
 mod durability;
 mod engine_and_cron;
