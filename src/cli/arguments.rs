@@ -8,14 +8,15 @@ use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
+use super::FOR_CENTRAL;
 use super::completions::Shell;
 use super::defaults::Defaults;
 use super::help::Topic;
 use super::keys_arguments::{TokenOptions, parse_keys, parse_token};
 use super::node_arguments::{JoinOptions, NodeOptions, parse_join, parse_node};
 use super::remote_arguments::{
-    BackupOptions, CopyOptions, DoctorOptions, ExecOptions, StatusOptions, parse_backup, parse_copy, parse_doctor,
-    parse_exec, parse_status,
+    BackupOptions, CopyOptions, DoctorOptions, ExecOptions, MoveOptions, StatusOptions, parse_backup, parse_copy,
+    parse_doctor, parse_exec, parse_migrate_store, parse_status,
 };
 use super::view_arguments::{
     CancelOptions, LogOptions, LookOptions, RunningOptions, parse_cancel, parse_log, parse_look, parse_running,
@@ -88,6 +89,8 @@ pub(super) enum Command {
     Token(TokenOptions),
     /// `backup FILE`: copy database, keys and configuration into one file.
     Backup(BackupOptions),
+    /// `migrate-store FILE`: move the history to a database server, or back.
+    MigrateStore(MoveOptions),
     /// `restore FILE`: put a backup back.
     Restore(BackupOptions),
     /// `join WORD`: make this machine a node.
@@ -136,28 +139,32 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("run") => parse_run(rest(), defaults),
         Some("check") => parse_check(rest(), defaults),
         Some("keys") => parse_keys(rest()),
-        Some("copy") => parse_copy(rest()),
-        Some("exec") => parse_exec(rest()),
-        Some("queue") => parse_look(rest(), defaults, Topic::Queue, Command::Queue),
-        Some("running") => parse_running(rest(), defaults),
-        Some("cancel") => parse_cancel(rest(), defaults),
-        Some("nodes") => parse_look(rest(), defaults, Topic::Nodes, Command::Nodes),
-        Some("routes") => parse_look(rest(), defaults, Topic::Routes, Command::Routes),
-        Some("log") => parse_log(rest(), defaults),
+        Some("copy") if FOR_CENTRAL => parse_copy(rest()),
+        Some("exec") if FOR_CENTRAL => parse_exec(rest()),
+        Some("queue") if FOR_CENTRAL => parse_look(rest(), defaults, Topic::Queue, Command::Queue),
+        Some("running") if FOR_CENTRAL => parse_running(rest(), defaults),
+        Some("cancel") if FOR_CENTRAL => parse_cancel(rest(), defaults),
+        Some("nodes") if FOR_CENTRAL => parse_look(rest(), defaults, Topic::Nodes, Command::Nodes),
+        Some("routes") if FOR_CENTRAL => parse_look(rest(), defaults, Topic::Routes, Command::Routes),
+        Some("log") if FOR_CENTRAL => parse_log(rest(), defaults),
         Some("status") => parse_status(rest(), defaults),
         Some("doctor") => parse_doctor(rest(), defaults),
-        Some("node") => parse_node(rest(), defaults),
-        Some("token") => parse_token(rest(), defaults),
+        Some("node") if FOR_CENTRAL => parse_node(rest(), defaults),
+        Some("token") if FOR_CENTRAL => parse_token(rest(), defaults),
         Some("join") => parse_join(rest()),
         Some("backup") => parse_backup(rest(), defaults, false),
         Some("restore") => parse_backup(rest(), defaults, true),
-        Some("demo") => parse_demo(rest()),
+        Some("migrate-store") if FOR_CENTRAL => parse_migrate_store(rest(), defaults),
+        Some("demo") if FOR_CENTRAL => parse_demo(rest()),
         Some("help") => parse_help(rest()),
         Some("completions") => parse_completions(rest()),
         Some("--version" | "-V" | "version") => Ok(Command::Version),
         Some("--help" | "-h" | "-?") => Ok(Command::Help(Topic::All)),
         // The original has no subcommands: its options alone start the daemon.
         Some(option) if option.starts_with('-') => parse_run(lexopt::Parser::from_args(arguments), defaults),
+        Some(word) if Topic::named(word).is_some() => {
+            Err(format!("this build is for pollers and has no '{word}': use the program of the central"))
+        }
         Some(word) => Err(format!("there is no command '{word}'; commands are {}", Topic::NAMES.join(", "))),
         None if arguments.is_empty() && defaults.config.is_some() => parse_run(rest(), defaults),
         None if arguments.is_empty() => {

@@ -114,6 +114,17 @@ pub(super) struct BackupOptions {
     pub sealed: bool,
 }
 
+/// Options of `migrate-store`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct MoveOptions {
+    /// `--config`: the configuration of the daemon, which names the database server.
+    pub config: PathBuf,
+    /// The file of the history.
+    pub file: PathBuf,
+    /// `--back`: whether to move from the server into the file.
+    pub back: bool,
+}
+
 /// Default of `--cache-dir`; this directory exists on every machine.
 const CACHE_DIR: &str = "/tmp";
 
@@ -254,6 +265,21 @@ pub(super) fn parse_backup(mut parser: lexopt::Parser, defaults: &Defaults, rest
     let file = file.ok_or_else(|| format!("'{word}' needs the name of the file"))?;
     let options = BackupOptions { config, file, sealed };
     Ok(if restores { Command::Restore(options) } else { Command::Backup(options) })
+}
+
+pub(super) fn parse_migrate_store(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
+    let (mut config, mut file, mut back) = (packaged_config(defaults), None, false);
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("config") => config = path(&mut parser, "--config")?,
+            Long("back") => back = true,
+            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::MigrateStore)),
+            Value(word) if file.is_none() => file = Some(PathBuf::from(word)),
+            other => return Err(unexpected(&other, Topic::MigrateStore)),
+        }
+    }
+    let file = file.ok_or("'migrate-store' needs the name of the file of the history")?;
+    Ok(Command::MigrateStore(MoveOptions { config, file, back }))
 }
 
 pub(super) fn parse_doctor(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {

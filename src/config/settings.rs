@@ -2,11 +2,11 @@
 
 use crate::model::connection::{Endpoint, FingerprintMode};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cluster::ClusterSettings;
 use super::database::HistoryServer;
 use super::delegate::DelegateSettings;
 use crate::model::link::LinkMode;
@@ -52,6 +52,8 @@ pub struct CoreSettings {
     pub database: PathBuf,
     /// `gorgone_db_type: mysql`: the database server that keeps the history; `None` for a file.
     pub server: Option<HistoryServer>,
+    /// `cluster`: the other centrals that share the history.
+    pub cluster: Option<ClusterSettings>,
     /// `storage`: where the history is kept.
     pub storage: Storage,
     /// `gorgone_db_autocreate_schema`: whether missing tables are created.
@@ -134,30 +136,4 @@ pub struct HttpProxy {
 pub struct BasicAuth {
     pub user: String,
     pub password: String,
-}
-
-/// A range of addresses such as `192.0.2.0/24`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subnet {
-    /// An address in the range.
-    pub address: IpAddr,
-    /// Number of significant leading bits: 0 to 32 (IPv4) or 128 (IPv6).
-    pub prefix: u8,
-}
-
-impl Subnet {
-    /// Whether `address` is in the range.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let shift = |bits: u32| bits.saturating_sub(u32::from(self.prefix));
-        match (self.address, address) {
-            (IpAddr::V4(range), IpAddr::V4(address)) => {
-                (range.to_bits() ^ address.to_bits()).checked_shr(shift(32)).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(range), IpAddr::V6(address)) => {
-                (range.to_bits() ^ address.to_bits()).checked_shr(shift(128)).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
-    }
 }

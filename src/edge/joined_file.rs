@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::system;
 use crate::config::joined::{Joined, read};
 
 /// It may hold secrets.
@@ -50,7 +51,8 @@ fn write(path: &Path, joined: &Joined) -> io::Result<()> {
     file.write_all(b"\n")?;
     file.sync_all()?;
     give_to_owner(path, &aside);
-    fs::rename(&aside, path)
+    fs::rename(&aside, path)?;
+    system::sync_folder_of(path)
 }
 
 /// Gives `file` to the owner of the directory, if we may: the daemon's user must be able to read it.

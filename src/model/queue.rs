@@ -10,6 +10,39 @@ use super::token::Token;
 /// Maximum time to live of a request, in seconds: 30 days.
 pub const TTL_MAX: i64 = 30 * 86_400;
 
+/// What a row of a node tells about a queued request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowTells {
+    /// The node has taken it.
+    Taken,
+    /// The node had taken it, and ended before it had begun with it: it is sent again.
+    Back,
+    /// The node has a new database since it was first sent, so it does not know whether it has taken it.
+    NewDatabase,
+    /// Its token has ended, wherever the end was written.
+    Ended,
+}
+
+impl RowTells {
+    /// Returns the data of the row that tells it, for [`Self::Back`] and [`Self::NewDatabase`].
+    #[must_use]
+    pub const fn data(self) -> &'static str {
+        match self {
+            Self::Taken | Self::Ended => "null",
+            Self::Back => r#"{"message":"it had not begun when the daemon ended, so it is sent again","queue":"back"}"#,
+            Self::NewDatabase => {
+                r#"{"message":"it was sent to a daemon with another database, so it is not taken","queue":"new"}"#
+            }
+        }
+    }
+
+    /// Reads the data of a row.
+    #[must_use]
+    pub fn by(data: &str) -> Self {
+        [Self::Back, Self::NewDatabase].into_iter().find(|told| told.data() == data).unwrap_or(Self::Taken)
+    }
+}
+
 /// What is known of a queued request without its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuedHead {
@@ -185,4 +218,25 @@ pub struct QueueStored {
     pub last: i64,
     /// Seconds by which the wall clock was ahead of the queue's clock.
     pub clock: i64,
+}
+
+/// Numbers about the queue, for reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueCounters {
+    /// Number of requests that are queued now.
+    pub depth: u64,
+    /// Number of bytes of their data.
+    pub bytes: u64,
+    /// Age in seconds of the oldest; 0 if nothing waits.
+    pub oldest_seconds: u64,
+    /// Number of requests accepted since the start.
+    pub accepted: u64,
+    /// Number of requests that have expired since the start.
+    pub expired: u64,
+    /// Number of requests that were cancelled since the start.
+    pub cancelled: u64,
+    /// Number of requests that were refused because the queue was full.
+    pub full: u64,
+    /// Number of times that a request was sent again after a doubt.
+    pub repeated: u64,
 }

@@ -18,6 +18,7 @@ use crate::model::host_work::HostWork;
 use crate::model::log::LogLine;
 use crate::model::message::{Outgoing, Reply};
 use crate::model::node_id::NodeId;
+use crate::model::queue::RowTells;
 use crate::model::random::Random;
 use crate::model::time::{Now, WallTime};
 use crate::model::token::Token;
@@ -57,6 +58,8 @@ pub(super) struct Context {
     pub own_history: i64,
     pub journal: Journal,
     pub late: LateTokens,
+    /// Number of rows written since the start.
+    pub rows_written: u64,
     /// Whether the last commit was stored.
     pub stores: bool,
     /// The centrals that we dial and are connected to.
@@ -86,6 +89,7 @@ impl Context {
             own_history: 0,
             journal: Journal::default(),
             late: LateTokens::default(),
+            rows_written: 0,
             stores: true,
             connected_parents: BTreeSet::new(),
             flow: Flow::default(),
@@ -222,11 +226,12 @@ impl Context {
         self.own_id.map_or_else(|| "null".to_owned(), |id| id.json_text().to_string())
     }
 
-    /// Adds the number of our own history to an answer, if there is one.
+    /// Adds the number of our own history to an answer, if there is one, and that we remember the tokens that we take.
     pub fn write_history(&self, out: &mut String) {
         if self.own_history != 0 {
             out.push_str(",\"history\":");
             out.push_str(&self.own_history.to_string());
+            out.push_str(",\"once\":true");
         }
     }
 
@@ -308,6 +313,7 @@ impl Context {
 
     /// Writes a row that is stored together with the other changes of its receipt, or not at all.
     pub fn write_with(&mut self, row: NewRow, origin: Option<RowOrigin>, receipt: Option<ReceiptId>) {
+        self.rows_written += 1;
         let (change, closed) = self.journal.take(row, origin, self.now.wall);
         self.output(Output::Store { change, receipt });
         closed.into_iter().for_each(|change| self.store(change));
@@ -315,6 +321,7 @@ impl Context {
 
     /// Writes a row that ends no token and that no room is told of.
     pub fn store_unseen(&mut self, row: NewRow, origin: Option<RowOrigin>, receipt: Option<ReceiptId>) {
+        self.rows_written += 1;
         let change = row.into_change(origin, self.now.wall);
         self.output(Output::Store { change, receipt });
     }
@@ -363,8 +370,10 @@ impl Context {
         }
     }
 
-    /// Gives back a request that was taken from the queue of another daemon and not begun: it is sent again.
+    /// Gives back a request that was taken from the queue of another daemon and not begun: a row says so, and it is
+    /// sent again.
     pub fn give_back(&mut self, token: &Token) {
+        self.row(token, Code::CONTINUE, RowTells::Back.data().to_owned());
         self.close_token(token.as_str());
         self.store(StoreChange::GiveBackToken(token.digest()));
     }

@@ -1,5 +1,6 @@
 //! The history on a real MariaDB (`gorgone_db_type: mysql`).
 
+use std::process::Command;
 use std::time::Instant;
 
 use serde_json::json;
@@ -7,7 +8,7 @@ use serde_json::json;
 use crate::mariadb::{Server, is_installed};
 use crate::platform::api::{data, number};
 use crate::platform::client::Client;
-use crate::platform::{Daemon, Plan, Platform, seconds, until};
+use crate::platform::{Daemon, Plan, Platform, program, seconds, until};
 
 #[test]
 fn rows_and_commands_of_a_central_are_kept_by_mariadb_and_are_there_after_restarts_of_both() {
@@ -170,4 +171,66 @@ fn a_server_that_hangs_or_takes_no_changes_costs_refusals_and_no_row_that_was_ac
     for name in kept {
         assert_eq!(texts(&mut client, &name), [name.as_str()], "what was acknowledged is there once");
     }
+}
+
+/// Runs `stheno migrate-store` and returns what it says.
+fn migrate(plan: &Plan, arguments: &[&str]) -> Result<String, String> {
+    plan.write();
+    let output = Command::new(program())
+        .arg("migrate-store")
+        .args(arguments)
+        .arg("--config")
+        .arg(plan.config_file())
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+#[test]
+fn a_history_moves_from_a_file_to_mariadb_and_back_also_when_the_move_is_cut_off() {
+    if !is_installed() {
+        return;
+    }
+    let (platform, history) = (Platform::new(), Server::shared().history());
+    let in_file = platform.plan("central", 1).with_api().with_dial_in_node(7, "pull");
+    let on_server = in_file.clone().with_server(&history.lines());
+    let large = "é'\\".repeat(400_000);
+    let mut central = Daemon::start(in_file.clone());
+    let mut client = central.client();
+    for number in 0..2_500 {
+        put(&mut client, &format!("row-{number}"), "small");
+    }
+    assert_eq!(put(&mut client, "large", &large), 0);
+    central.stop();
+
+    let file = in_file.database.display().to_string();
+    assert!(migrate(&in_file, &[&file]).unwrap_err().contains("names no database server"));
+    let said = migrate(&on_server, &[&file]).unwrap();
+    assert!(said.contains("both have the same counts"), "{said}");
+    assert!(migrate(&on_server, &[&file]).unwrap_err().contains("has a history already"));
+    // As after a kill in the middle.
+    history.run(
+        "DELETE FROM gorgone_history WHERE id > 1000; UPDATE stheno_store SET cluster = '(unfinished migrate-store)', \
+         epoch = 1",
+    );
+    let said = refusal(on_server.clone());
+    assert!(said.contains("run 'stheno migrate-store' again"), "{said}");
+    migrate(&on_server, &[&file]).unwrap();
+
+    let mut central = Daemon::start(on_server.clone());
+    let mut client = central.client();
+    assert_eq!(texts(&mut client, "row-2499"), ["small"]);
+    assert!(texts(&mut client, "large") == [large.as_str()]);
+    assert_eq!(put(&mut client, "on-the-server", "new"), 0);
+    assert!(migrate(&on_server, &["--back", "/nowhere"]).unwrap_err().contains("stop it first"));
+    central.stop();
+
+    let again = platform.path("again.sdb").display().to_string();
+    migrate(&on_server, &["--back", &again]).unwrap();
+    let central = Daemon::start(Plan { database: platform.path("again.sdb"), ..in_file });
+    let mut client = central.client();
+    assert_eq!(texts(&mut client, "on-the-server"), ["new"]);
+    assert_eq!(texts(&mut client, "row-0"), ["small"]);
+    assert!(texts(&mut client, "large") == [large.as_str()]);
 }

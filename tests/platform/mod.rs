@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 pub use daemon::Daemon;
 pub use plan::Plan;
+#[allow(unused_imports, reason = "each test crate uses its own part of this")]
 pub use small_disk::SmallDisk;
 
 /// The program under test.

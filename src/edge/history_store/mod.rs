@@ -28,6 +28,8 @@ mod log_file;
 mod looking;
 mod maintenance;
 mod marks;
+#[cfg(feature = "centreon")]
+mod moving;
 mod purge;
 mod queue;
 mod reader;
@@ -44,6 +46,8 @@ pub use identity::verify;
 pub use lock::{DatabaseLock, holder};
 pub use looking::{Seen, known_key, look, newest_session};
 pub use maintenance::{CheckpointReport, check_integrity, checkpoint, has_room, wal_size_bytes};
+#[cfg(feature = "centreon")]
+pub use moving::FileTables;
 pub use queue::query_queue;
 pub use reader::{HistoryReader, query_kept};
 

@@ -1,6 +1,7 @@
 //! The changes of a turn as statements of many rows: those of one table stand in one lane, in their order, and each
 //! joins the statement before it where both are of one kind. No statement looks into the table of another lane.
 
+use super::pieces;
 use super::text::{Literal, put_tuple, quoted};
 use crate::edge::history_store::passing_tokens;
 use crate::model::history::{HistoryRow, RowOrigin, StoreChange, SyncMark};
@@ -112,12 +113,11 @@ impl Lanes {
         if text.len() <= STATEMENT_BYTES {
             return 0;
         }
-        let (mut number, mut rest) = (0, text);
-        while !rest.is_empty() {
-            let (piece, behind) = rest.split_at(boundary(rest, STATEMENT_BYTES));
+        let mut number = 0;
+        for piece in pieces::of(text) {
             let item = [owner.into(), number.into(), piece.into()];
             self.join(Lane::Pieces, "REPLACE INTO stheno_pieces (owner, piece, data) VALUES ", &item, "");
-            (number, rest) = (number + 1, behind);
+            number += 1;
         }
         number
     }
@@ -301,12 +301,6 @@ impl Lanes {
             LegacyChange::DeleteMark => self.alone(Lane::OrderFile, "DELETE FROM stheno_order_file".to_owned()),
         }
     }
-}
-
-/// The greatest number of bytes up to `most` after which a text can be cut.
-fn boundary(text: &str, most: usize) -> usize {
-    let most = most.min(text.len());
-    (most.saturating_sub(3)..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
 }
 
 /// Whether a change opens a token that the same changes close.

@@ -14,6 +14,7 @@ mod clock;
 mod due;
 pub(in crate::node) mod options;
 pub(in crate::node) mod relaying;
+mod rows;
 mod said;
 mod sending;
 #[cfg(test)]
@@ -26,7 +27,9 @@ use std::time::Duration;
 use crate::model::api::CallId;
 use crate::model::history::StoreChange;
 use crate::model::node_id::NodeId;
-use crate::model::queue::{Known, QueueAnswer, QueueChange, QueueQuery, QueueStored, QueuedHead, QueuedRequest};
+use crate::model::queue::{
+    Known, QueueAnswer, QueueChange, QueueCounters, QueueQuery, QueueStored, QueuedHead, QueuedRequest,
+};
 use crate::model::token::{Token, digest_of};
 use crate::model::work::{Work, WorkId};
 
@@ -48,27 +51,6 @@ const KEEP_BEYOND: i64 = 86_400;
 
 /// Pause before a node gets again what it has not got. Replies about later requests come meanwhile.
 const GAP_PAUSE: Duration = Duration::from_millis(100);
-
-/// Numbers about the queue, for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct QueueCounters {
-    /// Number of requests that are queued now.
-    pub depth: usize,
-    /// Number of bytes of their data.
-    pub bytes: u64,
-    /// Age in seconds of the oldest; 0 if nothing waits.
-    pub oldest_seconds: i64,
-    /// Number of requests accepted since the start.
-    pub accepted: u64,
-    /// Number of requests that have expired since the start.
-    pub expired: u64,
-    /// Number of requests that were cancelled since the start.
-    pub cancelled: u64,
-    /// Number of requests that were refused because the queue was full.
-    pub full: u64,
-    /// Number of times that a request was sent again after a doubt.
-    pub repeated: u64,
-}
 
 /// A request that may have been sent.
 #[derive(Debug)]
@@ -128,7 +110,7 @@ impl Queue {
             let way = self.ways.entry(node.target).or_default();
             (way.unsent, way.scheduled, way.bytes) = (node.ready, node.scheduled, node.bytes);
             way.oldest = node.oldest;
-            self.numbers.depth += node.ready + node.scheduled;
+            self.numbers.depth += number(node.ready + node.scheduled);
             self.numbers.bytes = self.numbers.bytes.saturating_add(node.bytes);
         }
         for head in stored.sent {
@@ -159,15 +141,15 @@ impl Queue {
     /// Returns the number of requests that are queued for a node.
     #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for reports"))]
     pub(in crate::node) fn depth_of(&self, target: NodeId) -> u64 {
-        let depth = |way: &Way| way.unsent + way.scheduled + way.taken + way.storing + way.in_flight();
-        self.ways.get(&target).map_or(0, |way| u64::try_from(depth(way)).unwrap_or(u64::MAX))
+        self.ways.get(&target).map_or(0, |way| number(way.len()))
     }
 
     /// Returns the numbers about the queue.
     #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for metrics"))]
     pub(in crate::node) fn counters(&self, context: &Context) -> QueueCounters {
         let oldest = self.ways.values().map(|way| way.oldest).min();
-        let oldest_seconds = oldest.map_or(0, |oldest| self.clock.time(context.now).saturating_sub(oldest).max(0));
+        let age = oldest.map_or(0, |oldest| self.clock.time(context.now).saturating_sub(oldest));
+        let oldest_seconds = u64::try_from(age).unwrap_or(0);
         QueueCounters { oldest_seconds, ..self.numbers }
     }
 
@@ -192,6 +174,11 @@ impl Queue {
     /// Returns whether something may be sent now.
     pub(in crate::node) fn has_to_send(&self) -> bool {
         !self.to_send.is_empty()
+    }
+
+    /// Has everything sent that can be.
+    pub(in crate::node) fn may_send_all(&mut self) {
+        self.to_send.extend(self.ways.keys());
     }
 
     /// Returns the nodes for which something waits.
@@ -226,7 +213,7 @@ impl Queue {
     /// Returns the next request for a node; `None` if it must be read first, which then begins.
     fn next(&mut self, context: &mut Context, target: NodeId) -> Option<&QueuedHead> {
         let way = self.ways.get_mut(&target)?;
-        if let Some(query) = way.page_wanted(target) {
+        if let Some(query) = way.page_wanted(target).filter(|_| context.stores) {
             let work = context.start_work(Work::Queue(query));
             way.is_read_by(work);
             self.asked.insert(work, Asked::Page(target));
@@ -253,7 +240,8 @@ impl Queue {
             self.note_sent(&head);
         }
         let keep = head.expires.saturating_sub(self.clock.time(context.now)).max(0).saturating_add(KEEP_BEYOND);
-        let place = Place { of: context.own_history, n: head.sequence, after, keep, waited };
+        let again = if head.sent > 1 { head.sent } else { 0 };
+        let place = Place { of: context.own_history, n: head.sequence, after, keep, waited, again };
         Some((head, options::with_place(&data, place, attempt)))
     }
 
@@ -321,6 +309,10 @@ impl Queue {
         self.may_send(target);
     }
 
+    pub(in crate::node) fn open_questions(&self) -> Vec<WorkId> {
+        self.asked.keys().copied().collect()
+    }
+
     /// Removes a request that was sent and whose end somebody else owes, or that has ended.
     pub(in crate::node) fn forget(&mut self, context: &mut Context, token: &str) {
         if self.sent.is_empty() {
@@ -368,6 +360,10 @@ impl Queue {
 
     /// Asks whether a token has its end, as its node says.
     fn ask_for_end(&mut self, context: &mut Context, token: &Token) {
+        if !context.stores {
+            // The node says it again.
+            return;
+        }
         let work = context.start_work(Work::Queue(QueueQuery::Find(token.clone())));
         self.asked.insert(work, Asked::Ended(token.clone()));
     }
@@ -417,18 +413,6 @@ impl Queue {
         known_of_caller
     }
 
-    /// Has a node whose machine was replaced get nothing that was sent to the one before: what it had taken is looked
-    /// at again.
-    pub(in crate::node) fn node_is_new(&mut self, target: NodeId) {
-        let Some(way) = self.ways.get_mut(&target) else { return };
-        let taken = self.sent.iter_mut().filter(|(_, sent)| sent.target == target && sent.is_taken);
-        let taken = taken.map(|(_, sent)| {
-            sent.is_taken = false;
-            (sent.sequence, sent.bytes)
-        });
-        way.doubt(taken);
-    }
-
     /// Stores the clock, if the wall clock was set.
     fn store_clock(&mut self, context: &mut Context) {
         if let Some(ahead) = self.clock.worth_storing(context.now) {
@@ -445,4 +429,9 @@ impl Queue {
             self.set_due(context);
         }
     }
+}
+
+/// Converts a number of requests.
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
