@@ -89,11 +89,13 @@ fn each_command_takes_its_own_words() {
         group: None,
         mode: Some("0644".to_owned()),
         ttl: None,
+        delete: false,
+        checksum: true,
         at_once: 3,
         json: false,
     };
     assert_eq!(
-        parse("copy --config c --at-once 3 --owner root --mode 0644 /etc/hosts 2,all:/tmp/a:b"),
+        parse("copy --config c --checksum --at-once 3 --owner root --mode 0644 /etc/hosts 2,all:/tmp/a:b"),
         Ok(Command::Copy(copy))
     );
     let ends = |line: &str| match parse(line) {
@@ -110,6 +112,7 @@ fn each_command_takes_its_own_words() {
         ("2:/a 3:/b", "both SOURCE and DESTINATION are on nodes"),
         ("2:a /b", "give an absolute one"),
         ("2: /b", "give an absolute one"),
+        ("--delete 2:/a /b", "are for copies to nodes"),
         ("2,,3:/a /b", "needs --config"),
     ] {
         assert!(ends(&format!("copy --config c {line}")).unwrap_err().contains(said), "{line}");

@@ -86,14 +86,20 @@ impl Transfer<'_> {
             }
             Direction::FromNodes => (there.as_ref(), self.local.to_owned()),
         };
-        json!({
+        let mut body = json!({
             "source": source,
             "destination": destination,
             "cache_dir": options.cache_dir,
             "owner": options.owner,
             "group": options.group,
             "mode": options.mode,
-        })
+        });
+        for (key, is_set) in [("delete", options.delete), ("checksum", options.checksum)] {
+            if let Some(body) = body.as_object_mut().filter(|_| is_set) {
+                body.insert(key.to_owned(), true.into());
+            }
+        }
+        body
     }
 
     /// Copies to the worker's node.
