@@ -24,6 +24,7 @@ mod pages;
 mod queue;
 mod remote;
 mod remote_arguments;
+mod rotate;
 mod run;
 mod running;
 mod since;
@@ -66,6 +67,7 @@ pub fn main() -> ExitCode {
         Ok(Command::KeysHashToken) => keys::hash_token(),
         Ok(Command::KeysNewToken) => keys::new_token(),
         Ok(Command::NodeKey { config, node, thumbprint }) => keys::set_node_key(&config, node, thumbprint.as_deref()),
+        Ok(Command::KeysRotate { config, overlap }) => rotate::run(&config, overlap),
         Ok(Command::Copy(options)) => copy::run(&options),
         Ok(Command::Exec(options)) => exec::run(&options),
         Ok(Command::Queue(options)) => queue::run(&options),

@@ -25,7 +25,7 @@ pub mod memory_folder;
 pub mod notify;
 pub mod packages;
 pub mod private_tmp;
-mod process_group;
+pub mod process_group;
 pub mod process_memory;
 pub mod random;
 pub mod resolver;

@@ -66,6 +66,11 @@ impl Subscribers {
         }
     }
 
+    /// Returns whether a client that has asked for our history does so by pages, as our own kind does.
+    pub(super) fn pages_of(&self, client: ClientId) -> Option<bool> {
+        self.all.get(&client).map(|subscriber| subscriber.pages)
+    }
+
     /// Handles the end of a client's session.
     pub(super) fn gone(&mut self, client: ClientId) {
         self.all.remove(&client);

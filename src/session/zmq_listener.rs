@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::connection::{ClientId, ConnectionId, PeerAddress};
+use crate::model::key_rotation::Successors;
 use crate::model::link::LinkMode;
 use crate::model::log::LogLine;
 use crate::model::random::Random;
@@ -56,6 +57,8 @@ pub struct ListenerSettings {
     pub tls: Option<ServerTls>,
     /// The clients that were met sealed: names (routing ids without the random suffix) and thumbprints of their keys.
     pub pinned: BTreeMap<String, String>,
+    /// The keys of peers that were replaced.
+    pub successors: Arc<Successors>,
     /// Whether stored sessions are dropped that do not say which key the client has.
     pub fresh_sessions: bool,
     /// Length of a session key in bytes: 16, 24 or 32.
@@ -321,6 +324,29 @@ impl ZmqListener {
     #[must_use]
     pub fn routing_id(&self, client: ClientId) -> Option<&[u8]> {
         self.sessions.get(&client).map(|session| &*session.routing_id)
+    }
+
+    /// The thumbprint of a client's key.
+    #[must_use]
+    pub fn key_of(&self, client: ClientId) -> Option<&str> {
+        self.sessions.get(&client)?.thumbprint.as_deref()
+    }
+
+    /// The connected clients whose key is known.
+    pub fn connected(&self) -> impl Iterator<Item = (ClientId, &str)> {
+        let connected = self.sessions.iter().filter(|(_, session)| session.connection.is_some());
+        connected.filter_map(|(client, session)| Some((*client, session.thumbprint.as_deref()?)))
+    }
+
+    /// Replaces our own key for the handshakes to come.
+    pub fn set_own_key(&mut self, public_key_pem: String, tls: Option<ServerTls>) {
+        self.settings.public_key_pem = public_key_pem;
+        self.settings.tls = tls;
+    }
+
+    /// Replaces the list of keys that were replaced.
+    pub fn set_successors(&mut self, successors: Arc<Successors>) {
+        self.settings.successors = successors;
     }
 
     /// The client with a routing id, connected or not.

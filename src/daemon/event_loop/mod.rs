@@ -8,6 +8,7 @@ mod added_nodes;
 mod announcing;
 mod children;
 mod copies;
+mod keys;
 mod listeners;
 #[cfg_attr(not(feature = "centreon"), path = "orders_absent.rs")]
 mod orders;
@@ -61,6 +62,7 @@ use super::run_options::RunOptions;
 use added_nodes::AddedNodes;
 use children::Children;
 use copies::CopyWork;
+use keys::KeyFiles;
 use listeners::Listening;
 use orders::Orders;
 use register_file::RegisterFile;
@@ -125,6 +127,7 @@ struct EventLoop {
     orders: Orders,
     /// The top file, for [`reload`].
     options: RunOptions,
+    key_files: KeyFiles,
     upkeep: Upkeep,
     streams: Streams,
     children: Children,
@@ -173,7 +176,7 @@ pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<bool, 
 impl EventLoop {
     /// Opens everything that can fail to open; the returned loop takes over the log.
     fn start(
-        config: Config,
+        mut config: Config,
         keys: KeyPair,
         options: &RunOptions,
         log: &mut LogWriter,
@@ -188,6 +191,7 @@ impl EventLoop {
         if let Some(path) = &config.core.audit_log {
             log.open_audit(path).map_err(RunError::new)?;
         }
+        config.retire_keys(now.wall.as_seconds());
         announcing::announce(&config, keys.origin, log, now);
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
@@ -204,6 +208,7 @@ impl EventLoop {
         let workers = Workers::new(threads, &wake);
         let vault = VaultWatch::start(options.vault.clone(), config.waiting.clone(), Arc::clone(&wake));
         let options = options.clone();
+        let key_files = KeyFiles::new(&config);
         let ssh = SshConnections::new(Arc::clone(&wake));
         let copies = CopyWork::new(threads, wake);
         let own_key = OwnKey::new(&keys.private);
@@ -234,6 +239,7 @@ impl EventLoop {
             first_added,
             orders,
             options,
+            key_files,
             upkeep,
             streams: Streams::new(),
             children,
@@ -377,6 +383,7 @@ impl EventLoop {
                 Effect::AskWebApi { account, name } => self.ask_web_api(account, name, now),
                 Effect::Ssh { node, connection, work } => self.ssh_work(node, connection, work, now),
                 Effect::Admit(admitted) => self.admit(admitted),
+                Effect::Keys(work) => self.key_work(work),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
                 Effect::Stopped => self.phase = Phase::Stopped(now.monotonic + LAST_FLUSH),
@@ -401,6 +408,7 @@ impl EventLoop {
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
+                JobResult::Key(done) => self.key_done(done, now),
                 JobResult::Admitted(result) => self.admitted(result, now),
                 JobResult::ConfigurationRead(reading) => self.configuration_read(reading, now),
                 JobResult::Verified(result) => self.database_verified(result, now),

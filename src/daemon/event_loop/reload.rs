@@ -36,7 +36,10 @@ impl EventLoop {
     pub(super) fn configuration_read(&mut self, reading: Reading, now: Now) {
         let mut log = |line: LogLine| self.log.write(&line, now.wall);
         let read = match reading {
-            Ok(read) => read,
+            Ok(mut read) => {
+                read.retire_keys(now.wall.as_seconds());
+                read
+            }
             Err(problems) => {
                 problems.iter().for_each(|problem| log(LogLine::error("core", problem.to_string())));
                 let text = format!(

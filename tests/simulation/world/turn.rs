@@ -108,6 +108,7 @@ impl World {
             Effect::Shutdown(_)
             | Effect::Log(_)
             | Effect::Admit(_)
+            | Effect::Keys(_)
             | Effect::StartTls { .. }
             | Effect::Host(
                 HostWork::ReadPollers | HostWork::Work { .. } | HostWork::KillCommand(_) | HostWork::EndCommand(_),
