@@ -6,7 +6,8 @@
 //!
 //! `--quick` does a tenth of the work; `--json FILE` also writes the figures to a file, `--markdown FILE` inserts the
 //! table into a page between two markers. `--usage` prints the resources that each daemon has used when it ends: on a
-//! machine with other load, processor time is more reliable than elapsed time. `--peer CMD` measures another daemon,
+//! machine with other load, processor time is more reliable than elapsed time. `--beside FILE` measures another build
+//! of ours in turn, where a scenario can, and prints ratios to it. `--peer CMD` measures another daemon,
 //! which is started by the shell command CMD (see [`peer`]).
 //!
 //! Each daemon is the release binary with its own directory, keys and configuration below the target directory; this
@@ -109,6 +110,7 @@ fn parse_arguments() -> Outcome<Arguments> {
             "--markdown" => {
                 arguments.markdown = Some(words.next().ok_or("--markdown needs the name of a page")?.into())
             }
+            "--beside" => peer::set_beside(words.next().ok_or("--beside needs another build of the program")?),
             "--peer" => peer::set(words.next().ok_or("--peer needs the command that starts the other daemon")?),
             name if catalogue::SCENARIOS.iter().any(|scenario| scenario.name == name) => arguments.names.push(word),
             _ => return Err(format!("'{word}' is no scenario and no option; --list shows the scenarios").into()),

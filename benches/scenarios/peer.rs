@@ -1,6 +1,6 @@
 //! The command that starts the measured daemon: our program, or another one that replaces it (`--peer`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -11,6 +11,19 @@ static PEER: OnceLock<String> = OnceLock::new();
 pub fn set(command: String) {
     // This is called only once, for the command line.
     PEER.set(command).unwrap_or_default();
+}
+
+static BESIDE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Also measures another build of ours, where a scenario can (`--beside FILE`).
+pub fn set_beside(program: String) {
+    BESIDE.get_or_init(|| program.into());
+}
+
+/// Returns the other build of ours, if there is one.
+#[must_use]
+pub fn beside() -> Option<&'static Path> {
+    BESIDE.get().map(PathBuf::as_path)
 }
 
 /// Returns the command of another daemon, if one is measured.

@@ -84,6 +84,8 @@ pub struct Role {
     pub with_tls: bool,
     /// Whether its commits are batched.
     pub is_batched: bool,
+    /// Another build of ours that runs instead of this one.
+    pub program: Option<&'static Path>,
     /// Port of the WebSocket listener (without TLS) of the central that it dials.
     pub central: Option<u16>,
     /// Port of the external socket of the central that it dials.
@@ -103,6 +105,7 @@ impl Role {
             ping_s: None,
             with_tls: false,
             is_batched: false,
+            program: None,
             central: None,
             pull: None,
         }
@@ -163,7 +166,8 @@ impl Daemon {
         // Each daemon has its own copy of the program: pages shared with other daemons would make each look smaller
         // than the only daemon of a machine.
         if peer::get().is_none() {
-            fs::copy(env!("CARGO_BIN_EXE_stheno"), directory.join("stheno"))?;
+            let program = role.program.unwrap_or(Path::new(env!("CARGO_BIN_EXE_stheno")));
+            fs::copy(program, directory.join("stheno"))?;
         }
         let started = Instant::now();
         let child = spawn(&directory)?;

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use std::path::Path;
+
 use crate::commands::post_commands;
 use crate::http_client::HttpClient;
 use crate::load::float;
 use crate::platform::{Daemon, Role};
 use crate::process::Writes;
 use crate::report::{Figure, Target};
-use crate::{Outcome, Scale};
+use crate::{Outcome, Scale, peer};
 
 /// Time limit for the result of a command.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -20,17 +22,40 @@ const WARM_UP: usize = 20;
 /// COMMAND `true` to a pullwss node, one at a time until the last row is at the central: the data that each of the two
 /// writes for it.
 pub fn flash_bytes_per_command(scale: Scale) -> Outcome<Vec<Figure>> {
-    measure(false, scale.of(1_000), 1)
+    compare(false, scale.of(1_000), 1)
 }
 
-/// The same where both batch their commits, with 20 commands at once.
+/// The same where both batch their commits, with 20 commands at once. The other build does not batch, and runs them one
+/// at a time.
 pub fn flash_bytes_batched(scale: Scale) -> Outcome<Vec<Figure>> {
-    measure(true, scale.of(600), 20)
+    compare(true, scale.of(600), 20)
 }
 
-fn measure(is_batched: bool, count: usize, at_once: usize) -> Outcome<Vec<Figure>> {
-    let mut central = Daemon::start_ready(&Role { is_batched, ..Role::websocket_server(1, 60, false) })?;
-    let node = Daemon::start_ready(&Role { is_batched, ..Role::websocket_dialer(2, &central) })?;
+/// Measures this build, and then the one beside it with the ratios to it.
+fn compare(is_batched: bool, count: usize, at_once: usize) -> Outcome<Vec<Figure>> {
+    let mut figures = measure(None, is_batched, count, at_once)?;
+    if let Some(program) = peer::beside() {
+        let beside = measure(Some(program), false, count, 1)?;
+        const RATIOS: [&str; 4] = [
+            "bytes of the central, ratio",
+            "writes of the central, ratio",
+            "bytes of the node, ratio",
+            "writes of the node, ratio",
+        ];
+        for (index, part) in RATIOS.into_iter().enumerate() {
+            if let (Some(ours), Some(theirs)) = (figures.get(index), beside.get(index)) {
+                let value = ours.value / theirs.value;
+                figures.push(Figure { part, value, unit: "of the other build", target: Target::Small, original: None });
+            }
+        }
+    }
+    Ok(figures)
+}
+
+fn measure(program: Option<&'static Path>, is_batched: bool, count: usize, at_once: usize) -> Outcome<Vec<Figure>> {
+    let role = |role: Role| Role { is_batched, program, ..role };
+    let mut central = Daemon::start_ready(&role(Role::websocket_server(1, 60, false)))?;
+    let node = Daemon::start_ready(&role(Role::websocket_dialer(2, &central)))?;
     central.wait_for_pongs(1)?;
     let mut client = HttpClient::connect(central.api_port)?;
     run(&mut client, WARM_UP, at_once)?;

@@ -14,8 +14,8 @@ use super::help::Topic;
 use super::keys_arguments::{TokenOptions, parse_keys, parse_token};
 use super::node_arguments::{JoinOptions, NodeOptions, parse_join, parse_node};
 use super::remote_arguments::{
-    BackupOptions, CopyOptions, DoctorOptions, ExecOptions, StatusOptions, parse_backup, parse_copy, parse_doctor,
-    parse_exec, parse_status,
+    BackupOptions, CopyOptions, DoctorOptions, ExecOptions, MoveOptions, StatusOptions, parse_backup, parse_copy,
+    parse_doctor, parse_exec, parse_migrate_store, parse_status,
 };
 use super::view_arguments::{
     CancelOptions, LogOptions, LookOptions, RunningOptions, parse_cancel, parse_log, parse_look, parse_running,
@@ -95,6 +95,8 @@ pub(super) enum Command {
     Token(TokenOptions),
     /// `backup FILE`: copy database, keys and configuration into one file.
     Backup(BackupOptions),
+    /// `migrate-store FILE`: move the history to a database server, or back.
+    MigrateStore(MoveOptions),
     /// `restore FILE`: put a backup back.
     Restore(BackupOptions),
     /// `join WORD`: make this machine a node.
@@ -158,6 +160,7 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("join") => parse_join(rest()),
         Some("backup") => parse_backup(rest(), defaults, false),
         Some("restore") => parse_backup(rest(), defaults, true),
+        Some("migrate-store") => parse_migrate_store(rest(), defaults),
         Some("demo") => parse_demo(rest()),
         Some("help") => parse_help(rest()),
         Some("completions") => parse_completions(rest()),

@@ -10,7 +10,7 @@ use super::remote_arguments::BackupOptions;
 use super::{fail, say};
 use crate::config::{self, Config, joined};
 use crate::edge::backup::{self, Item};
-use crate::edge::{clock, history_store};
+use crate::edge::{clock, history_store, system};
 
 /// Maximum length of a passphrase in bytes, and the minimum.
 const PASSPHRASE_MAX: u64 = 1_024;
@@ -127,16 +127,25 @@ fn put_back(
         }
         let from = backup::unpacked(aside, name);
         // Keys may be on another file system.
-        fs::rename(&from, path).or_else(|_| fs::copy(&from, path).map(drop)).map_err(|error| failed(path, error))?;
+        fs::rename(&from, path).or_else(|_| copy(&from, path)).map_err(|error| failed(path, error))?;
         if let Some(owner) = owner.as_ref().filter(|owner| fs::metadata(path).is_ok_and(|new| new.uid() != owner.uid()))
         {
             let _not_root = chown(path, Some(owner.uid()), Some(owner.gid()));
         }
+        system::sync_folder_of(path).map_err(|error| failed(path, error))?;
     }
     let mut text = String::new();
     wanted.iter().for_each(|(name, path)| text.push_str(&format!("{name:<12} {}\n", path.display())));
     kept.iter().for_each(|path| text.push_str(&format!("{:<12} {path}\n", "kept")));
     Ok(text)
+}
+
+/// Copies a file to another file system, whole or not at all.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    let aside = with_ending(to, ".new");
+    fs::copy(from, &aside)?;
+    fs::File::open(&aside)?.sync_all()?;
+    fs::rename(&aside, to)
 }
 
 /// Returns an ending by which none of the paths stands there yet, so that nothing that was kept before is replaced.

@@ -1,4 +1,4 @@
-//! `copy`: copies a file or directory to nodes through the REST API and shows the progress.
+//! `copy`: copies a file or directory to nodes, or from them, through the REST API and shows the progress.
 
 mod progress;
 mod screen;
@@ -7,12 +7,10 @@ mod transfer;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde_json::json;
-
 use super::fail;
 use super::many::{self, End};
 use super::remote::{INTERRUPTED, Pause, READER_GONE, Remote};
-use super::remote_arguments::CopyOptions;
+use super::remote_arguments::{CopyOptions, Direction};
 use screen::{Copied, print_line};
 use transfer::{Outcome, Transfer};
 
@@ -39,21 +37,20 @@ pub(super) fn run(options: &CopyOptions) -> ExitCode {
 }
 
 fn copy(options: &CopyOptions, copied: &mut Copied) -> Result<End, String> {
-    let source = absolute(&options.source)?;
-    let source = source.to_str().ok_or_else(|| format!("{}: the name is not UTF-8", source.display()))?;
+    let local = match options.direction {
+        Direction::ToNodes => absolute(&options.source)?,
+        Direction::FromNodes => absolute(Path::new(&options.destination))?,
+    };
+    let local = local.to_str().ok_or_else(|| format!("{}: the name is not UTF-8", local.display()))?;
     let mut pause = Pause::new()?;
     let remote = Remote::of_config(&options.config)?;
     let nodes = options.targets.resolve(&remote)?;
-    let body = json!({
-        "source": source,
-        "destination": options.destination,
-        "cache_dir": options.cache_dir,
-        "owner": options.owner,
-        "group": options.group,
-        "mode": options.mode,
-    });
-    let transfer =
-        Transfer { remote: &remote, source, destination: &options.destination, body: &body, ttl: options.ttl };
+    let is_directory = options.destination.ends_with('/') || Path::new(local).is_dir();
+    if options.direction == Direction::FromNodes && nodes.len() > 1 && !is_directory {
+        return Err(format!("{local} is no directory, and copies from several nodes go into one: make it first"));
+    }
+    let is_several = options.targets.single().is_none();
+    let transfer = Transfer { remote: &remote, options, local, is_directory, is_several };
     let end = many::run(&nodes, options.at_once, &mut pause, |worker| transfer.carry_out(worker), copied)?;
     copied.left_out(&nodes);
     Ok(end)

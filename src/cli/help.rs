@@ -64,6 +64,7 @@ topics! {
     Join: "join", JOIN;
     Backup: "backup", BACKUP;
     Restore: "restore", RESTORE;
+    MigrateStore: "migrate-store", MIGRATE_STORE;
     Demo: "demo", DEMO;
     Help: "help", HELP;
     Completions: "completions", COMPLETIONS;
@@ -83,6 +84,7 @@ Usage:
   stheno keys forget --config FILE NODE                          forget the key of a node
   stheno keys trust --config FILE NODE THUMBPRINT                trust another key of a node
   stheno copy --config FILE SOURCE NODES:DESTINATION             copy a file or directory to nodes
+  stheno copy --config FILE NODES:SOURCE DESTINATION             copy a file or directory from nodes
   stheno exec --config FILE NODES -- COMMAND                     run a command on nodes
   stheno queue [--watch] [NODE]                                  list the requests that wait for nodes
   stheno running [--watch] NODE                                  list the commands that run on a node
@@ -97,6 +99,7 @@ Usage:
   stheno join WORD [--dir DIR] [--foreground]                    make this machine a node
   stheno backup FILE [--seal]                                    database, keys and configuration in one file
   stheno restore FILE                                            put a backup back
+  stheno migrate-store FILE [--back]                             move the history to a database server, or back
   stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
   stheno help [COMMAND] [--man]                                  more on one command
   stheno completions SHELL                                       what a shell completes
@@ -209,6 +212,7 @@ Examples:
 
 const COPY: &str = "\
 Usage: stheno copy --config FILE [OPTIONS] SOURCE NODES:DESTINATION
+       stheno copy --config FILE [OPTIONS] NODES:SOURCE DESTINATION
 
 Asks the running daemon of FILE, through its REST API, to copy SOURCE (a file or directory that this daemon can read) to
 NODES, and shows its progress: bytes, rate and time left. NODES is the id of a node, several with commas between them
@@ -216,11 +220,17 @@ NODES, and shows its progress: bytes, rate and time left. NODES is the id of a n
 ends with '/' gets the name of the file; a directory is merged into DESTINATION. When the command ends, the file is
 complete and on the disk of the node. After 2 s without a sign of a node it says what it waits for; after 16 s it ends.
 
+In the second form SOURCE is read on a node that is a Stheno daemon, below 'read_roots' of its module action (empty by
+default), and written here by the daemon of FILE below its 'copy_roots'. A file that is being written to, such as a log,
+is copied as long as it was at the beginning. From several nodes, DESTINATION is a directory, where each copy gets the
+name of the source with the node's id behind it (messages.2). What stands before ':' are nodes only if it has nothing
+but digits, commas and 'all': any other word is a file here, and so is ./2:name.
+
 With several nodes, ten get their copy at once. On a terminal, one line per node is updated in place, otherwise a line
 is printed every 2 s, both on standard error; a table follows on standard output. An id that is given twice counts once.
 An unknown id, or the daemon's own, fails while the others continue.
 
-  --config FILE     the top file of the daemon that sends
+  --config FILE     the top file of the daemon that sends or fetches
   --cache-dir DIR   directory for unfinished copies at both ends (default /tmp)
   --owner USER, --group GROUP, --mode OCTAL
                     owner, group and permissions of the file
@@ -237,6 +247,7 @@ Examples:
   stheno copy --config /etc/centreon-gorgone/config.yaml /etc/hosts 2:/var/lib/centreon/
   stheno copy --config central.yaml --mode 0640 plugins 2,3,5:/var/lib/centreon/plugins
   stheno copy --config central.yaml /etc/centreon-engine/resource.cfg all:/etc/centreon-engine/
+  stheno copy --config central.yaml 2:/var/log/centreon-engine/centengine.log /tmp/
 ";
 
 const EXEC: &str = "\
@@ -416,6 +427,22 @@ input.
 
 Examples:
   systemctl stop stheno && stheno restore /root/stheno.tar.gz && systemctl start stheno
+";
+
+const MIGRATE_STORE: &str = "\
+Usage: stheno migrate-store FILE [--back] [--config FILE]
+
+Moves the history in FILE (SQLite) to the database server that the configuration names ('gorgone_db_type: mysql'):
+rows, sessions, keys, marks, open tokens, the queue. The daemon must not run. Nothing is deleted: FILE stays as it is.
+A move that is cut off goes on when it is started again; a daemon does not start on half of one. In the end the rows of
+each table are counted on both sides.
+
+  --back          move the history of the server into FILE, which does not exist or has part of it
+  --config FILE   the top file of the daemon, /etc/centreon-gorgone/config.yaml by default
+
+Examples:
+  stheno migrate-store /var/lib/centreon-gorgone/history.sdb
+  stheno migrate-store --back /var/lib/centreon-gorgone/again.sdb
 ";
 
 const DEMO: &str = "\

@@ -20,7 +20,7 @@ use crate::daemon::key_files::{self, DEFAULT_BITS, KeyPair, PRIVATE_NAME, PUBLIC
 use crate::daemon::run_options::RunOptions;
 use crate::daemon::secrets;
 use crate::edge::random::SystemRandom;
-use crate::edge::{clock, history_store};
+use crate::edge::{clock, history_store, system};
 
 /// How long to wait for the first PONG.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -153,8 +153,11 @@ fn write_configuration(word: &Word, places: &Places, token: &str) -> Result<(), 
         fs::create_dir_all(directory).map_err(failed)?;
     }
     // It may hold a token.
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&places.config).map_err(failed)?;
+    let aside = places.config.with_extension("yaml.new");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&aside).map_err(failed)?;
     file.write_all(yaml(word, places, token).as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    fs::rename(&aside, &places.config).and_then(|()| system::sync_folder_of(&places.config)).map_err(failed)?;
     give(&places.config, places.database.parent().unwrap_or(Path::new("/")));
     config::load(&places.config).map(drop).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();

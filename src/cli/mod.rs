@@ -17,6 +17,8 @@ mod keys_arguments;
 mod log;
 mod manual;
 mod many;
+#[cfg_attr(not(feature = "centreon"), path = "migrate_store_absent.rs")]
+mod migrate_store;
 mod node;
 mod node_arguments;
 mod nodes;
@@ -79,6 +81,7 @@ pub fn main() -> ExitCode {
         Ok(Command::Status(options)) => status::run(&options),
         Ok(Command::Doctor(options)) => doctor::run(&options),
         Ok(Command::Backup(options)) => backup::back_up(&options),
+        Ok(Command::MigrateStore(options)) => migrate_store::run(&options),
         Ok(Command::Restore(options)) => backup::restore(&options),
         Ok(Command::Node(options)) => node::run(&options),
         Ok(Command::Token(options)) => node::token(&options),

@@ -15,13 +15,15 @@ use super::words::{PACKAGED_CONFIG, node_id, path, text, unexpected, word};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CopyOptions {
-    /// `--config`: the configuration of the sending daemon.
+    /// `--config`: the configuration of the daemon that copies.
     pub config: PathBuf,
-    /// The file or directory, on the machine of that daemon.
+    /// Whether it goes to the nodes or comes from them.
+    pub direction: Direction,
+    /// The file or directory, on the machine of that daemon or on the nodes.
     pub source: PathBuf,
     /// The nodes.
     pub targets: Targets,
-    /// The destination path on each node.
+    /// The destination path at the other end.
     pub destination: String,
     /// `--cache-dir`: directory for temporary files on both machines.
     pub cache_dir: String,
@@ -37,6 +39,13 @@ pub(super) struct CopyOptions {
     pub at_once: usize,
     /// `--json`: whether to print JSON.
     pub json: bool,
+}
+
+/// The direction of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    ToNodes,
+    FromNodes,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -101,12 +110,23 @@ pub(super) struct BackupOptions {
     pub sealed: bool,
 }
 
+/// Options of `migrate-store`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct MoveOptions {
+    /// `--config`: the configuration of the daemon, which names the database server.
+    pub config: PathBuf,
+    /// The file of the history.
+    pub file: PathBuf,
+    /// `--back`: whether to move from the server into the file.
+    pub back: bool,
+}
+
 /// Default of `--cache-dir`; this directory exists on every machine.
 const CACHE_DIR: &str = "/tmp";
 
 pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> {
-    const NEEDED: &str =
-        "'copy' needs --config FILE SOURCE NODE:DESTINATION, for instance /etc/hosts 2:/var/lib/centreon/";
+    const NEEDED: &str = "'copy' needs --config FILE SOURCE NODE:DESTINATION, for instance /etc/hosts \
+                          2:/var/lib/centreon/, or NODE:SOURCE DESTINATION to copy from a node";
     let (mut config, mut source, mut target, mut json, mut at_once) = (None, None, None, false, many::AT_ONCE);
     let (mut cache_dir, mut owner, mut group, mut mode) = (CACHE_DIR.to_owned(), None, None, None);
     let mut ttl = None;
@@ -121,16 +141,37 @@ pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> 
             Long("at-once") => at_once = nodes_at_once(&mut parser)?,
             Long("json") => json = true,
             Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Copy)),
-            Value(word) if source.is_none() => source = Some(PathBuf::from(word)),
+            Value(word) if source.is_none() => source = Some(word),
             Value(word) if target.is_none() => target = Some(word.string().map_err(text)?),
             other => return Err(unexpected(&other, Topic::Copy)),
         }
     }
     let (Some(config), Some(source), Some(target)) = (config, source, target) else { return Err(NEEDED.to_owned()) };
-    let (node, destination) = target.split_once(':').filter(|(_, place)| !place.is_empty()).ok_or(NEEDED)?;
-    let (targets, destination) = (Targets::parse(node)?, destination.to_owned());
+    let (direction, nodes, source, destination) = match (source.to_str().and_then(at_nodes), at_nodes(&target)) {
+        (Some(_), Some(_)) => {
+            return Err("both SOURCE and DESTINATION are on nodes: copy to this machine first, then from it; a file \
+                        here with such a name is written ./2:name"
+                .to_owned());
+        }
+        (Some((nodes, source)), None) => (Direction::FromNodes, nodes.to_owned(), PathBuf::from(source), target),
+        (None, _) => {
+            let (nodes, place) = target.split_once(':').filter(|(_, place)| !place.is_empty()).ok_or(NEEDED)?;
+            (Direction::ToNodes, nodes.to_owned(), PathBuf::from(source), place.to_owned())
+        }
+    };
+    let targets = Targets::parse(&nodes)?;
+    if direction == Direction::FromNodes && !source.is_absolute() {
+        return Err(format!(
+            "'{}' is no path on a node: give an absolute one, as in 2:/var/log/syslog",
+            source.display()
+        ));
+    }
+    if direction == Direction::FromNodes && destination.is_empty() {
+        return Err(NEEDED.to_owned());
+    }
     Ok(Command::Copy(CopyOptions {
         config,
+        direction,
         source,
         targets,
         destination,
@@ -142,6 +183,13 @@ pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> 
         at_once,
         json,
     }))
+}
+
+/// Splits `NODES:PATH`, where nodes are digits, commas or `all`; `None` for any other word, which is a local file.
+fn at_nodes(word: &str) -> Option<(&str, &str)> {
+    let (nodes, place) = word.split_once(':')?;
+    let is_node = |word: &str| word == "all" || !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    nodes.split(',').all(is_node).then_some((nodes, place))
 }
 
 /// Reads `--ttl`.
@@ -206,6 +254,21 @@ pub(super) fn parse_backup(mut parser: lexopt::Parser, defaults: &Defaults, rest
     let file = file.ok_or_else(|| format!("'{word}' needs the name of the file"))?;
     let options = BackupOptions { config, file, sealed };
     Ok(if restores { Command::Restore(options) } else { Command::Backup(options) })
+}
+
+pub(super) fn parse_migrate_store(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
+    let (mut config, mut file, mut back) = (packaged_config(defaults), None, false);
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("config") => config = path(&mut parser, "--config")?,
+            Long("back") => back = true,
+            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::MigrateStore)),
+            Value(word) if file.is_none() => file = Some(PathBuf::from(word)),
+            other => return Err(unexpected(&other, Topic::MigrateStore)),
+        }
+    }
+    let file = file.ok_or("'migrate-store' needs the name of the file of the history")?;
+    Ok(Command::MigrateStore(MoveOptions { config, file, back }))
 }
 
 pub(super) fn parse_doctor(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {

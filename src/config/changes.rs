@@ -59,7 +59,7 @@ pub fn take_over(running: &mut Config, read: &Config) -> Changes {
         "gorgonecore.external_com_rotation": rotation, "gorgonecore.external_com_zmq_tcp_keepalive": tcp_keepalive,
         "gorgonecore.privkey": private_key, "gorgonecore.pubkey": public_key,
         "gorgonecore.fingerprint_mode": fingerprint_mode, "gorgonecore.link": link,
-        "gorgonecore.gorgone_db_name": database,
+        "gorgonecore.gorgone_db_name": database, "gorgonecore.gorgone_db_*": server,
         "gorgonecore.storage (or storage_max)": storage,
         "gorgonecore.gorgone_db_synchronous (or db_batch_ms)": commits,
         "gorgonecore.max_message_size": max_message_size, "gorgonecore.max_memory": max_memory,
@@ -116,6 +116,7 @@ fn action(old: &mut ActionSettings, new: &ActionSettings, changes: &mut Changes)
         "modules[action].max_concurrent_engine": max_concurrent_engine,
         "modules[action].paranoid_plugins": paranoid_plugins,
         "modules[action].copy_roots": copy_roots,
+        "modules[action].read_roots": read_roots,
         "modules[action].max_unpack_ratio": max_unpack_ratio,
     });
     after_restart!(changes, old, new, { "modules[action].environment": environment });

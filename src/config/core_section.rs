@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::address;
 use super::delegate_section;
 use super::findings::Findings;
+use super::history_server::{self, HistoryPlace};
 use super::modules::Modules;
 use super::options;
 use super::raw::RawConfig;
@@ -45,8 +46,13 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
     let id = section.parsed("id", None, node_id::ALLOWED, findings, |text| text.parse().ok().map(Some));
     let (authorized_clients, bound_keys) = authorized_clients(&section, id, findings);
     let storage = storage(&section, findings);
-    let database = database(&section, findings);
+    let private_key = path(&section, "privkey", "/var/lib/centreon-gorgone/.keys/rsakey.priv.pem", findings);
+    let HistoryPlace { file: database, server } = history_server::read(&section, &private_key, findings);
     let database = if storage == Storage::Disk { database } else { in_memory(&database) };
+    if let (Some(_), Storage::Memory(_)) = (&server, &storage) {
+        let text = "is memory, and 'gorgone_db_type' names a database server; the history has one place: remove either";
+        findings.problem(section.place(), "gorgonecore.storage", text);
+    }
     if external.is_some() && authorized_clients.is_empty() {
         let text = "is empty or absent, so nobody can use the external socket; list '- key: THUMBPRINT' of each peer";
         findings.warning(section.place(), "gorgonecore.authorized_clients", text);
@@ -72,7 +78,7 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
         ),
         tcp_keepalive: section.boolean("external_com_zmq_tcp_keepalive", true, findings),
         ipv6: section.boolean("ipv6", false, findings),
-        private_key: path(&section, "privkey", "/var/lib/centreon-gorgone/.keys/rsakey.priv.pem", findings),
+        private_key,
         public_key: path(&section, "pubkey", "/var/lib/centreon-gorgone/.keys/rsakey.pub.pem", findings),
         authorized_clients,
         bound_keys,
@@ -94,6 +100,7 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
         log_format: section.parsed("log_format", LogFormat::Auto, LogFormat::WORDS, findings, LogFormat::from_word),
         audit_log: section.text("audit_log", findings).map(|(text, _)| PathBuf::from(text)),
         database,
+        server,
         storage,
         create_schema: section.boolean("gorgone_db_autocreate_schema", true, findings),
         commits: commits(&section, findings),
@@ -144,14 +151,8 @@ fn storage(section: &Section<'_>, findings: &mut Findings) -> Storage {
     storage
 }
 
-/// Warns of batched commits where they are not made, and of a history in memory where a restart of the machine would
-/// lose more than rows.
+/// Warns of a history in memory where a restart of the machine would lose more than rows.
 pub(super) fn check_storage(raw: &RawConfig<'_>, core: &CoreSettings, modules: &Modules, findings: &mut Findings) {
-    if let (Commits::Batched(_), Some(_), Some(section)) = (core.commits, &modules.proxy, raw.core) {
-        let text =
-            "is 'batched', which is for pollers: a daemon with the module proxy commits in each turn, as with 'full'";
-        findings.warning(&section.place, "gorgonecore.gorgone_db_synchronous", text);
-    }
     if core.storage == Storage::Disk {
         return;
     }
@@ -333,19 +334,4 @@ fn binding(entry: &Section<'_>, own_id: Option<NodeId>, findings: &mut Findings)
     }
     let name = name.or_else(|| node.map(|node| format!("node {node}")));
     Some(Binding { name, node, rights })
-}
-
-fn database(section: &Section<'_>, findings: &mut Findings) -> PathBuf {
-    const ALLOWED: &str = "'dbname=FILE', for instance 'dbname=/var/lib/centreon-gorgone/history.sdb'";
-    section.parsed("gorgone_db_type", (), "SQLite", findings, |text| text.eq_ignore_ascii_case("sqlite").then_some(()));
-    let default = PathBuf::from("/var/lib/centreon-gorgone/history.sdb");
-    section.parsed("gorgone_db_name", default, ALLOWED, findings, |text| {
-        let name = match text.split_once('=') {
-            Some(("dbname" | "db" | "database", name)) => name,
-            Some(_) => return None,
-            None => text,
-        };
-        let is_file = !name.is_empty() && !name.contains([';', '\0']) && !name.starts_with(':') && !name.ends_with('/');
-        is_file.then(|| Path::new(name).to_path_buf())
-    })
 }

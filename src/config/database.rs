@@ -47,6 +47,24 @@ pub struct DatabaseSettings {
     pub read_timeout: Duration,
 }
 
+/// `gorgone_db_type: mysql`: the server, or the nodes of a cluster, that keeps the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryServer {
+    /// At least one; tried in this order.
+    pub servers: Vec<DatabaseSettings>,
+}
+
+impl fmt::Display for HistoryServer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.servers.first().map_or("", |server| server.database.as_str());
+        write!(formatter, "'{name}' at ")?;
+        for (index, server) in self.servers.iter().enumerate() {
+            write!(formatter, "{}{}", if index == 0 { "" } else { ", " }, server.place)?;
+        }
+        Ok(())
+    }
+}
+
 /// Address of a database server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabasePlace {

@@ -107,7 +107,11 @@ struct Members {
     read_timeout: Option<Duration>,
 }
 
-fn parse_dsn(text: &str, warnings: &mut Vec<String>) -> Result<DatabaseSettings, String> {
+/// Reads a DSN.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub(super) fn parse_dsn(text: &str, warnings: &mut Vec<String>) -> Result<DatabaseSettings, String> {
     let text = text.trim().trim_matches('"').trim();
     let text = text
         .get(..4)

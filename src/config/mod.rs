@@ -19,6 +19,7 @@ pub mod delegate;
 mod delegate_section;
 pub mod environment;
 mod findings;
+mod history_server;
 mod include;
 pub mod joined;
 pub mod modules;

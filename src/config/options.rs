@@ -50,13 +50,13 @@ options! {
         "id", "hostname", "timeout", "external_com_type", "external_com_path", "external_com_cipher",
          "external_com_padding", "external_com_keysize", "external_com_rotation", "external_com_zmq_tcp_keepalive",
          "ipv6", "privkey", "pubkey", "authorized_clients", "fingerprint_mode", "link", "gorgone_db_type",
-         "gorgone_db_name", "gorgone_db_autocreate_schema", "gorgone_db_synchronous", "db_batch_ms", "storage",
+         "gorgone_db_name", "gorgone_db_host", "gorgone_db_port", "gorgone_db_user", "gorgone_db_password",
+         "gorgone_db_autocreate_schema", "gorgone_db_synchronous", "db_batch_ms", "storage",
          "storage_max", "max_memory", "max_message_size", "log_severity", "log_format", "audit_log",
          "delegate",
     } unused {
-        "internal_com_*", "external_com_zmq_router_handover", "external_com_msg_size", "gorgone_db_host",
-        "gorgone_db_port", "gorgone_db_user", "gorgone_db_password", "fingerprint_mgr", "proxy_name", "cipher",
-        "keysize", "vector", "padding",
+        "internal_com_*", "external_com_zmq_router_handover", "external_com_msg_size", "fingerprint_mgr", "proxy_name",
+        "cipher", "keysize", "vector", "padding",
     }
     DELEGATE = "delegate" in "'delegate' of 'gorgonecore'" { "node", "actions", "endpoints" } unused {}
     AUTHORIZED_CLIENT = "authorized_clients" in "an entry of 'authorized_clients'" {

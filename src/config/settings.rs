@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::database::HistoryServer;
 use super::delegate::DelegateSettings;
 use crate::model::link::LinkMode;
 use crate::model::log::{Level, LogFormat};
@@ -47,7 +48,10 @@ pub struct CoreSettings {
     /// `link` (`auto`): whether links to other daemons may or must be sealed by TLS.
     pub link: LinkMode,
     /// Path of the database: that of `gorgone_db_name`, or of a file in memory with `storage: memory`.
+    /// With [`Self::server`] nothing is stored there, but other files of the daemon stand beside it.
     pub database: PathBuf,
+    /// `gorgone_db_type: mysql`: the database server that keeps the history; `None` for a file.
+    pub server: Option<HistoryServer>,
     /// `storage`: where the history is kept.
     pub storage: Storage,
     /// `gorgone_db_autocreate_schema`: whether missing tables are created.

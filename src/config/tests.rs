@@ -21,7 +21,7 @@ mod includes;
 mod pollers;
 mod values;
 
-/// Files below a directory of their own, removed in the end.
+/// Files below a directory for one test, removed at the end.
 struct Files(PathBuf);
 
 impl Files {
@@ -47,13 +47,13 @@ impl Files {
         load(&self.0.join(name))
     }
 
-    /// Lines as `file: key: text`, without the directory and the number of the line, which has a test of its own.
+    /// Returns lines as `file: key: text`, without the directory and the line number, which has its own test.
     fn lines(&self, problems: &[Problem]) -> Vec<String> {
         let bare = |problem: &Problem| Problem { line: 0, ..problem.clone() };
         self.placed(&problems.iter().map(bare).collect::<Vec<_>>())
     }
 
-    /// Lines as `file:line: key: text`, without the directory.
+    /// Returns lines as `file:line: key: text`, without the directory.
     fn placed(&self, problems: &[Problem]) -> Vec<String> {
         let root = format!("{}/", self.0.display());
         problems.iter().map(|line| line.to_string().replace(&root, "")).collect()
@@ -67,7 +67,7 @@ impl Files {
         self.load(name).unwrap_or_else(|problems| panic!("{:#?}", self.lines(&problems)))
     }
 
-    /// Without the one about `copy_roots`, which has a test of its own.
+    /// Leaves out the line about `copy_roots`, which has its own test.
     fn warnings(&self, name: &str) -> Vec<String> {
         let mut lines = self.lines(&self.config(name).warnings);
         lines.retain(|line| !line.contains("].copy_roots: is not set"));
@@ -81,7 +81,7 @@ impl Drop for Files {
     }
 }
 
-/// The lines of one file `c.yaml` below `gorgone:`.
+/// Returns the lines about one file `c.yaml` below `gorgone:`.
 fn problems_of(text: &str) -> Vec<String> {
     Files::new(&[("c.yaml", text)]).problems("c.yaml")
 }
@@ -96,7 +96,7 @@ fn config_of(text: &str) -> Config {
 
 const ACTION: &str = "    - {name: action, package: 'gorgone::modules::core::action::hooks', enable: true}\n";
 
-/// The layout of the original's packages on a central, with what an administrator adds to it.
+/// The layout of the original's packages on a central, with additions of an administrator.
 fn packages() -> Files {
     Files::new(&[
         ("config.yaml", "name: config.yaml\ndescription: from the package\nconfiguration: !include config.d/*.yaml\n"),
@@ -290,7 +290,7 @@ fn every_problem_is_reported_with_file_key_value_and_what_is_allowed() {
 
 #[test]
 fn the_example_files_have_no_problem_but_what_everybody_must_replace() {
-    // A checkout leaves them readable for everybody, which is a warning where a token is in them.
+    // A checkout leaves the files readable for everybody, which causes a warning if they contain a token.
     let files = Files::new(&[]);
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("config")).unwrap() {
         let path = entry.unwrap().path();
@@ -307,7 +307,7 @@ fn the_example_files_have_no_problem_but_what_everybody_must_replace() {
         ("poller-pullwss", Role::Poller, 0),
     ] {
         let config = files.config(&format!("{name}.yaml"));
-        // What everybody must replace is all that is said about them.
+        // Only what everybody must replace is reported.
         let texts: Vec<&str> = config.warnings.iter().map(|warning| warning.text.as_str()).collect();
         assert!(texts.iter().all(|text| text.contains("of the example files")), "{name}: {texts:?}");
         assert_eq!(config.role(), role, "{name}");

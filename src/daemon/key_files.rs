@@ -5,11 +5,12 @@
 //! event loop.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::edge::system;
 use crate::model::random::Random;
 use crate::wire::gorgone::keys::{KeyError, MAX_PEM_LEN, PrivateKey, PublicKey};
 
@@ -349,9 +350,7 @@ fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyFileError>
         let _ = fs::remove_file(&aside);
         return Err(KeyFault::Write(error).of(path));
     }
-    // Syncing the directory makes the rename durable.
-    let synced = File::open(parent(path)).and_then(|directory| directory.sync_all());
-    synced.map_err(|error| KeyFault::Write(error).of(path))
+    system::sync_folder_of(path).map_err(|error| KeyFault::Write(error).of(path))
 }
 
 fn write_aside(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {

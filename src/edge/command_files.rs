@@ -14,9 +14,9 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use crate::edge::system;
+use crate::edge::{clock, system};
 use crate::model::legacy::{FileMark, FileOutcome, FilePiece, FileWork};
 
 use listing::Listing;
@@ -254,7 +254,7 @@ impl Current {
             }
         };
         let written = self.file.metadata()?.modified().unwrap_or(UNIX_EPOCH);
-        let quiet = SystemTime::now().duration_since(written).unwrap_or_default().max(since.elapsed());
+        let quiet = clock::of_files().duration_since(written).unwrap_or_default().max(since.elapsed());
         Ok(match system::has_writer(&self.file) {
             Some(false) => true,
             Some(true) => quiet >= QUIET_WHILE_OPEN,

@@ -249,7 +249,7 @@ mod tests {
         let first = write_lines(&path, &lines(&[&"a".repeat(100_000)]), short);
         assert_eq!(first.submitted, 0);
         assert!(first.failure.unwrap().ends_with("and a part of the next, which the next request to this pipe ends"));
-        // Still full: nothing of this request is written.
+        // The pipe is still full: nothing of this request is written.
         let second = write_lines(&path, &lines(&["[2] SECOND"]), short);
         assert_eq!(second.submitted, 0);
         assert!(second.failure.unwrap().ends_with("0 of 1 commands were submitted"));

@@ -115,7 +115,7 @@ mod tests {
     use super::super::temp_dir::TempDir;
     use super::*;
 
-    /// A file that was written to counts as closed once no command that is just being started has a copy of the
+    /// A file that was written to counts as closed only when no command that is just starting has a copy of the
     /// descriptor.
     fn assert_changed(watch: &mut FileWatch) {
         let start = std::time::Instant::now();

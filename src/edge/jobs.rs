@@ -259,7 +259,7 @@ mod tests {
         queue.submit(Box::new(|| std::fs::read_to_string("/proc/thread-self/stat").unwrap()));
         await_wake(&receiver);
         let stat = queue.poll_finished().unwrap();
-        // After the name in parentheses: nice is the 19th field, the policy the 41st.
+        // After the name in parentheses, nice is the 19th field and the policy the 41st.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         assert_eq!((fields[16], fields[38]), ("19", "3"), "SCHED_BATCH");
     }

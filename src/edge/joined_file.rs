@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
+use super::system;
 use crate::config::joined::{Joined, read};
 
 /// It may hold secrets.
@@ -55,7 +56,8 @@ pub fn write(path: &Path, content: &impl Serialize) -> io::Result<()> {
     file.write_all(b"\n")?;
     file.sync_all()?;
     give_to_owner(path, &aside);
-    fs::rename(&aside, path)
+    fs::rename(&aside, path)?;
+    system::sync_folder_of(path)
 }
 
 /// Gives `file` to the owner of the directory, if we may: the daemon's user must be able to read it.

@@ -192,7 +192,7 @@ mod tests {
         Layout::from_size_align(bytes, 1).unwrap()
     }
 
-    /// A block of `bytes`, written to from one end to the other.
+    /// Returns a block of `bytes`, written to from one end to the other.
     fn block(allocator: &LargeBlocks, bytes: usize, fill: u8) -> *mut u8 {
         // SAFETY: the size is not 0, and the block is that large.
         unsafe {

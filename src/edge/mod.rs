@@ -22,6 +22,8 @@ pub mod journal;
 mod large_blocks;
 pub mod log;
 pub mod memory_folder;
+#[cfg(feature = "centreon")]
+pub mod moving_tables;
 pub mod notify;
 pub mod packages;
 pub mod private_tmp;
@@ -29,6 +31,8 @@ pub mod process_group;
 pub mod process_memory;
 pub mod random;
 pub mod resolver;
+#[cfg(feature = "centreon")]
+pub mod server_store;
 pub mod signals;
 pub mod sockets;
 #[cfg(feature = "ssh")]

@@ -86,7 +86,7 @@ mod tests {
         }
         let mut events = mio::Events::with_capacity(4);
         while let Err(error) = poll.poll(&mut events, Some(Duration::from_secs(10))) {
-            // Interrupted by a signal of another test.
+            // A signal of another test interrupted it.
             assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
         }
         assert!(!events.is_empty(), "the descriptor is not readable");

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_int};
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -334,6 +335,21 @@ pub fn set_keepalive(socket: &impl AsFd, idle: Duration, interval: Duration, pro
     sockopt::set_tcp_keepidle(socket, idle)?;
     sockopt::set_tcp_keepintvl(socket, interval)?;
     Ok(sockopt::set_tcp_keepcnt(socket, u32::from(probes))?)
+}
+
+/// Makes a new name of a file outlive a power cut: synchronises its directory, and the one above, which may be new.
+///
+/// # Errors
+/// The directory cannot be read or synchronised. A file system that does not know how is no error.
+pub fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let sync = |folder: &Path| match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
+    };
+    sync(folder)?;
+    // It may be closed to us, and is older then.
+    folder.parent().map_or(Ok(()), |above| sync(above).or(Ok(())))
 }
 
 #[cfg(test)]

@@ -188,6 +188,7 @@ actions! {
     ForgetKey = "FORGETKEY": PROXY, Row, Admin, [(Delete, KEYS_PATH)], [];
     TrustKey = "TRUSTKEY": PROXY, Row, Admin, [(Post, KEYS_PATH)], [];
     RemoteCopy = "REMOTECOPY": PROXY, Row, Central, [(Post, "core/proxy/remotecopy")], [OverSsh];
+    Fetch = "FETCH": PROXY, Row, Central, [(Post, "core/proxy/fetch")], [];
     Command = "COMMAND": ACTION, Row, Central, [(Post, "core/action/command")], [AfterCopies, OverSsh];
     ActionEngine = "ACTIONENGINE": ACTION, Row, Central, [(Post, "core/action/engine")], [AfterCopies, OverSsh];
     ProcessCopy = "PROCESSCOPY": ACTION, Row, Central, [], [];

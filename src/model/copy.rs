@@ -40,15 +40,40 @@ pub enum DigestKind {
     /// MD5, known to every peer.
     #[default]
     Md5,
-    /// SHA-256, between our own daemons if it is faster at both ends.
+    /// SHA-256, with older daemons of ours if it is faster at both ends.
     Sha256,
+    /// SHA-256 over the SHA-256 of each piece, between our own daemons. A piece has 2 to the power of this number of
+    /// bytes. Where two ends differ, their pieces tell from where on.
+    Pieces(u8),
 }
 
+/// The smallest and the largest pieces.
+const PIECE_LOG2_MIN: u8 = 22;
+const PIECE_LOG2_MAX: u8 = 40;
+/// Maximum number of pieces of a copy whose size is known when its digest is chosen.
+const PIECES_MAX: u64 = 1_024;
+
 impl DigestKind {
-    /// The kind of a digest in hexadecimal digits: 64 digits are SHA-256, any other number counts as MD5.
+    /// The kind of a digest in hexadecimal digits: those by pieces have their number and a `-` before them, 64 digits
+    /// are SHA-256, any other number counts as MD5.
     #[must_use]
-    pub const fn of(digits: &str) -> Self {
-        if digits.len() == 64 { Self::Sha256 } else { Self::Md5 }
+    pub fn of(digits: &str) -> Self {
+        let pieces = digits.split_once('-').and_then(|(log2, _)| Self::pieces(log2.parse().ok()?));
+        pieces.unwrap_or(if digits.len() == 64 { Self::Sha256 } else { Self::Md5 })
+    }
+
+    /// Pieces of 2 to the power of this number of bytes; `None` if they are too small or too large.
+    #[must_use]
+    pub fn pieces(log2: u64) -> Option<Self> {
+        let log2 = u8::try_from(log2).ok()?;
+        (PIECE_LOG2_MIN..=PIECE_LOG2_MAX).contains(&log2).then_some(Self::Pieces(log2))
+    }
+
+    /// The pieces for a copy of this size: the smallest of which it has not too many.
+    #[must_use]
+    pub fn pieces_for(total_bytes: u64) -> Self {
+        let fits = |log2: &u8| total_bytes >> log2 < PIECES_MAX;
+        Self::Pieces((PIECE_LOG2_MIN..=PIECE_LOG2_MAX).find(fits).unwrap_or(PIECE_LOG2_MAX))
     }
 }
 
@@ -83,6 +108,17 @@ pub struct SourceSpec {
     pub archive_name: String,
     /// Owner, group and permissions of the packed files.
     pub attributes: Attributes,
+    /// Where it may be, if another daemon asks for it; `None` if we were asked to send it.
+    pub below: Option<Reading>,
+}
+
+/// What another daemon may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The directories below which it may read; empty for nothing.
+    pub roots: Arc<[PathBuf]>,
+    /// The directories in which a directory may be packed; empty for anywhere.
+    pub pack_roots: Arc<[PathBuf]>,
 }
 
 /// The text around a chunk: the data of a PROCESSCOPY is `before`, base64, the numbers of the chunk, `after`.
@@ -103,6 +139,13 @@ pub enum SourceStep {
     Digest(DigestKind),
     /// Continue at this offset, and return the digest of the bytes before it. Later digests have the same kind.
     Rewind(u64, DigestKind),
+    /// Return up to which offset the pieces of the receiver agree with those here.
+    Agree {
+        /// The pieces of the receiver ([`SinkDone::Found`]).
+        pieces: String,
+        /// How large they are.
+        kind: DigestKind,
+    },
     /// Read the next chunks.
     Read {
         /// Maximum number of chunks.
@@ -140,11 +183,16 @@ pub enum SourceDone {
         total: u64,
         /// Notes for the log about what was left out of an archive.
         notes: Vec<String>,
-        /// The fastest digest on this machine.
+        /// The digest that is offered to a receiver of our own kind.
         digest: DigestKind,
     },
     /// The digest in hexadecimal digits, of [`SourceStep::Digest`], [`SourceStep::Rewind`] and [`SourceStep::Finish`].
     Digest(String),
+    /// Like [`Self::Digest`] after [`SourceStep::Finish`], but a source that another daemon reads has grown since it
+    /// was opened: the digest is that of what was there then.
+    Grew(String),
+    /// The offset up to which both ends agree, after [`SourceStep::Agree`].
+    Agreed(u64),
     /// The chunks; fewer than asked for at the end. An empty source has one empty chunk.
     Chunks(Vec<Chunk>),
     Failed(CopyFailure),
@@ -182,8 +230,8 @@ pub enum SinkStep {
         md5: Option<String>,
         /// Owner, group and permissions for an equal destination.
         attributes: Attributes,
-        /// Whether to drop what is there.
-        restart: bool,
+        /// Number of bytes to keep of what is there; `None` for all.
+        keep: Option<u64>,
         /// Identity of this copy when it is asked for again with another token; `None` if an earlier one should not be
         /// found.
         identity: Option<String>,
@@ -211,6 +259,8 @@ pub enum SinkStep {
         md5: String,
         /// Owner, group and permissions of a file.
         attributes: Attributes,
+        /// A sentence for the last row.
+        note: Option<String>,
     },
     /// Stop for now. What has arrived is kept for another request for this copy.
     Keep,
@@ -227,6 +277,8 @@ pub enum SinkDone {
         received: u64,
         /// Their digest.
         md5: String,
+        /// The beginnings of the digests of their whole pieces, 16 hexadecimal digits each; empty without pieces.
+        pieces: String,
         /// Whether the destination has the size of the whole, so that it may be equal.
         same_size: bool,
     },

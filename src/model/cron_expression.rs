@@ -6,6 +6,7 @@
 //! restriction, so with two restricted day fields a job runs on a day that matches either. In addition there are words
 //! such as `@hourly`. Out of scope: time zones and the clock.
 
+use super::time::civil_date;
 use super::time_zone::Minute;
 
 /// Minutes of a day.
@@ -179,7 +180,7 @@ impl CronExpression {
 
     /// `day`: days since 1970-01-01, a Thursday.
     fn fits_day(&self, day: i64) -> bool {
-        let (_, month, day_of_month) = date(day);
+        let (_, month, day_of_month) = civil_date(day);
         let (date, weekday) = (has(self.days, day_of_month), has(self.weekdays, (day + 4).rem_euclid(7)));
         has(self.months, month) && if self.either_day { date || weekday } else { date && weekday }
     }
@@ -191,20 +192,8 @@ fn has(set: u64, value: i64) -> bool {
 
 /// `2026-11-30 04:00`
 fn shown(minute: Minute) -> String {
-    let ((year, month, day), of_day) = (date(minute.div_euclid(DAY)), minute.rem_euclid(DAY));
+    let ((year, month, day), of_day) = (civil_date(minute.div_euclid(DAY)), minute.rem_euclid(DAY));
     format!("{year}-{month:02}-{day:02} {:02}:{:02}", of_day / 60, of_day % 60)
-}
-
-/// Year, month (1 to 12) and day (1 to 31) of a day counted from 1970-01-01 in the Gregorian calendar, computed by eras
-/// of 400 years.
-const fn date(day: i64) -> (i64, i64, i64) {
-    let day_of_era = (day + 719_468).rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // Months are counted from March.
-    let month = (5 * day_of_year + 2) / 153;
-    let year = year_of_era + (day + 719_468).div_euclid(146_097) * 400 + if month < 10 { 0 } else { 1 };
-    (year, if month < 10 { month + 3 } else { month - 9 }, day_of_year - (153 * month + 2) / 5 + 1)
 }
 
 impl Field {

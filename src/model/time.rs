@@ -1,5 +1,6 @@
 //! Points in time, always passed as arguments: monotonic for timers, wall clock for what is stored or shown.
 
+use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
 
@@ -46,6 +47,12 @@ impl WallTime {
         Self(microseconds)
     }
 
+    /// From seconds since the epoch.
+    #[must_use]
+    pub const fn from_seconds(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(1_000_000))
+    }
+
     /// Microseconds since the epoch.
     #[must_use]
     pub const fn as_micros(self) -> i64 {
@@ -63,6 +70,16 @@ impl WallTime {
     #[expect(clippy::cast_precision_loss, reason = "microseconds until the year 2255 fit 53 bits")]
     pub fn as_seconds_f64(self) -> f64 {
         self.0 as f64 / 1e6
+    }
+}
+
+/// `2026-11-30 04:00:59 UTC`
+impl fmt::Display for WallTime {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of_day = self.as_seconds().rem_euclid(86_400);
+        let (year, month, day) = civil_date(self.as_seconds().div_euclid(86_400));
+        let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+        write!(formatter, "{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
     }
 }
 

@@ -1,5 +1,5 @@
-//! Compares the wall clock with the monotonic clock. Deletion by age waits until both have agreed for a day, because a
-//! clock that is years ahead for an hour would empty the history.
+//! Compares the wall clock with the monotonic clock and with the clock of our central. Deletion by age waits until they
+//! have agreed for a day, because a clock that is years ahead for an hour would empty the history.
 
 use std::time::Duration;
 
@@ -20,6 +20,10 @@ pub(super) struct ClockWatch {
     offset: i64,
     /// Time of the last jump.
     jumped: Option<Monotonic>,
+    /// Whether the machine's clock can be right; `None` if nobody has said so.
+    machine: Option<bool>,
+    /// Whether our central's clock is far from ours.
+    differs: bool,
 }
 
 fn offset_of(now: Now) -> i64 {
@@ -40,7 +44,7 @@ impl ClockWatch {
             );
             LogLine::warning("core", text)
         });
-        (Self { offset: offset_of(now), jumped: is_gap.then_some(now.monotonic) }, line)
+        (Self { offset: offset_of(now), jumped: is_gap.then_some(now.monotonic), machine: None, differs: false }, line)
     }
 
     /// Checks the clock. Returns a log line if it has jumped.
@@ -56,9 +60,42 @@ impl ClockWatch {
         Some(LogLine::warning("core", text))
     }
 
+    /// Notes whether the machine's clock can be right.
+    pub(super) const fn machine_is_right(&mut self, is_right: bool) {
+        self.machine = Some(is_right);
+    }
+
+    /// Returns the time in seconds for a daemon that may not know it; `None` if we do not know it ourselves.
+    pub(super) fn to_tell(&self, now: Now) -> Option<i64> {
+        (self.machine == Some(true)).then(|| now.wall.as_seconds())
+    }
+
+    /// Compares the clock with the time in seconds that our central tells. Returns whether the time is new to us, and
+    /// a log line if the two differ much since now.
+    pub(super) fn compare(&mut self, now: Now, told: i64) -> (bool, Option<LogLine>) {
+        if self.machine == Some(false) {
+            return (true, None);
+        }
+        let difference = told.saturating_sub(now.wall.as_seconds());
+        let differs = difference.saturating_abs() > GAP_MICROS / 1_000_000;
+        let differed = std::mem::replace(&mut self.differs, differs);
+        let is_new = differs && !differed;
+        let line = is_new.then(|| {
+            let (days, direction) = (difference.abs() / 86_400, if difference > 0 { "behind" } else { "ahead" });
+            let text = format!(
+                "this machine's clock is {days} days {direction} of the central's: nothing old is deleted until they \
+                 agree; set both by NTP"
+            );
+            LogLine::warning("core", text)
+        });
+        (false, line)
+    }
+
     /// Returns whether the clock is trusted for deletion.
     pub(super) fn is_settled(&self, now: Now) -> bool {
-        self.jumped.is_none_or(|jumped| now.monotonic.since(jumped) >= STAYS)
+        !self.differs
+            && self.machine != Some(false)
+            && self.jumped.is_none_or(|jumped| now.monotonic.since(jumped) >= STAYS)
     }
 }
 
@@ -83,6 +120,29 @@ mod tests {
         assert!(!watch.is_settled(at(50_000, 0)));
         assert!(watch.look(at(50_000, 1_049_995)).unwrap().text.contains("set back by"));
         assert!(!watch.is_settled(at(50_000 + 86_399, 0)) && watch.is_settled(at(50_000 + 86_400, 0)));
+    }
+
+    #[test]
+    fn a_central_whose_clock_is_far_off_stops_deletion_until_both_agree() {
+        let (mut watch, _) = ClockWatch::new(at(0, 2_000_000_000), 0.0);
+        assert_eq!(watch.to_tell(at(0, 2_000_000_000)), None, "nobody has said that the clock can be right");
+        watch.machine_is_right(true);
+        assert_eq!(watch.to_tell(at(0, 2_000_000_000)), Some(2_000_000_000));
+        assert_eq!(watch.compare(at(1, 2_000_000_001), 2_000_080_000), (false, None));
+        let (is_new, line) = watch.compare(at(2, 2_000_000_002), 1_700_000_000);
+        assert!(!is_new && line.unwrap().text.contains("3472 days ahead of the central's"));
+        assert_eq!(watch.compare(at(3, 2_000_000_003), 1_700_000_001), (false, None), "told once");
+        assert!(!watch.is_settled(at(3, 2_000_000_003)));
+        watch.compare(at(4, 2_000_000_004), 2_000_000_000);
+        assert!(watch.is_settled(at(4, 2_000_000_004)));
+    }
+
+    #[test]
+    fn a_clock_that_cannot_be_right_takes_the_centrals_time_and_tells_none() {
+        let (mut watch, _) = ClockWatch::new(at(0, 2_000_000_000), 0.0);
+        watch.machine_is_right(false);
+        assert_eq!(watch.compare(at(1, 2_000_000_001), 2_100_000_000), (true, None));
+        assert!(watch.to_tell(at(1, 2_000_000_001)).is_none() && !watch.is_settled(at(1, 2_000_000_001)));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::config::modules::proxy::ProxySettings;
+use crate::config::settings::ClientTls;
 use crate::model::action::{Action, Module};
 use crate::model::broken::{self, Fault};
 use crate::model::code::Code;
@@ -18,7 +19,7 @@ use crate::model::log::LogLine;
 use crate::model::message::{Outgoing, Reply};
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
-use crate::model::time::Now;
+use crate::model::time::{Now, WallTime};
 use crate::model::token::Token;
 use crate::model::work::{Work, WorkId};
 
@@ -39,7 +40,7 @@ use super::timers::Timers;
 pub(super) struct Context {
     /// The time of the current event.
     pub now: Now,
-    clock_watch: ClockWatch,
+    pub clock_watch: ClockWatch,
     pub timers: Timers,
     pub random: Box<dyn Random>,
     /// Our own id, if it is known.
@@ -103,6 +104,26 @@ impl Context {
         self.now = now;
         if let Some(line) = self.clock_watch.look(now) {
             self.log(line);
+        }
+    }
+
+    /// Takes the time in seconds that a client tells, if it is a central whose key or certificate was checked.
+    pub fn hear_time(&mut self, client: ClientId, told: i64) {
+        let is_checked = match client {
+            ClientId::Zmq(_) | ClientId::Parent(ParentKind::Pull) => true,
+            ClientId::WebSocket(_) => false,
+            ClientId::Parent(ParentKind::WebSocket) => {
+                let tls = self.options.modules.pullwss.as_ref().and_then(|pullwss| pullwss.tls.as_ref());
+                matches!(tls, Some(ClientTls::Verify { .. } | ClientTls::Pinned(_)))
+            }
+        };
+        if !is_checked {
+            return;
+        }
+        let (is_new, line) = self.clock_watch.compare(self.now, told);
+        self.outputs.extend(line.map(Output::Log));
+        if is_new {
+            self.output(Output::LearnTime(WallTime::from_seconds(told)));
         }
     }
 

@@ -169,6 +169,7 @@ impl Core {
             Input::OwnKey(thumbprint) => self.context.options.thumbprint = thumbprint,
             Input::SetDebug(debug) => (self.context.options.debug, self.context.debug) = (debug, debug),
             Input::CommandFilesTouched => self.modules.legacycmd.look_for_files(&mut self.context),
+            Input::ClockIsRight(is_right) => self.context.clock_watch.machine_is_right(is_right),
             Input::Stop => self.stop(),
         }
         self.after_event();
@@ -249,6 +250,8 @@ impl Core {
             }
             Timer::Copy(source) => self.copies.sender(&mut self.context, &mut self.nodes).timer_due(source),
             Timer::CopyPace(node) => self.copies.sender(&mut self.context, &mut self.nodes).pace_due(node),
+            Timer::Fetch(id) => self.copies.fetcher(&mut self.context, &mut self.nodes).timer_due(id),
+            Timer::Served(source) => self.copies.serving.timer_due(&mut self.context, source),
             Timer::AfterCopies => self.copies.free_all(),
             Timer::Sink(token) => self.copies.receiving.timer_due(&mut self.context, &token),
             Timer::Call(call) => self.api().waited(call),

@@ -143,6 +143,9 @@ impl Questions {
         let Some(filter) = read_filter(|key| data.get(key)) else { return Handled::not_well_formatted() };
         // Nobody would read the answer.
         let Some(client) = peer.client() else { return Handled::accepted() };
+        if let Some(time) = data.get("time").and_then(json::integer) {
+            context.hear_time(client, time);
+        }
         let accepted = if let Some(last_id) = data.get("last_id").and_then(json::integer) {
             subscribers.pages(client, context.now.monotonic);
             let history = data.get("history").and_then(json::integer).unwrap_or(0);

@@ -166,6 +166,8 @@ pub enum Input {
         /// The whole list.
         nodes: Vec<Registration>,
     },
+    /// Whether the machine's clock can be right. Before the first such input nothing depends on it.
+    ClockIsRight(bool),
     /// The command files of Centreon Web may have changed.
     CommandFilesTouched,
     /// The daemon was asked to stop.

@@ -10,6 +10,7 @@ use crate::model::log::{Level, LogLine};
 use crate::model::message::Outgoing;
 use crate::model::node_id::NodeId;
 use crate::model::ssh::{SshTarget, SshTask, SshTaskId};
+use crate::model::time::WallTime;
 
 /// Number of a change of the database whose result is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,6 +150,8 @@ pub enum Output {
     Log(LogLine),
     /// Change the severity of the whole daemon's log; `None` restores the configured one.
     SetLogLevel(Option<Level>),
+    /// A central has told this time: it has passed. It counts while our clock cannot be right.
+    LearnTime(WallTime),
     /// All work is done or given up, so the process may end.
     Stopped,
 }

@@ -171,7 +171,7 @@ impl World {
         };
         let own_id = (transport != Transport::Push).then(|| id(2));
         let central = Daemon::new(options(vec![node]), seed);
-        // Small, so that most answers come in parts.
+        // This is small, so that most answers come in parts.
         let pullwss = PullWssSettings { max_message_size: PART_CHARS_MAX, ..pullwss_settings() };
         let mut dials = CoreOptions { id: own_id, ..options(Vec::new()) };
         let (pull, pullwss) = (Some(pull_settings()), Some(pullwss));
@@ -387,7 +387,7 @@ fn a_poller_with_a_new_database_is_taken_over_from_its_start() {
     world.command(10, 0);
     world.pass(61_000, false);
     assert_eq!(world.central.rows.len(), before + 4);
-    // The next one grows past the mark before it is asked.
+    // The next one grows past the mark before it is queried.
     world.poller.rows.clear();
     world.link(false);
     let now = world.now();

@@ -454,6 +454,7 @@ pub fn describe(output: &Output) -> String {
         }
         Output::Log(line) => format!("log {}", line.text),
         Output::SetLogLevel(level) => format!("level {level:?}"),
+        Output::LearnTime(passed) => format!("learn {passed}"),
         Output::NodeMoved { node, before, client, twice } => {
             format!("node {node} moves from {} to {}: {twice:?}", name(*before), name(*client))
         }

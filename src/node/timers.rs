@@ -39,6 +39,10 @@ pub(super) enum Timer {
     Copy(SourceId),
     /// The rate limit allows more of a copy to be sent to a node.
     CopyPace(NodeId),
+    /// A copy that we fetch from a node has had no answer.
+    Fetch(SourceId),
+    /// A source that another daemon reads is idle.
+    Served(SourceId),
     /// Commands stop waiting for copies.
     AfterCopies,
     /// A copy that we receive has made no progress.

@@ -1,4 +1,4 @@
-//! A dialer and a listener back to back, jobs run at once, time and connections in the hands of the test.
+//! A dialer and a listener connected to each other. Jobs run at once; the test controls time and connections.
 
 mod sealed;
 
@@ -72,10 +72,10 @@ pub fn dialer_settings() -> DialerSettings {
     }
 }
 
-/// What somebody in between makes of a payload.
+/// What somebody in between does with a payload.
 type Between = Box<dyn FnMut(bool, Vec<u8>) -> Vec<Vec<u8>>>;
 
-/// What travels towards the listener or the dialer.
+/// What is on its way to the listener or the dialer.
 enum Transit {
     ToListener(ConnectionId, Vec<u8>),
     ToDialer(ConnectionId, Vec<u8>),
@@ -94,9 +94,9 @@ struct Pair {
     reachable: bool,
     /// Payloads from the listener of this kind are lost.
     lose_from_listener: bool,
-    /// Somebody in between: what becomes of a payload; the flag says whether it goes to the listener.
+    /// What somebody in between does with a payload; the flag says whether it goes to the listener.
     between: Between,
-    /// What becomes of the routing id, which is said in clear.
+    /// What somebody in between does with the routing id, which is sent in clear.
     rename: fn(Vec<u8>) -> Vec<u8>,
     transit: VecDeque<Transit>,
     database: BTreeMap<Vec<u8>, StoredSession>,
@@ -152,7 +152,7 @@ impl Pair {
         now_at(self.now_ms)
     }
 
-    /// Moves everything until nothing moves any more.
+    /// Moves everything until nothing is on its way.
     fn pump(&mut self) {
         loop {
             let now = self.now();
@@ -263,7 +263,7 @@ impl Pair {
         self.now_ms = end;
     }
 
-    /// A message there and an answer back; says whether both arrived.
+    /// Sends a message there and an answer back. Returns whether both arrived.
     fn round_trip(&mut self, number: usize) -> bool {
         let text = format!("[PING] [t{number}] [] {{\"x\":\"€\"}}");
         let (before, answered) = (self.at_listener.len(), self.at_dialer.len());

@@ -194,7 +194,7 @@ mod tests {
         WebToken { hash: TokenHash::of(value.as_bytes()), expires: None, is_revoked: false }
     }
 
-    /// What the connection 1 hears, `answer` being what the web API says where it is asked.
+    /// Returns what connection 1 is told, where `answer` is the reply of the web API if it is asked.
     fn verdict(
         tokens: &mut WebTokens,
         value: &str,

@@ -167,6 +167,22 @@ impl WebSocketDialer {
         self.read_events(now, random);
     }
 
+    /// The room for the next bytes of a large message; `None` if received bytes go to [`Self::receive`].
+    pub fn room(&mut self) -> Option<&mut [u8]> {
+        match &mut self.state {
+            State::Up { socket, .. } => socket.room(),
+            _ => None,
+        }
+    }
+
+    /// Takes the number of bytes that were read into [`Self::room`].
+    pub fn received_into_room(&mut self, count_bytes: usize, now: Now, random: &mut dyn Random) {
+        if let State::Up { socket, .. } = &mut self.state {
+            socket.received_into_room(count_bytes);
+        }
+        self.read_events(now, random);
+    }
+
     /// Queues the plain text of a message. It is HTML-escaped, except for REGISTERNODES and UNREGISTERNODES.
     ///
     /// # Errors
@@ -398,7 +414,7 @@ impl WebSocketDialer {
                         (*heard_at, *is_probed) = (now.monotonic, false);
                     }
                     match event {
-                        Event::Text(text) => self.handle_text(&text, now, random),
+                        Event::Text(text) => self.handle_text(text, now, random),
                         Event::Binary(bytes) => {
                             let reason = format!("a binary message of {} bytes", bytes.len());
                             self.outputs.push_back(WebSocketDialerOutput::Malformed { token: None, reason });
@@ -410,8 +426,8 @@ impl WebSocketDialer {
         }
     }
 
-    fn handle_text(&mut self, text: &[u8], now: Now, random: &mut dyn Random) {
-        if let Some(message) = refusals::message_of(text) {
+    fn handle_text(&mut self, text: Vec<u8>, now: Now, random: &mut dyn Random) {
+        if let Some(message) = refusals::message_of(&text) {
             let (text, severity) = refusals::of_central(&self.settings, &message);
             return self.fail(text, severity, true, now, random);
         }

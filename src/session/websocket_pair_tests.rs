@@ -1,4 +1,4 @@
-//! Our two ends of a WebSocket opposite each other.
+//! Our two ends of a WebSocket, connected to each other.
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -159,6 +159,22 @@ impl WebSocketServer {
         self.advance(now);
     }
 
+    /// The room for the next bytes of a large message; `None` if received bytes go to [`Self::receive`].
+    pub fn room(&mut self) -> Option<&mut [u8]> {
+        match &mut self.phase {
+            Phase::Open { socket, .. } => socket.room(),
+            _ => None,
+        }
+    }
+
+    /// Takes the number of bytes that were read into [`Self::room`].
+    pub fn received_into_room(&mut self, count_bytes: usize, now: Now) {
+        if let Phase::Open { socket, .. } = &mut self.phase {
+            socket.received_into_room(count_bytes);
+        }
+        self.advance(now);
+    }
+
     /// Notes that the peer will send nothing more. A last message to it is still sent.
     pub fn handle_end(&mut self, now: Now) {
         match &mut self.phase {
@@ -224,7 +240,7 @@ impl WebSocketServer {
     #[must_use]
     pub fn incoming_bytes(&self) -> usize {
         match &self.phase {
-            Phase::Open { socket, .. } => socket.held_bytes(),
+            Phase::Open { socket, .. } => socket.buffered_bytes(),
             _ => 0,
         }
     }

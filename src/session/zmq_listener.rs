@@ -242,7 +242,7 @@ impl ZmqListener {
     }
 
     fn take_envelope(&mut self, client: ClientId, plain: Vec<u8>) {
-        self.outputs.push_back(match envelope::parse_owned(plain) {
+        self.outputs.push_back(match envelope::parse(plain) {
             Ok(message) => ListenerOutput::Message { client, message },
             Err(error) => ListenerOutput::Malformed { client, reason: error.to_string(), token: error.token },
         });

@@ -1,4 +1,4 @@
-//! What documents and comments point at is there: files, folders, links between pages, sections of the contract.
+//! Checks that documents and comments point only at files, folders, links and sections of the contract that exist.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ const FOLDERS: [&str; 10] =
     ["src/", "docs/", "tests/", "config/", "packages/", "cross/", "vendor/", "fuzz/", "benches/", "findings/"];
 /// Layers of `src`, whose files are cited without it.
 const LAYERS: [&str; 8] = ["model/", "wire/", "session/", "config/", "node/", "edge/", "daemon/", "cli/"];
-/// Made by a script, so not in the repository.
+/// A script makes these, so they are not in the repository.
 const MADE: [&str; 4] = ["vendor/crates", "cross/tools", "cross/cache", "config/modules"];
 
 /// Words of a text that look like a path below one of [`FOLDERS`], or like a source file without `src/`.
@@ -57,7 +57,7 @@ fn is_there(root: &Path, path: &str) -> bool {
     plain.iter().any(|path| path.exists() || path.with_extension("rs").exists())
 }
 
-/// What a text points at in vain; `page` is the file, for links relative to it.
+/// Returns what a text points at that does not exist; `page` is the file, for links relative to it.
 fn broken(root: &Path, page: &Path, text: &str, last_section: u32) -> Vec<String> {
     let mut found: Vec<String> = paths(text).into_iter().filter(|path| !is_there(root, path)).collect();
     if page.extension().is_some_and(|extension| extension == "md") {

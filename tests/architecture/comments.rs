@@ -1,14 +1,14 @@
-//! A comment says more than the name below it.
+//! Checks that a comment says more than the name below it.
 
 use crate::source::SourceFile;
 
-/// Words that say nothing of their own.
+/// Words that carry no meaning of their own.
 const FILLERS: &str = " a an and are as at be by for from has have if in is it its of on one or return returns that \
                        the this to was were whether which with ";
 /// Endings by which a word differs from the one in the name.
 const ENDINGS: [&str; 7] = ["ies", "es", "ed", "ing", "ion", "s", "d"];
 
-/// A word without its ending, in small letters.
+/// Returns a word in small letters and without its ending.
 fn stem(word: &str) -> String {
     let word = word.to_lowercase();
     let ending = ENDINGS.iter().find(|ending| word.len() >= ending.len() + 3 && word.ends_with(**ending));

@@ -34,7 +34,7 @@ fn tests_and_benches_keep_the_rules_of_shape() {
     assert!(found.is_empty(), "{} breaches of docs/architecture.md:\n{}", found.len(), found.join("\n"));
 }
 
-/// Breaches of a made-up file.
+/// Returns the breaches of a made-up file.
 fn check(path: &str, text: &str) -> Vec<String> {
     breaches(&SourceFile::new(path, text))
 }

@@ -3,7 +3,7 @@
 use crate::comments::empty_comments;
 use crate::source::SourceFile;
 
-/// Who may import whom; a layer may always name itself.
+/// Which layer may import which. A layer may always name itself.
 const LAYERS: [(&str, &[&str]); 9] = [
     ("model", &[]),
     ("wire", &["model"]),
@@ -20,7 +20,7 @@ const LINES_MAX: usize = 500;
 const COLUMNS_MAX: usize = 120;
 const FORBIDDEN_NAMES: [&str; 7] = ["manager", "helper", "helpers", "util", "utils", "common", "misc"];
 
-/// Every breach of one file as `path:line: what is wrong and what to do`.
+/// Returns every breach in one file as `path:line: what is wrong and what to do`.
 pub fn breaches(file: &SourceFile) -> Vec<String> {
     let mut found = Vec::new();
     let mut flag = |line: usize, text: String| found.push(format!("src/{}:{line}: {text}", file.path));
@@ -32,7 +32,7 @@ pub fn breaches(file: &SourceFile) -> Vec<String> {
     found
 }
 
-/// The layer of a file: its first folder, `main` for the program; `None` for `lib.rs`, which names all.
+/// Returns the layer of a file: its first folder, or `main` for the program. `None` for `lib.rs`, which names all.
 fn layer_of(path: &str) -> Option<&str> {
     match path.split_once('/') {
         Some((layer, _)) => Some(layer),
@@ -55,8 +55,8 @@ fn imports(file: &SourceFile, flag: &mut impl FnMut(usize, String)) {
     }
 }
 
-/// What follows the root of the crate, however the root is spelled: `crate::x`, `crate::{x, y}`, `stheno::x` in the
-/// program, or enough `super::`. `*` stands for the whole crate.
+/// Returns what follows the root of the crate, however the root is spelled: `crate::x`, `crate::{x, y}`, `stheno::x` in
+/// the program, or enough `super::`. `*` stands for the whole crate.
 fn crate_paths(file: &SourceFile) -> Vec<(usize, String)> {
     let mut paths = Vec::new();
     for root in ["crate", "stheno"] {
@@ -81,7 +81,7 @@ fn crate_paths(file: &SourceFile) -> Vec<(usize, String)> {
             at = file.code.len() - rest.len();
         }
         seen_to = at;
-        // An inline module is one deeper than its file, so a name there is a layer's only if it looks like one.
+        // An inline module is one level deeper than its file, so a name there counts only if it is the name of a layer.
         if supers >= depth {
             paths.extend(first_segments(&file.code[at..]).into_iter().map(|name| (offset, name)));
         }
@@ -89,7 +89,7 @@ fn crate_paths(file: &SourceFile) -> Vec<(usize, String)> {
     paths
 }
 
-/// The first segment of a path, or of each path in a group.
+/// Returns the first segment of a path, or of each path in a group.
 fn first_segments(rest: &str) -> Vec<String> {
     let rest = rest.trim_start();
     let word = |text: &str| -> String {
@@ -163,7 +163,7 @@ fn unsafe_code(file: &SourceFile, flag: &mut impl FnMut(usize, String)) {
     }
 }
 
-/// Whether rule 12 of docs/architecture.md names the file, or a folder or module that it is part of.
+/// Returns whether rule 12 of docs/architecture.md names the file, or a folder or module that it belongs to.
 fn is_documented_unsafe(path: &str) -> bool {
     let rules = include_str!("../../docs/architecture.md");
     let rule = rules.split("\n12. ").nth(1).and_then(|rest| rest.split("\n13. ").next()).expect("rule 12");
@@ -174,12 +174,12 @@ fn is_documented_unsafe(path: &str) -> bool {
         .any(|module| path == module || path.starts_with(&format!("{module}/")))
 }
 
-/// Whether line number `line`, or the comment above its statement, says SAFETY.
+/// Returns whether the line, or the comment above its statement, says SAFETY.
 fn has_reason(lines: &[&str], line: usize) -> bool {
     lines[line.saturating_sub(8)..line].iter().any(|text| text.contains("SAFETY"))
 }
 
-/// Every breach of a file of tests or benches: its size, its comments and its name.
+/// Returns every breach in a file of tests or benches: its size, its comments and its name.
 pub fn breaches_of_tests(folder: &str, file: &SourceFile) -> Vec<String> {
     let mut found = Vec::new();
     let mut flag = |line: usize, text: String| found.push(format!("{folder}/{}:{line}: {text}", file.path));
@@ -223,12 +223,12 @@ fn long_lines(file: &SourceFile, flag: &mut impl FnMut(usize, String), is_held: 
     }
 }
 
-/// A sibling file of unit tests; what it is for is said by its name.
+/// Returns whether this is a file of unit tests beside the code. Its name says what it is for.
 fn is_test_file(path: &str) -> bool {
     path.ends_with("tests.rs") || path.contains("/tests/")
 }
 
-/// Where `word` stands alone in the code.
+/// Returns the places where `word` is a word of its own in the code.
 fn words(code: &str, word: &str) -> Vec<usize> {
     let is_part = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
     let bytes = code.as_bytes();

@@ -1,4 +1,4 @@
-//! A source file with comments and literals blanked out, so that only code is searched.
+//! A source file with blanked comments and literals, so that a search finds code only.
 
 use std::fs;
 use std::path::Path;
@@ -14,18 +14,18 @@ pub struct SourceFile {
 }
 
 impl SourceFile {
-    /// Takes the text of a file.
+    /// Reads the text of a file.
     pub fn new(path: &str, text: &str) -> Self {
         Self { path: path.to_owned(), text: text.to_owned(), code: blank(text) }
     }
 
-    /// The line, counted from 1, of a byte of `code`.
+    /// Returns the line number, from 1, of a byte of `code`.
     pub fn line_of(&self, offset: usize) -> usize {
         self.code.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
     }
 }
 
-/// Every `.rs` file below `root`, in the order of their paths.
+/// Returns every `.rs` file below `root`, sorted by path.
 pub fn read_tree(root: &Path) -> Vec<SourceFile> {
     let mut files = Vec::new();
     let mut folders = vec![root.to_owned()];
@@ -62,7 +62,7 @@ fn blank(text: &str) -> String {
     String::from_utf8(code).expect("only whole comments and literals are replaced")
 }
 
-/// The end of the comment or literal that begins at `at`; `at` itself where none begins.
+/// Returns the end of the comment or literal that begins at `at`, or `at` itself if none begins there.
 fn literal_end(bytes: &[u8], at: usize) -> usize {
     let rest = &bytes[at..];
     if rest.starts_with(b"//") {
@@ -96,14 +96,14 @@ fn literal_end(bytes: &[u8], at: usize) -> usize {
     }
 }
 
-/// The length of `'x'`, given what follows the first quote.
+/// Returns the length of `'x'`, given what follows the first quote.
 fn char_literal_len(after_quote: &str) -> Option<usize> {
     let mut characters = after_quote.chars();
     let first = characters.next()?;
     (characters.next() == Some('\'')).then_some(first.len_utf8() + 2)
 }
 
-/// The length of a literal between two `quote`s, with backslash escapes.
+/// Returns the length of a literal between two `quote`s, with backslash escapes.
 fn quoted_len(rest: &[u8], quote: u8) -> usize {
     let mut at = 1;
     while at < rest.len() {
@@ -116,7 +116,7 @@ fn quoted_len(rest: &[u8], quote: u8) -> usize {
     rest.len()
 }
 
-/// The length of a block comment, which may hold others.
+/// Returns the length of a block comment, which may contain others.
 fn block_comment_len(rest: &[u8]) -> usize {
     let (mut at, mut depth) = (0, 0_usize);
     while at < rest.len() {

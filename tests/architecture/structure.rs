@@ -1,24 +1,25 @@
-//! How the files of `src` hang together: no large circle of imports, methods beside their type, no long way up.
+//! Checks how the files of `src` depend on each other: no large circle of imports, methods beside their type, no path
+//! that climbs three modules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::source::{self, SourceFile};
 
-/// Files of the largest circle of imports.
+/// Maximum number of files in a circle of imports.
 const CIRCLE_MAX: usize = 5;
 
 /// Types whose methods may stand elsewhere. The goal is none; methods of `Core` route, and stand in `node/core`.
 const SCATTERED: [&str; 1] = ["Config"];
 
-/// Code that is no test.
+/// Returns the code of a file without its tests.
 fn own_code(file: &SourceFile) -> &str {
     let is_test = file.path.ends_with("tests.rs") || file.path.contains("/tests/") || file.path.contains("testing");
     let end = file.text.find("\n#[cfg(test)]\nmod tests {").unwrap_or(file.text.len());
     if is_test { "" } else { &file.code[..end] }
 }
 
-/// The names of the modules down to a file; a `mod.rs` stands for its folder.
+/// Returns the names of the modules down to a file. A `mod.rs` stands for its folder.
 fn module_of(path: &str) -> Vec<&str> {
     let mut parts: Vec<&str> = path.trim_end_matches(".rs").split('/').collect();
     if matches!(parts.last(), Some(&("mod" | "lib" | "main"))) {
@@ -27,7 +28,7 @@ fn module_of(path: &str) -> Vec<&str> {
     parts
 }
 
-/// The paths in `code` that begin with `crate`, `self` or `super`, from the root of the crate.
+/// Returns the paths in `code` that begin with `crate`, `self` or `super`, from the root of the crate.
 fn paths<'a>(module: &[&'a str], code: &'a str) -> Vec<Vec<&'a str>> {
     let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
     let mut found = Vec::new();
@@ -56,7 +57,7 @@ fn paths<'a>(module: &[&'a str], code: &'a str) -> Vec<Vec<&'a str>> {
     found
 }
 
-/// The files that each file names.
+/// Returns for each file the files that it imports.
 fn imports(files: &[SourceFile]) -> Vec<BTreeSet<usize>> {
     let modules: BTreeMap<Vec<&str>, usize> =
         files.iter().enumerate().map(|(number, file)| (module_of(&file.path), number)).collect();
@@ -76,7 +77,7 @@ fn reached(imports: &[BTreeSet<usize>], from: usize) -> BTreeSet<usize> {
     seen
 }
 
-/// The largest set of files that all lead to each other.
+/// Returns the largest set of files that all reach each other.
 fn largest_circle(files: &[SourceFile]) -> Vec<&str> {
     let imports = imports(files);
     let all: Vec<BTreeSet<usize>> = (0..files.len()).map(|from| reached(&imports, from)).collect();
@@ -85,7 +86,7 @@ fn largest_circle(files: &[SourceFile]) -> Vec<&str> {
     largest.into_iter().map(|number| files[number].path.as_str()).collect()
 }
 
-/// Types with methods in a file that is neither their own nor below it, as `TYPE in FILE`.
+/// Returns types with methods in a file that is neither their own nor below it, as `TYPE in FILE`.
 fn scattered(files: &[SourceFile]) -> Vec<String> {
     let mut homes: BTreeMap<&str, Vec<Vec<&str>>> = BTreeMap::new();
     let name = |text: &'static str, line: &str| -> Option<usize> { line.find(text).map(|at| at + text.len()) };

@@ -1,16 +1,16 @@
-//! `docs/troubleshooting.md` has every line of the log at WARNING or ERROR, and none that no longer exists.
+//! Checks that `docs/troubleshooting.md` has every log line at WARNING or ERROR, and none that no longer exists.
 
 use std::path::Path;
 
 use crate::source::{self, SourceFile};
 
 const PAGE: &str = include_str!("../../docs/troubleshooting.md");
-/// How a line of these levels is made.
+/// The calls that make a line at these levels.
 const CALLS: [&str; 4] = ["LogLine::warning(", "LogLine::error(", "self.log(Level::Warning", "self.log(Level::Error"];
-/// Shorter pieces of text say nothing.
+/// Minimum length of a text that identifies a line.
 const TEXT_MIN: usize = 10;
 
-/// The literals of a piece of source, with their lines joined.
+/// Returns the literals in a piece of source, with their lines joined.
 fn literals(text: &str) -> Vec<String> {
     let (mut found, mut current, mut is_inside) = (Vec::new(), String::new(), false);
     let mut letters = text.chars().peekable();
@@ -33,7 +33,7 @@ fn literals(text: &str) -> Vec<String> {
     found
 }
 
-/// The longest part of a format that is always there.
+/// Returns the longest part of a format that does not vary.
 fn fixed(format: &str) -> String {
     let is_gap = |letter: char| matches!(letter, '{' | '}' | '…' | '|');
     let mut depth = 0;
@@ -49,13 +49,13 @@ fn fixed(format: &str) -> String {
     blanked.split(is_gap).map(str::trim).max_by_key(|part| part.len()).unwrap_or_default().to_owned()
 }
 
-/// Calls in `file` of which `page` has neither a text nor the path.
+/// Returns the calls in `file` for which `page` has neither the text nor the path.
 fn missing(file: &SourceFile, page: &str) -> Vec<String> {
     let text = file.text.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let mut found = Vec::new();
     for call in CALLS {
         for (at, _) in text.match_indices(call) {
-            // From the function's own line to the end of the statement.
+            // The window goes from the first line of the function to the end of the statement.
             let start = text[..at].rmatch_indices("fn ").find(|(place, _)| {
                 let line = text[..*place].rsplit('\n').next().unwrap();
                 line.split_whitespace().all(|word| word.starts_with("pub") || matches!(word, "const" | "unsafe"))
@@ -76,7 +76,7 @@ fn missing(file: &SourceFile, page: &str) -> Vec<String> {
     found
 }
 
-/// Lines of the page whose text is nowhere in the source.
+/// Returns lines of the page whose text the source does not contain.
 fn outdated(page: &str, files: &[SourceFile]) -> Vec<String> {
     let texts: Vec<String> = files.iter().flat_map(|file| literals(&file.text)).collect();
     let first_columns =

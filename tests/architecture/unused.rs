@@ -1,4 +1,5 @@
-//! No public item that nothing uses. The compiler does not notice: everything is reachable from the library.
+//! Checks that every public item is used. The compiler does not notice an unused one, because the library exports
+//! everything.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,7 +8,7 @@ use crate::source::{self, SourceFile};
 
 const ITEMS: [&str; 7] = ["fn", "struct", "enum", "const", "static", "trait", "type"];
 
-/// Code that is no unit test.
+/// Returns the code of a file without unit tests.
 fn own_code(file: &SourceFile) -> &str {
     let is_test = file.path.ends_with("tests.rs")
         || file.path.contains("/tests/")
@@ -23,12 +24,12 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
     code.split(|letter: char| !letter.is_alphanumeric() && letter != '_').filter(|word| !word.is_empty())
 }
 
-/// Names of items in one line of code, and whether each is public.
+/// Returns the name of the item that a line declares, and whether it is public.
 fn declared(line: &str) -> Option<(&str, bool)> {
     let is_public = line.trim_start().starts_with("pub");
     let mut words = words(line).skip_while(|word| !ITEMS.contains(word));
     let keyword = words.next()?;
-    // `const fn name`, `fn name`; not `impl Trait for …` or a type in the middle of an expression.
+    // Accepts `const fn name` and `fn name`, but not `impl Trait for …` or a type in the middle of an expression.
     let name = words.find(|word| !ITEMS.contains(word) && *word != "unsafe")?;
     let before = line.split(keyword).next()?;
     let modifiers = ["pub", "crate", "super", "in", "const", "unsafe", "async", "self"];
@@ -38,7 +39,7 @@ fn declared(line: &str) -> Option<(&str, bool)> {
         .then_some((name, is_public))
 }
 
-/// Public items of `files` that are named nowhere but where they are declared, neither there nor in `others`.
+/// Returns public items of `files` that neither `files` nor `others` name anywhere but in their declaration.
 fn unused(files: &[SourceFile], others: &[SourceFile]) -> Vec<String> {
     let mut uses: HashMap<&str, usize> = HashMap::new();
     let mut declarations: HashMap<&str, usize> = HashMap::new();

@@ -1,4 +1,4 @@
-//! Every action with members of any type. A debug build stops at an overflow.
+//! Sends every action with members of every type. A debug build panics on an overflow.
 
 use std::time::{Duration, Instant};
 
@@ -124,7 +124,7 @@ fn pick<'a>(random: &mut Seeded, words: &[&'a str]) -> &'a str {
     words[usize::try_from(random.below(words.len() as u64)).unwrap()]
 }
 
-/// A value of any type, with the limits of each more often than not.
+/// Returns a value of any type; limits of each type are more frequent than other values.
 fn value(random: &mut Seeded, depth: u32) -> Value {
     match random.below(if depth == 0 { 12 } else { 16 }) {
         0 => Value::Null,
@@ -152,7 +152,7 @@ fn object(random: &mut Seeded, depth: u32) -> Value {
     Value::Object(members.collect::<Map<_, _>>())
 }
 
-/// Messages of one session for a daemon with a node, and whether it goes on serving.
+/// Sends messages of one session to a daemon with a node. Returns whether the daemon still serves.
 pub fn fuzz(trial: &mut Trial) -> Result<(), Skipped> {
     let platform = Platform::new();
     let central = platform.plan("central", 1).with_api().with_node(2, 9).with_module("cron", &[]);
@@ -171,7 +171,7 @@ pub fn fuzz(trial: &mut Trial) -> Result<(), Skipped> {
                 break;
             }
         }
-        // Its message may have ended its session.
+        // The message may have ended its session.
         let is_alive = session.send("PING", "alive", "", &json!({})).is_ok()
             && std::iter::from_fn(|| session.receive().ok()).any(|reply| reply.token == "alive");
         if !is_alive {
@@ -187,7 +187,7 @@ pub fn fuzz(trial: &mut Trial) -> Result<(), Skipped> {
     Ok(())
 }
 
-/// Many handshakes of one address wait for a moment.
+/// Many handshakes from one address have to wait for a moment.
 fn until_connected(central: &Daemon) -> Client {
     until("a session", Duration::from_secs(20), || Client::connect(central.plan.port, "client", "gorgone-client").ok())
 }

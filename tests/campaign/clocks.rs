@@ -1,47 +1,31 @@
 //! Clocks that jump forward and back, by libfaketime.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use stheno::model::random::Random as _;
 
 use crate::item::{Skipped, Trial};
+use crate::platform::fake_clock::FakeClock;
 use crate::scene::Scene;
 use crate::troubles::TROUBLE;
 
-/// Path of the library on Debian.
-const LIBRARIES: [&str; 2] =
-    ["/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"];
-
-/// The file that says how far the clock of a daemon is ahead, in seconds.
-fn clock_of(folder: &Path, name: &str) -> PathBuf {
-    folder.join(format!("{name}.clock"))
-}
-
-/// The clock of each daemon jumps again and again, and is right in the end.
+/// The clock of each daemon jumps several times and is correct at the end.
 pub fn jump(trial: &mut Trial) -> Result<(), Skipped> {
-    let library = LIBRARIES.into_iter().find(|library| Path::new(library).exists());
-    let library =
-        library.ok_or_else(|| Skipped("libfaketime is not installed (Debian package faketime)".to_owned()))?;
+    let (mut clocks, mut missing) = (Vec::new(), None);
     let mut scene = Scene::with(|mut plan| {
-        let clock = clock_of(&plan.folder, &plan.name);
-        fs::write(&clock, "+0\n").unwrap();
-        let settings = [
-            ("LD_PRELOAD", library.to_owned()),
-            ("FAKETIME_TIMESTAMP_FILE", clock.display().to_string()),
-            ("FAKETIME_NO_CACHE", "1".to_owned()),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ];
-        plan.environment = settings.map(|(name, value)| (name.to_owned(), value)).into();
+        match FakeClock::of(&mut plan) {
+            Ok(clock) => clocks.push((plan.name.clone(), clock)),
+            Err(reason) => missing = Some(reason),
+        }
         plan
     });
+    if let Some(reason) = missing {
+        return Err(Skipped(reason));
+    }
     let set = |scene: &Scene, at: usize, seconds: i64| {
-        let plan = &scene.daemons[at].plan;
-        let (clock, new) = (clock_of(&plan.folder, &plan.name), plan.folder.join("clock.new"));
-        fs::write(&new, format!("{seconds:+}\n")).unwrap();
-        fs::rename(new, clock).unwrap();
+        let name = &scene.daemons[at].plan.name;
+        clocks.iter().filter(|(of, _)| of == name).for_each(|(_, clock)| clock.ahead(seconds));
     };
     scene.ledger.clocks_jump = true;
     let end = Instant::now() + TROUBLE;

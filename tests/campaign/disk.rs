@@ -1,4 +1,4 @@
-//! A disk that is full for a while.
+//! A disk that is full for some time.
 
 use std::fs;
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use crate::platform::SmallDisk;
 use crate::scene::Scene;
 use crate::troubles::TROUBLE;
 
-/// A folder for the mounted disk; removed when the disk is gone.
+/// The folder of the mounted disk; removed when the disk is unmounted.
 struct Place(PathBuf);
 
 impl Drop for Place {
@@ -22,14 +22,14 @@ impl Drop for Place {
     }
 }
 
-/// Writes until there is no room.
+/// Writes until the disk is full.
 fn fill(file: &PathBuf) {
     let mut out = fs::File::create(file).unwrap();
     let block = [1; 4096];
     while out.write_all(&block).is_ok() {}
 }
 
-/// One daemon has its database on a small file system, which something else fills up and frees again.
+/// The database of one daemon is on a small file system, which the test fills and frees again.
 pub fn full(trial: &mut Trial) -> Result<(), Skipped> {
     let place = Place(std::env::temp_dir().join(format!("stheno-disk-{}", std::process::id())));
     fs::create_dir_all(&place.0).unwrap();

@@ -1,5 +1,5 @@
-//! Floods: what strangers and careless callers can ask for does not take the service from a good client. Each flood is
-//! measured against the same minute without one.
+//! Floods: requests of strangers and careless callers must not keep a good client from being served. Each flood is
+//! compared with the same minute without one.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -19,7 +19,7 @@ use crate::platform::{Daemon, Platform, free_port, keys};
 
 /// Maximum memory of the daemon during floods.
 const MEMORY_MAX_KIB: u64 = 120 << 10;
-/// A good client is answered within this time even on a busy machine with a program that is not optimised.
+/// Time within which a good client is answered, even by a debug build on a busy machine.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 const ROWS: i64 = 200_000;
 /// `u:kolibri`
@@ -33,7 +33,7 @@ struct Attack<'a> {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// The names of its three figures, and the function that starts it.
+/// The names of the three figures, and the function that starts the flood.
 type Flood = ([&'static str; 3], fn(&mut Attack<'_>));
 
 const FLOODS: [Flood; 9] = [
@@ -89,7 +89,7 @@ pub fn floods(trial: &mut Trial) -> Result<(), Skipped> {
     Ok(())
 }
 
-/// Many rows, and some large ones under one token.
+/// Writes many rows, some of them large and with the same token.
 fn fill(central: &Daemon) {
     let mut database = rusqlite::Connection::open(&central.plan.database).unwrap();
     database.busy_timeout(Duration::from_secs(20)).unwrap();
@@ -116,7 +116,7 @@ struct Seen {
     pss_kib: u64,
 }
 
-/// Measures a good client for some time.
+/// Measures a good client for a given time.
 fn measure(central: &Daemon, time: Duration, what: &str) -> Seen {
     let mut client = central.client();
     let end = Instant::now() + time;
@@ -152,7 +152,7 @@ fn pss_kib(pid: u32) -> u64 {
 }
 
 impl Attack<'_> {
-    /// Repeats something on a thread of its own until the end.
+    /// Repeats an action on its own thread until the end.
     fn repeat(&mut self, mut once: impl FnMut(usize) + Send + 'static) {
         let stop = Arc::clone(&self.stop);
         self.threads.push(thread::spawn(move || {
@@ -164,7 +164,7 @@ impl Attack<'_> {
         }));
     }
 
-    /// Keeps something until the end.
+    /// Keeps a value until the end.
     fn keep<T: Send + 'static>(&mut self, kept: T) {
         let stop = Arc::clone(&self.stop);
         self.threads.push(thread::spawn(move || {
@@ -180,7 +180,7 @@ impl Attack<'_> {
     }
 }
 
-/// A connection from an address of its own.
+/// Opens a connection from its own address.
 fn from(last: usize, port: u16) -> std::io::Result<TcpStream> {
     let (high, low) = (u8::try_from(last / 250 % 250).unwrap(), u8::try_from(2 + last % 250).unwrap());
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)?;
@@ -192,7 +192,7 @@ fn from(last: usize, port: u16) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// F2: callers that ask for much and read nothing.
+/// F2: callers that ask for much and do not read the answers.
 fn deaf(attack: &mut Attack<'_>) {
     let question = request("GET", "/api/log/big", LOGIN, b"");
     let streams: Vec<TcpStream> = (0..10).filter_map(|number| from(number, attack.api_port()).ok()).collect();
@@ -202,7 +202,7 @@ fn deaf(attack: &mut Attack<'_>) {
     attack.keep(streams);
 }
 
-/// Bodies that do not come whole.
+/// Bodies that never become complete.
 fn halves(attack: &mut Attack<'_>) {
     let port = attack.api_port();
     let head =
@@ -234,7 +234,7 @@ fn strangers(attack: &mut Attack<'_>) {
     }
 }
 
-/// F4: questions that read all of the history.
+/// F4: questions that read the whole history.
 fn scans(attack: &mut Attack<'_>) {
     let port = attack.api_port();
     for number in 0..8 {
@@ -277,7 +277,7 @@ fn handshakes(attack: &mut Attack<'_>) {
     }
 }
 
-/// F6: guesses of passwords.
+/// F6: guesses at passwords.
 fn guesses(attack: &mut Attack<'_>) {
     let port = attack.api_port();
     for attacker in 0..4 {
@@ -297,7 +297,7 @@ fn crowd(attack: &mut Attack<'_>) {
     attack.keep(streams);
 }
 
-/// F10: commands that print much.
+/// F10: commands that print a lot.
 fn loud(attack: &mut Attack<'_>) {
     let mut client = Client::connect(attack.central.plan.port, "client", "gorgone-loud").unwrap();
     for number in 0..30 {

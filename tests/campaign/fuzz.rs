@@ -1,4 +1,4 @@
-//! The fuzz targets, by cargo-fuzz. Building them takes minutes, so a short campaign leaves them out.
+//! Runs the fuzz targets with cargo-fuzz. Building them takes minutes, so a short campaign leaves them out.
 
 use std::fs;
 use std::path::Path;
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::item::{Skipped, Trial};
 
-/// A campaign that gives this item less leaves it out.
+/// A campaign with less time for this item leaves it out.
 const LEAST: Duration = Duration::from_secs(60);
 
-/// One target for its share of the time.
+/// Runs one target for its share of the time.
 pub fn target(trial: &mut Trial) -> Result<(), Skipped> {
     let left = trial.end.saturating_duration_since(Instant::now());
     if left < LEAST {
@@ -33,7 +33,7 @@ pub fn target(trial: &mut Trial) -> Result<(), Skipped> {
         fs::create_dir_all(&work).unwrap();
         let mut cargo = Command::new("cargo");
         cargo.env("RUSTC_BOOTSTRAP", "1").current_dir(&fuzz).args(["fuzz", "run", name]);
-        // What is found goes into a folder of the run; the seeds of the repository stay as they are.
+        // New inputs go to a folder of this run; the seeds in the repository do not change.
         let output = cargo.arg(&work).arg(fuzz.join("corpus").join(name)).args(["--", &seconds]).output().unwrap();
         fs::remove_dir_all(&work).unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -49,7 +49,7 @@ pub fn target(trial: &mut Trial) -> Result<(), Skipped> {
     Ok(())
 }
 
-/// How many inputs were tried, as libFuzzer tells at its end.
+/// Returns the number of inputs that were tried, from the last lines of libFuzzer.
 fn executions(said: &str) -> u64 {
     let line = said.lines().rev().find_map(|line| line.strip_prefix("Done "));
     line.and_then(|line| line.split(' ').next()).and_then(|count| count.parse().ok()).unwrap_or(0)

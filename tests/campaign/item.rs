@@ -14,23 +14,23 @@ use crate::seeded::Seeded;
 /// The short form of all items.
 const SHORT_MINUTES: f64 = 3.0;
 
-/// One kind of trouble.
+/// One kind of trouble of the campaign.
 pub struct Item {
     pub name: &'static str,
     /// A description for people.
     pub what: &'static str,
-    /// One trial: it panics when something does not hold, and is repeated until its time is over.
+    /// One trial. It panics if something does not hold, and is repeated until the time is over.
     pub trial: fn(&mut Trial) -> Result<(), Skipped>,
 }
 
-/// Why an item cannot be tried on this machine.
+/// Returns why the item cannot run on this machine.
 pub struct Skipped(pub String);
 
-/// What a trial gets, and what it notes.
+/// What a trial gets, and what it records.
 pub struct Trial {
-    /// Chance, from the trial's seed.
+    /// The source of chance, from the seed of the trial.
     pub random: Seeded,
-    /// When the item's time is over. A trial that repeats something small stops then.
+    /// When the time of the item is over. A trial that repeats a small step stops then.
     pub end: Instant,
     /// How often something was tried; 0 counts as once.
     pub tried: u64,
@@ -44,12 +44,12 @@ impl Trial {
         known.0 = known.0.max(value);
     }
 
-    /// A whole number from 0 to below `limit`.
+    /// Returns a whole number from 0 to below `limit`.
     pub fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.random.below(limit as u64)).unwrap()
     }
 
-    /// A time of this many milliseconds.
+    /// Returns a duration of a random number of milliseconds in the range.
     pub fn millis(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(from + self.random.below(to - from))
     }
@@ -73,7 +73,8 @@ fn say(line: &str) {
     let _shown_or_not = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Runs what the environment names (`CAMPAIGN_ITEM`, `CAMPAIGN_MINUTES`, `CAMPAIGN_SEED`), or all in the short form.
+/// Runs the items that the environment names (`CAMPAIGN_ITEM`, `CAMPAIGN_MINUTES`, `CAMPAIGN_SEED`), or all of them in
+/// the short form.
 pub fn run(items: &[Item]) {
     let name: Option<String> = setting("CAMPAIGN_ITEM");
     let chosen: Vec<&Item> = items.iter().filter(|item| name.as_ref().is_none_or(|name| item.name == *name)).collect();
@@ -104,7 +105,7 @@ pub fn run(items: &[Item]) {
     assert!(failed.is_empty(), "{} trials failed:\n{}", failed.len(), failed.join("\n"));
 }
 
-/// At least one trial, and no new one after `end`.
+/// Runs at least one trial and starts none after `end`.
 fn run_item(item: &Item, first_seed: u64, only_one: bool, end: Instant) -> Outcome {
     let mut outcome = Outcome::default();
     for seed in first_seed.. {

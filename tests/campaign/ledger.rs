@@ -1,4 +1,4 @@
-//! The requests that were acknowledged, and a check that each was carried out.
+//! Records the acknowledged requests and checks that each was carried out.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,11 +12,11 @@ use stheno::model::history::is_last_row;
 
 use crate::platform::Daemon;
 
-/// Tokens that a central has given out, with the number that their command leaves in a file.
+/// Tokens that a central returned, each with the number that its command writes to a file.
 #[derive(Default)]
 pub struct Ledger {
     accepted: BTreeMap<String, u64>,
-    /// Clocks are set back by more than a history makes up for by waiting, so its times may go back, too.
+    /// Clocks are set back further than a history can compensate by waiting, so its times may go back, too.
     pub clocks_jump: bool,
 }
 
@@ -76,7 +76,7 @@ impl Ledger {
     }
 }
 
-/// Counts the runs of each command by the lines that it has written.
+/// Counts the runs of each command by the lines that it wrote.
 fn runs(file: &Path) -> BTreeMap<u64, usize> {
     let mut runs = BTreeMap::new();
     for number in fs::read_to_string(file).unwrap().lines().filter_map(|line| line.parse().ok()) {
@@ -95,7 +95,7 @@ fn rows(history: &Connection) -> BTreeMap<(String, i64, i64, String), usize> {
     counts
 }
 
-/// Times never go back unless clocks do, and the rows of one history come in the order of their ids.
+/// Times do not go back unless clocks do, and the rows of one history come in the order of their ids.
 #[track_caller]
 fn check_order(daemon: &Daemon, clocks_jump: bool) {
     let history = daemon.database();

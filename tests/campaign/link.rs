@@ -1,4 +1,4 @@
-//! A cable between two daemons: a TCP relay of the test's own that can break, stall and crawl.
+//! A cable between two daemons: a TCP relay of the test that can break, stall and slow down.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -10,11 +10,11 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     Whole,
-    /// New connections are closed at once, and those that were open are broken.
+    /// New connections are closed at once; open ones are broken.
     Cut,
-    /// Bytes wait, and no error is reported.
+    /// Bytes wait, without an error.
     Stalled,
-    /// Bytes come in small pieces.
+    /// Bytes pass in small pieces.
     Slow,
     /// The test has ended.
     Over,
@@ -25,7 +25,7 @@ struct Shared {
     streams: Vec<TcpStream>,
 }
 
-/// Connections to [`Link::port`] go on to the port that it was made for.
+/// Connections to [`Link::port`] are relayed to the port that the link was made for.
 pub struct Link {
     pub port: u16,
     shared: Arc<Mutex<Shared>>,
@@ -55,7 +55,7 @@ impl Link {
         Self { port, shared }
     }
 
-    /// Changes the cable; one that is cut breaks its connections.
+    /// Changes the state of the cable. Cutting it breaks its connections.
     pub fn set(&self, state: State) {
         locked(&self.shared).state = state;
         if matches!(state, State::Cut | State::Over) {
@@ -74,7 +74,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.set(State::Over);
-        // Its listener looks up once more.
+        // This wakes the listener, which then ends.
         let _closed = TcpStream::connect(("127.0.0.1", self.port));
     }
 }

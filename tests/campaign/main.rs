@@ -1,5 +1,5 @@
-//! The campaign: a platform of real daemons is troubled at random, and what must hold is checked.
-//! `tests/campaign/README.md` says how it is started and how an item is added.
+//! The campaign: disturbs a platform of real daemons at random and checks what must hold. `tests/campaign/README.md`
+//! says how to start it and how to add an item.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
 
@@ -22,7 +22,7 @@ mod troubles;
 
 use item::Item;
 
-/// What the campaign does, in the order of its table. Each function is one trial.
+/// The items of the campaign, in the order of the table. Each function is one trial.
 const ITEMS: &[Item] = &[
     Item { name: "kill", what: "daemons are killed and started again", trial: troubles::kill },
     Item { name: "stop", what: "daemons are suspended and go on", trial: troubles::stop },
@@ -37,7 +37,7 @@ const ITEMS: &[Item] = &[
     Item { name: "simulation", what: "whole platforms on a virtual clock, new seeds", trial: simulation::new_seeds },
 ];
 
-/// In a usual test run this is the short form; `tests/campaign/run` asks for more.
+/// A usual test run takes the short form; `tests/campaign/run` asks for more.
 #[test]
 fn nothing_acknowledged_is_lost_doubled_or_stuck_whatever_happens() {
     item::run(ITEMS);

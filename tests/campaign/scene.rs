@@ -1,5 +1,5 @@
-//! The platform that is troubled: a central, a node of each kind, and a relay with a node behind it. Each connection
-//! goes over a cable of the test's own.
+//! The platform that is disturbed: a central, a node of each kind, and a relay with a node behind it. Each connection
+//! goes through a cable of the test.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -22,13 +22,13 @@ const MEMORY_MAX_KIB: u64 = 120 << 10;
 pub struct Scene {
     /// The central first, then [`NODES`].
     pub daemons: Vec<Daemon>,
-    /// To nodes 2 and 5, from nodes 3 and 4 to the central, and from the relay to node 6.
+    /// The cables to nodes 2 and 5, from nodes 3 and 4 to the central, and from the relay to node 6.
     pub links: Vec<Link>,
     pub ledger: Ledger,
-    /// Commands leave a line here when they run.
+    /// Each command appends a line to this file when it runs.
     pub ran: PathBuf,
     next: u64,
-    // It is dropped last, when no daemon writes to it any more.
+    // This is dropped last, when no daemon writes to it any more.
     _platform: Platform,
 }
 
@@ -38,8 +38,8 @@ impl Scene {
         Self::with(|plan| plan)
     }
 
-    /// Does the same with plans that are changed before the daemons start.
-    pub fn with(change: impl Fn(Plan) -> Plan) -> Self {
+    /// Does the same, but changes the plans before the daemons start.
+    pub fn with(mut change: impl FnMut(Plan) -> Plan) -> Self {
         let platform = Platform::new();
         let websocket = free_port();
         let mut central = platform.plan("central", 1).with_api();
@@ -77,7 +77,7 @@ impl Scene {
         &self.daemons[0]
     }
 
-    /// Asks the central for a command on a node (1: on itself). If it is accepted, it is in the ledger.
+    /// Asks the central to run a command on a node (1: on itself). If it accepts, the command is added to the ledger.
     pub fn command(&mut self, node: u32) -> Option<String> {
         self.next += 1;
         let (number, port) = (self.next, self.central().plan.api_port.unwrap());
@@ -94,7 +94,7 @@ impl Scene {
         Some(token)
     }
 
-    /// Commands for nodes at random, some at once.
+    /// Asks for commands on random nodes, some of them at the same time.
     pub fn some_commands(&mut self, trial: &mut Trial) {
         for _ in 0..=trial.below(4) {
             let node = 1 + u32::try_from(trial.below(1 + NODES.len())).unwrap();
@@ -102,7 +102,7 @@ impl Scene {
         }
     }
 
-    /// A command on each daemon ends well.
+    /// Checks that a command on each daemon succeeds.
     #[track_caller]
     pub fn wait_for_service(&mut self, limit: Duration) {
         for node in 1..=6 {
@@ -132,8 +132,8 @@ impl Scene {
         }
     }
 
-    /// Everything is whole again. What was accepted ends once, all rows arrive once and in order, each daemon does what
-    /// it is told, and none has taken too much memory.
+    /// Heals everything and checks it: each accepted request ends once, all rows arrive once and in order, each daemon
+    /// carries out commands, and none has used too much memory.
     #[track_caller]
     pub fn settle(&mut self, trial: &mut Trial) {
         self.links.iter().for_each(|link| link.set(State::Whole));

@@ -1,17 +1,17 @@
-//! The simulation (`tests/simulation`) with seeds that nobody has seen.
+//! Runs the simulation (`tests/simulation`) with new seeds.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::item::{Skipped, Trial};
 
-/// Seeds of one start of the test program.
+/// Number of seeds for one start of the test program.
 const SEEDS: u64 = 10;
 
-/// A campaign that gives this item less leaves it out: the test command itself runs fixed seeds and some of the day.
+/// A campaign with less time for this item leaves it out: the test command itself runs fixed seeds and some of the day.
 const LEAST: Duration = Duration::from_secs(60);
 
-/// Runs seeds from the trial's own on; a failure prints the one to repeat.
+/// Runs seeds from the trial's own seed on; a failure prints the one to repeat.
 pub fn new_seeds(trial: &mut Trial) -> Result<(), Skipped> {
     if trial.end.saturating_duration_since(Instant::now()) < LEAST {
         return Err(Skipped("takes a minute at least; run it as 'simulation --minutes 30'".to_owned()));

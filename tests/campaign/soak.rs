@@ -1,4 +1,4 @@
-//! Steady work for as long as there is time: what a daemon holds does not grow.
+//! Steady work for the whole time: the memory of a daemon does not grow.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use crate::item::{Skipped, Trial};
 use crate::scene::Scene;
 
-/// Maximum growth of a daemon's memory after the first half.
+/// Maximum growth of a daemon's memory after the first half of the time.
 const GROWTH_MAX_KIB: u64 = 8 << 10;
 
-/// Commands all the while; memory is sampled, and the greatest of the first half is compared with that of the second.
+/// Runs commands and samples memory all the time, and compares the maximum of the first half with that of the second.
 pub fn steady(trial: &mut Trial) -> Result<(), Skipped> {
     let mut scene = Scene::new();
     let start = Instant::now();

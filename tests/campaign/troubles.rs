@@ -1,4 +1,5 @@
-//! Trouble for a platform of real daemons. Each trial starts one, troubles it for a while, heals it, and checks it.
+//! Trouble for a platform of real daemons. Each trial starts a platform, disturbs it for a while, heals it and checks
+//! it.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use crate::scene::Scene;
 /// Duration of the trouble.
 pub const TROUBLE: Duration = Duration::from_secs(12);
 
-/// Commands all the while, and `trouble` again and again.
+/// Runs commands all the time, and `trouble` again and again.
 fn troubled(trial: &mut Trial, mut trouble: impl FnMut(&mut Scene, &mut Trial)) -> Result<(), Skipped> {
     let mut scene = Scene::new();
     let end = Instant::now() + TROUBLE;
@@ -29,7 +30,7 @@ fn wait(trial: &mut Trial, longest_millis: u64) {
     thread::sleep(time);
 }
 
-/// Kills a daemon as a power failure would, and starts it again after a while.
+/// Kills a daemon as a power failure would, and restarts it after a while.
 pub fn kill(trial: &mut Trial) -> Result<(), Skipped> {
     troubled(trial, |scene, trial| {
         wait(trial, 600);
@@ -43,7 +44,7 @@ pub fn kill(trial: &mut Trial) -> Result<(), Skipped> {
     })
 }
 
-/// Suspends a daemon and lets it go on.
+/// Suspends a daemon and resumes it.
 pub fn stop(trial: &mut Trial) -> Result<(), Skipped> {
     troubled(trial, |scene, trial| {
         wait(trial, 300);
@@ -72,7 +73,7 @@ pub fn lock(trial: &mut Trial) -> Result<(), Skipped> {
     })
 }
 
-/// Cables break, stall and crawl, and nodes stop and start in quick succession.
+/// Cables break, stall and slow down, and nodes stop and start in quick succession.
 pub fn flap(trial: &mut Trial) -> Result<(), Skipped> {
     troubled(trial, |scene, trial| {
         let at = trial.below(scene.links.len());

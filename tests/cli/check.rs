@@ -1,4 +1,4 @@
-//! `check`: summary, problems, JSON; and that it changes nothing.
+//! `check`: its summary, the problems that it finds, its JSON, and that it changes nothing.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Folder, set_mode, stheno, text};
 
-/// A central as the packages lay it out, with everything it writes below the folder.
+/// A central with the layout of the packages; all that it writes is below the folder.
 fn central() -> Folder {
     let folder = Folder::new();
     let root = folder.0.display();
@@ -122,7 +122,7 @@ fn json_says_the_same() {
     assert_eq!(document["warnings"][0]["key"], "modules[audit]");
 }
 
-/// What every check of [`central`] warns of.
+/// The warnings of every check of [`central`].
 const WARNING: &str = "will not work: config.d/40-gorgoned.yaml:26: modules[audit]: Package \
                        'gorgone::modules::centreon::audit::hooks' is not available in this version, so \
                        audits of the platform get no answer; set 'enable: false', or leave it to a Perl daemon \
@@ -184,7 +184,7 @@ fn keys_and_the_place_of_the_database_are_looked_at_too() {
         )
         .replace(&format!("{}/", folder.0.display()), "")
     );
-    // A wrong value hides none of that.
+    // A wrong value must not hide any of these.
     folder.write("config.d/60-more.yaml", "gorgone: {gorgonecore: {timeout: never}}\n");
     let (status, more, _) = check(&folder, &[]);
     assert_eq!(status, Some(1));
@@ -214,7 +214,7 @@ fn places_that_a_start_would_write_to_must_be_there() {
     );
     let (status, shown, _) = check(&folder, &["--logfile", "/nowhere/log"]);
     assert_eq!(status, Some(1));
-    // The directory of a Unix socket is made by a start, as that of a database is.
+    // A start creates the directory of a Unix socket, like that of a database.
     for words in ["file/b.pem: ", "/nowhere/log: the directory /nowhere does not exist"] {
         assert!(shown.contains(words), "{words} is not in\n{shown}");
     }
@@ -286,7 +286,7 @@ fn listeners_for_nodes_and_the_central_above_are_shown() {
     assert!(shown.contains("key.pem: ") && shown.lines().count() == 1 + WARNING.lines().count(), "{shown}");
 }
 
-/// A self-signed certificate cert.pem and its key key.pem.
+/// Makes a self-signed certificate cert.pem and its key key.pem.
 fn make_certificate(folder: &Folder) {
     let mut command = std::process::Command::new("openssl");
     command.args("req -x509 -newkey rsa:2048 -nodes -days 3 -subj /CN=central.example.org".split(' '));

@@ -1,4 +1,4 @@
-//! Words that are wrong, help, and what a failed start says.
+//! Wrong words, help pages, and the message of a failed start.
 
 use super::{Folder, stheno, text};
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A folder of a test's own, removed afterwards.
+/// A folder for one test, removed afterwards.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -36,12 +36,12 @@ impl Folder {
         path
     }
 
-    /// Output without the folder's own name.
+    /// Replaces the name of the folder in an output.
     fn shorten(&self, bytes: &[u8]) -> String {
         String::from_utf8(bytes.to_vec()).unwrap().replace(&format!("{}/", self.0.display()), "")
     }
 
-    /// The names and contents of all files, to see that nothing changed.
+    /// Returns the names and contents of all files, to see that nothing changed.
     fn contents(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let (mut found, mut open) = (Vec::new(), vec![self.0.clone()]);
         while let Some(directory) = open.pop() {
@@ -71,7 +71,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Runs the program to its end.
+/// Runs the program until it ends.
 fn stheno(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_stheno")).args(arguments).output().unwrap()
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::{Folder, stheno, text};
 
-/// A configuration that needs nothing but its files.
+/// A configuration that needs only its own files.
 const FINE: &str = "name: one\nconfiguration:\n  gorgone:\n    gorgonecore:\n      id: 1\n    modules: []\n";
 const BROKEN: &str = "name: one\nconfiguration:\n  gorgone:\n    gorgonecore:\n      id: here\n    modules: []\n";
 
@@ -28,7 +28,7 @@ fn the_unit_gives_up_after_a_bounded_number_of_starts() {
         line.parse().unwrap()
     };
     let starts = number("StartLimitBurst=");
-    // A start that fails at once comes back after RestartSec: the limit has to be reached within its interval.
+    // After a failed start the service manager waits RestartSec: the limit must be reached within its interval.
     assert!(starts * (number("RestartSec=") + 1) < number("StartLimitIntervalSec="), "{unit}");
 }
 
@@ -37,7 +37,7 @@ fn a_reload_looks_at_the_files_alone_and_fails_on_a_broken_one() {
     let folder = Folder::new();
     let file = folder.write("c.yaml", FINE);
     let before = folder.contents();
-    // The options are those of the start.
+    // The options are those with which the daemon was started.
     let words =
         ["check", "--syntax", "--config", file.to_str().unwrap(), "--logfile=/nonexistent/log", "--severity=info"];
     let output = stheno(&words);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::platform::api::{Api, code, data};
 use crate::platform::{Daemon, Platform, seconds};
 
-/// The last row of a request, and the whole of it.
+/// Returns the last row of a request, and all rows.
 fn ask(api: &Api, content: &Value) -> (i64, Value, Vec<Value>) {
     let answer = api.post("/api/core/action/command", content).json();
     let token = answer["token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();

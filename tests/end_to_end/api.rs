@@ -39,7 +39,7 @@ fn only_allowed_hosts_get_in() {
     let platform = Platform::new();
     let plan = platform.plan("far", 1).with_api();
     let far = Daemon::start(plan.with_api_option("allowed_hosts: {enabled: true, subnets: [192.0.2.0/24]}"));
-    // As the original, which knows no other answer for a stranger.
+    // This is the answer of the original, which has no other for a stranger.
     let answer = Connection::open(far.plan.api_port.unwrap())
         .unwrap()
         .call("GET", "/api/internal/information", "", b"")
@@ -133,7 +133,7 @@ fn one_connection_serves_many_requests_one_after_another_and_pipelined() {
     let last = connection.call("GET", "/api/internal/thumbprint", "Connection: close\r\n", b"").unwrap();
     assert_eq!(last.status, 200);
     assert!(connection.receive().is_err(), "the server closes when it is asked to");
-    // HTTP/1.0 closes unless asked not to; HEAD has no body; a chunked body is a body.
+    // HTTP/1.0 closes the connection unless asked not to, HEAD has no body, and a chunked body counts as a body.
     let mut old = Connection::open(central.plan.api_port.unwrap()).unwrap();
     old.send(b"GET /api/internal/thumbprint HTTP/1.0\r\n\r\n").unwrap();
     assert_eq!(old.receive().unwrap().status, 200);
@@ -172,7 +172,7 @@ fn requests_that_could_be_read_in_two_ways_are_refused() {
             answer.as_ref().map_or(true, |answer| matches!(answer.status, 400 | 413 | 501)),
             "{headers:?}: {answer:?}"
         );
-        // Nothing that follows on the same connection is taken for a request.
+        // Nothing that follows on the same connection may be read as a request.
         let _may_be_closed = connection.send(&request("GET", "/api/internal/thumbprint", "", b""));
         let next = connection.receive();
         assert!(next.is_err(), "{headers:?}: {next:?}");
@@ -234,7 +234,7 @@ fn ten_thousand_pipelined_requests_that_nobody_reads_cost_bounded_memory() {
     stream.set_write_timeout(Some(seconds(1))).unwrap();
     let one = request("GET", "/api/internal/information", "", b"");
     let all = one.repeat(10_000);
-    // A server that stops reading is right; the write then times out somewhere in the middle.
+    // The server is right to stop reading here; the write then times out somewhere in the middle.
     let mut sent = 0;
     while sent < all.len() {
         match stream.write(&all[sent..]) {
@@ -244,7 +244,7 @@ fn ten_thousand_pipelined_requests_that_nobody_reads_cost_bounded_memory() {
     }
     assert!(central.resident_kib() < 60_000, "{} KiB", central.resident_kib());
     assert_eq!(central.api().get("/api/internal/thumbprint").status, 200, "others are served meanwhile");
-    // Once the client reads, every whole request is answered.
+    // As soon as the client reads, every complete request is answered.
     stream.shutdown(Shutdown::Write).unwrap();
     stream.set_read_timeout(Some(seconds(20))).unwrap();
     let mut answers = Vec::new();

@@ -1,4 +1,4 @@
-//! `docs/api.md`: each of its examples is run, and no endpoint is missing from it.
+//! Runs each example of `docs/api.md`, and checks that no endpoint is missing there.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use crate::platform::{Daemon, Platform, free_port, seconds};
 
 const PAGE: &str = include_str!("../../docs/api.md");
 
-/// The command lines of the page, each on one line.
+/// Returns the command lines of the page, one on each line.
 fn examples() -> Vec<String> {
     let joined = PAGE.replace("\\\n", " ");
     joined
@@ -23,11 +23,12 @@ fn examples() -> Vec<String> {
 fn every_example_of_the_page_works_and_every_endpoint_has_one() {
     let platform = Platform::new();
     let there = platform.path("there").display().to_string();
-    let poller = Daemon::start(platform.plan("poller", 2).with_module("engine", &[]));
+    let plan = platform.plan("poller", 2).with_module("engine", &[]);
+    let poller = Daemon::start(plan.with_action(&format!("read_roots: ['{}']", platform.path("").display())));
     let plan = platform.central_with(&[&poller]).with_proxy("ping: 1").with_module("engine", &[]);
     let database =
         [format!("dsn: \"mysql:host=127.0.0.1;port={};dbname=centreon\"", free_port()), "username: u".to_owned()];
-    // The database is away: orders are taken and refused.
+    // The database is absent: orders are read and refused.
     let folder = platform.path("centcore");
     std::fs::create_dir(&folder).unwrap();
     let legacycmd = [format!("cmd_dir: {}", folder.display()), format!("cmd_file: {}", folder.join("cmd").display())];

@@ -39,7 +39,7 @@ fn refused(plan: &Plan, arguments: &[&str], input: &str) -> String {
 fn a_backup_of_a_running_daemon_brings_its_history_and_key_back() {
     let platform = Platform::new();
     let mut plan = platform.plan("central", 1).with_api();
-    // Its own copy of the keys, which are lost below.
+    // The node has its own copy of the keys, which are deleted below.
     let keys = platform.path("keys");
     fs::create_dir(&keys).unwrap();
     for file in fs::read_dir(&plan.keys).unwrap().map(Result::unwrap) {

@@ -83,7 +83,7 @@ fn a_token_without_rows_says_so_with_status_200() {
     assert_eq!(answer.json(), expected);
 }
 
-/// Whether a process still runs; a dead one that nobody reaped does not count.
+/// Returns whether a process still runs. A dead one that nobody has reaped does not count.
 fn runs(pid: &str) -> bool {
     let stat = fs::read_to_string(Path::new("/proc").join(pid).join("stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with('Z') && !rest.trim().is_empty())
@@ -142,7 +142,7 @@ fn no_more_commands_run_at_once_than_allowed() {
     let platform = Platform::new();
     let central = Daemon::start(platform.plan("central", 1).with_api().with_action("max_concurrent_commands: 3"));
     let api = central.api();
-    // Each takes a place of its own, then writes down how many places are taken.
+    // Each command takes its own place, then writes down how many places are taken.
     let (places, counts) = (platform.path("places"), platform.path("counts"));
     fs::create_dir(&places).unwrap();
     let line = format!(

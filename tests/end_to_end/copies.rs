@@ -14,7 +14,7 @@ use crate::platform::api::{code, data};
 use crate::platform::{Daemon, Platform, STHENO, free_port, seconds, until};
 
 const TOKEN: &str = "t0k3n-0f-the-test";
-/// Node 8 is behind node 3.
+/// Node 8 is behind relay 3.
 pub const EVERY_KIND: [u32; 4] = [2, 6, 7, 8];
 
 /// A central with a push node (2), a pull node (6), a pullwss node (7), and a relay (3) with a node behind it (8).
@@ -26,9 +26,10 @@ pub struct Nodes {
 impl Nodes {
     pub fn start(platform: &Platform, proxy: &[&str]) -> Self {
         let port = free_port();
-        let behind = Daemon::start(platform.plan("node-8", 8).with_authorized("poller"));
+        let readable = format!("read_roots: ['{}']", platform.path("readable").display());
+        let behind = Daemon::start(platform.plan("node-8", 8).with_authorized("poller").with_action(&readable));
         let relay = Daemon::start(platform.plan("node-3", 3).with_node(8, behind.plan.port));
-        let push = Daemon::start(platform.plan("node-2", 2));
+        let push = Daemon::start(platform.plan("node-2", 2).with_action(&readable));
         let mut plan = platform.central_with(&[&push, &relay]).with_authorized("poller").with_proxy("ping: 1");
         for line in proxy {
             plan = plan.with_proxy(line);
@@ -40,8 +41,9 @@ impl Nodes {
         let plan = plan.with_proxy(&format!("  port: {port}")).with_proxy(&format!("  token: {TOKEN}"));
         let plan = plan.with_dial_in_node(6, "pull").with_dial_in_node(7, "wss");
         let pull = platform.plan("node-6", 6).with_module("pull", &[format!("target_path: 127.0.0.1:{}", plan.port)]);
+        let pull = pull.with_action(&readable);
         let lines = ["address: 127.0.0.1".to_owned(), format!("port: {port}"), format!("token: {TOKEN}")];
-        let wss = platform.plan("node-7", 7).with_module("pullwss", &lines);
+        let wss = platform.plan("node-7", 7).with_module("pullwss", &lines).with_action(&readable);
         let central = Daemon::start(plan);
         let others = [behind, relay, push, Daemon::start(pull), Daemon::start(wss)];
         let others = others.into_iter().map(|daemon| (daemon.plan.id, daemon)).collect();
@@ -55,14 +57,14 @@ impl Nodes {
     }
 }
 
-/// Starts a copy and returns its token.
+/// Starts a copy. Returns its token.
 #[track_caller]
 pub fn start(central: &Daemon, node: u32, body: &Value) -> String {
     let answer = central.api().post(&format!("/api/nodes/{node}/core/proxy/remotecopy"), body);
     answer.json()["token"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
 }
 
-/// Copies and returns the rows.
+/// Copies, and returns the rows.
 #[track_caller]
 pub fn copy(central: &Daemon, node: u32, body: &Value) -> Vec<Value> {
     central.api().finished_rows(node, &start(central, node, body), seconds(60))
@@ -76,7 +78,7 @@ pub fn copied(central: &Daemon, node: u32, body: &Value) {
     assert_eq!(success, (2, true), "node {node}, {body}: {rows:?}");
 }
 
-/// The message of the row that ends a copy with an error, and what it is about.
+/// Returns the message of the row that ends a copy with an error, and what it is about.
 #[track_caller]
 pub fn refused(central: &Daemon, node: u32, body: &Value) -> String {
     let rows = copy(central, node, body);
@@ -87,7 +89,7 @@ pub fn refused(central: &Daemon, node: u32, body: &Value) -> String {
     data["message"].as_str().unwrap().to_owned() + &detail
 }
 
-/// A folder of a node, and its cache in it.
+/// The folder of a node, with its cache.
 pub fn folder(platform: &Platform, name: &str) -> PathBuf {
     let folder = platform.path(name);
     fs::create_dir_all(folder.join("cache")).unwrap();
@@ -98,7 +100,7 @@ pub fn is_empty(directory: &Path) -> bool {
     fs::read_dir(directory).unwrap().next().is_none()
 }
 
-/// Bytes that no two places of a file share.
+/// Returns bytes that differ at every place of a file.
 pub fn bytes(len: usize) -> Vec<u8> {
     (0..len.div_ceil(4)).flat_map(|word| (word as u32).wrapping_mul(2_654_435_761).to_le_bytes()).take(len).collect()
 }
@@ -189,7 +191,7 @@ fn a_large_file_reaches_nodes_of_every_kind_and_nobody_grows() {
     }
 }
 
-/// Everything below a directory: name, permissions, and content or target.
+/// Returns everything below a directory: name, permissions, and content or target.
 fn tree(root: &Path) -> BTreeMap<Vec<u8>, (u32, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![root.to_owned()];

@@ -1,11 +1,11 @@
-//! Nodes that dial in, both ends ours: commands, restarts of either end, and the leave.
+//! Nodes that dial in, with both ends ours: commands, restarts of either end, and the end of a node.
 
 use crate::platform::api::code;
 use crate::platform::{Daemon, Plan, Platform, assert_within, free_port, seconds, until};
 
 const TOKEN: &str = "t0k3n-0f-the-test";
 
-/// A central with both listeners; node 6 is of type pull, node 7 of type wss.
+/// A central with both listeners. Node 6 is of type pull, node 7 of type wss.
 fn central(platform: &Platform, port: u16) -> Plan {
     let plan = platform.plan("central", 1).with_api().with_dial_in_node(6, "pull").with_dial_in_node(7, "wss");
     let plan = plan.with_authorized("poller").with_proxy("ping: 1").with_proxy("httpserver:");
@@ -24,7 +24,7 @@ fn node(platform: &Platform, id: u32, central: &Plan, port: u16) -> Plan {
     }
 }
 
-/// Waits until a command on the node ends well, trying anew when it does not.
+/// Repeats a command on the node until it succeeds.
 #[track_caller]
 fn wait_for_service(central: &Daemon, id: u32, limit: u64) {
     until(&format!("a command on node {id} ends well"), seconds(limit), || {
@@ -45,7 +45,7 @@ fn commands_reach_nodes_of_both_kinds_and_their_kind_is_shown() {
         let id = daemon.plan.id;
         central.api().wait_for_pong(id, seconds(10));
         assert_eq!(central.api().output_of(id, "echo \"<&'é€>\"", seconds(15)), "<&'é€>", "node {id}");
-        // Two of these rows do not fit into one part of an answer.
+        // Two of these rows do not fit in one part of an answer.
         let lines = ["x", "y"].map(|letter| (letter, format!("head -c 100000 /dev/zero | tr '\\0' {letter}")));
         for (letter, line) in lines {
             let large = central.api().output_of(id, &line, seconds(30));

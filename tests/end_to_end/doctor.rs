@@ -1,4 +1,4 @@
-//! The table of mistakes that `stheno doctor` names the cause of, made one at a time in a platform that works else.
+//! The mistakes whose cause `stheno doctor` names. Each test makes one of them in a platform that otherwise works.
 
 use std::fs;
 use std::io::Write as _;
@@ -14,7 +14,7 @@ use crate::platform::{Daemon, Plan, Platform, STHENO, free_port, keys, seconds};
 
 const TOKEN: &str = "t0k3n-0f-the-test";
 
-/// What it printed as JSON, after its exit status was compared with that.
+/// Returns the JSON that it printed, after a check of its exit status.
 #[track_caller]
 fn doctor(plan: &Plan, arguments: &[&str]) -> Value {
     let mut command = Command::new(STHENO);
@@ -68,7 +68,7 @@ fn pullwss(platform: &Platform, id: u32, port: u16, more: &[&str]) -> Plan {
     platform.plan(&format!("node-{id}"), id).with_module("pullwss", &lines)
 }
 
-/// A program that says something to each of its clients, and hears nothing.
+/// A program that says something to each client and does not read.
 fn other_service(greeting: &'static [u8]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -168,14 +168,14 @@ fn wrong_keys_on_either_side_are_told_apart() {
     let mut plan = platform.central_with(&[&poller]);
     let mut central = Daemon::start(plan.clone());
     central.api().wait_for_pong(2, seconds(10));
-    // The node gets another key.
+    // The node gets a new key.
     poller.stop();
     stranger.keys = keys::folder("stranger");
     let mut poller = Daemon::start(stranger);
     let text = finds(&central.plan, &["2"], "key_changed");
     assert!(text.contains("keys trust") && text.contains(&keys::thumbprint("stranger")), "{text}");
     poller.stop();
-    // The central gets another key, which the node does not know.
+    // The central gets a new key, which the node does not know.
     central.stop();
     plan.keys = keys::folder("other-central");
     let _poller = Daemon::start(first);
@@ -265,7 +265,8 @@ fn a_central_with_a_new_key_is_found_from_the_node() {
     finds(&node.plan, &[], "key_changed");
 }
 
-/// Makes a CA and certificates: valid, expired, for another name, and one of another CA.
+/// Makes an authority and certificates: a valid one, an expired one, one for another name, and one of another
+/// authority.
 fn certificates(folder: &Path) {
     let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
     write("good.ext", "subjectAltName = IP:127.0.0.1\n");
@@ -292,7 +293,7 @@ fn certificates(folder: &Path) {
         let run = |line: &str| Command::new("openssl").args(line.split(' ')).current_dir(folder).output().unwrap();
         let mut output = run(&line);
         if !output.status.success() && line.contains("-not_before") {
-            // Before OpenSSL 3.4 only the number of days can be set.
+            // OpenSSL before 3.4 can only set a number of days.
             let (begin, _) = line.split_once(" -not_before").unwrap();
             output = Command::new("faketime")
                 .arg("2020-01-01")
@@ -420,7 +421,7 @@ fn a_full_and_a_read_only_disk_are_told_apart() {
     let mut plan = platform.plan("poller", 2);
     plan.database = place.join("history.sdb");
     plan.write();
-    // It has 1 MB.
+    // The file system has 1 MB.
     finds(&plan, &[], "disk_full");
     disk.remount_read_only();
     finds(&plan, &[], "read_only");

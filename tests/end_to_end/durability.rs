@@ -1,4 +1,4 @@
-//! The history on disk: what was acknowledged is there, whatever happens (docs/protocol.md section 4).
+//! The history on disk: acknowledged rows survive everything (docs/protocol.md section 4).
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::platform::client::{Client, SystemRandom};
 use crate::platform::{Daemon, Plan, Platform, STHENO, seconds, until};
 
-/// Keeps 50 PUTLOGs under way until the connection breaks and notes every one that was acknowledged.
+/// Keeps 50 PUTLOGs open until the connection breaks, and records every one that was acknowledged.
 fn put_until_cut_off(mut client: Client, round: u64, acknowledged: &Mutex<BTreeSet<u64>>, count: &AtomicU64) {
     let put = |client: &mut Client, number: u64| {
         let row =
@@ -72,6 +72,15 @@ fn kill_in_streams(plan: Plan, rounds: u64) {
 }
 
 #[test]
+fn a_kill_loses_no_acknowledged_row_where_a_central_batches_its_commits() {
+    let platform = Platform::new();
+    kill_in_streams(
+        platform.plan("central", 1).with_core("gorgone_db_synchronous: batched").with_core("db_batch_ms: 40"),
+        4,
+    );
+}
+
+#[test]
 fn batched_rows_share_a_commit_and_are_acknowledged_after_it() {
     const ROWS: i64 = 20;
     let platform = Platform::new();
@@ -109,7 +118,7 @@ fn stored_numbers(database: &Connection, round: u64) -> BTreeSet<u64> {
         .collect()
 }
 
-/// The tables as an early release of the original made them: without `mtime`, `oldkey`, `iv`, `oldiv`, `last_id`.
+/// The tables of an early release of the original: without `mtime`, `oldkey`, `iv`, `oldiv`, `last_id`.
 const OLD_SCHEMA: &str = "
     CREATE TABLE gorgone_information (key varchar(1024), value varchar(1024));
     CREATE TABLE gorgone_identity (id INTEGER PRIMARY KEY, ctime int, identity varchar(2048), key varchar(1024),
@@ -175,7 +184,7 @@ fn a_second_daemon_on_one_database_is_refused_and_the_first_goes_on() {
 #[test]
 fn a_full_disk_is_told_to_whoever_asks_to_store_and_everyone_else_is_served() {
     let platform = Platform::new();
-    // A bound on the size of files stands in for a full disk: writing fails, the process lives.
+    // A limit on the size of files replaces a full disk: writes fail, and the process goes on.
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; ulimit -f 2000; exec \"$0\" run \"$@\"", STHENO]);
     let mut central = Daemon::start_as(platform.plan("central", 1).with_api(), command);
@@ -215,7 +224,7 @@ fn a_lock_of_another_program_is_waited_for_and_stops_nobody() {
     lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let row = json!({ "code": 2, "etime": 1, "token": "waits", "data": {} });
     client.send("PUTLOG", "first", "", &row).unwrap();
-    // Longer than a commit itself waits.
+    // This is longer than a commit itself waits.
     let start = std::time::Instant::now();
     while start.elapsed() < seconds(2) {
         assert_eq!(other.request("PING", "ping", "", &json!({})).kind, "PONG");

@@ -29,7 +29,7 @@ fn lines_for_the_engine_reach_its_pipe_on_a_node() {
     make_pipe(&path);
     let plan = platform.plan("poller", 2).with_module("engine", &[format!("command_file: {}", path.display())]);
     let poller = Daemon::start(plan);
-    // The central's API offers what its own modules know.
+    // The API of the central offers what its own modules provide.
     let plan = platform.plan("central", 1).with_api().with_module("engine", &[]);
     let central = Daemon::start(plan.with_node(2, poller.plan.port));
     let api = central.api();

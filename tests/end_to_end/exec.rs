@@ -10,7 +10,7 @@ use crate::platform::small_disk::SmallDisk;
 use crate::platform::{Daemon, Platform, seconds, until};
 use crate::subcommand::Running;
 
-/// A command line that goes on when a file is there.
+/// A command that waits until a file exists.
 fn until_there(file: &Path, before: &str, after: &str) -> String {
     format!("{before}; while [ ! -e '{}' ]; do sleep 0.02; done; {after}", file.display())
 }
@@ -24,7 +24,7 @@ fn output_is_shown_while_the_command_runs_and_once_only() {
     until("the node behind the relay is known", seconds(10), || {
         central.api().node_status(3)["nodes"].get("8").is_some().then_some(())
     });
-    // On the daemon itself, on a node, and on one behind a relay.
+    // The command runs on the daemon itself, on a node, and on a node behind a relay.
     for node in ["1", "3", "8"] {
         let file = platform.path(&format!("go-{node}"));
         let line = until_there(&file, "echo first; echo oops >&2; printf 'seco'", "echo 'nd \u{20ac}'; exit 5");
@@ -75,7 +75,7 @@ fn ctrl_c_ends_the_waiting_and_says_what_goes_on() {
     assert_eq!(result["result"]["stdout"], "begun\ndone");
 }
 
-/// A pair whose copies take some seconds, and a file that is copied.
+/// A central and a poller whose copies take some seconds, and a file to copy.
 fn slow_pair(platform: &Platform) -> (Daemon, Daemon, String, String) {
     let poller = Daemon::start(platform.plan("poller", 2));
     let central = Daemon::start(platform.central_with(&[&poller]).with_proxy("copy_rate_limit: 2000000"));
@@ -118,7 +118,7 @@ fn a_reader_that_leaves_ends_a_subcommand_quietly() {
     let (_, err, status) = exec.end();
     assert_eq!((err.as_str(), status.code()), ("", Some(141)));
 
-    // What is known already is told by the status, as ever.
+    // The exit status reports what is known by then.
     let mut exec = Running::start(&central, "exec", &["2", "--json", "--", "echo once; exit 3"]);
     exec.out = None;
     let (_, err, status) = exec.end();
@@ -145,7 +145,7 @@ fn a_node_that_gives_no_sign_of_life_ends_the_waiting_with_a_sentence() {
     let mut poller = Daemon::start(platform.plan("poller", 2));
     let central = Daemon::start(platform.central_with(&[&poller]));
     central.api().wait_for_pong(2, seconds(10));
-    // As over a link that silently drops everything: the connection stands, and nothing comes.
+    // This acts like a link that silently drops everything: the connection stays open, and nothing arrives.
     poller.signal("STOP");
     let waits = [Running::start(&central, "exec", &["2", "--", "uptime"]), {
         let source = platform.write("source", "text").display().to_string();

@@ -21,7 +21,7 @@ pub fn md5(bytes: &[u8]) -> String {
     Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Lines of 76 characters, as Perl's encoder makes them.
+/// Lines of 76 characters, as the encoder of Perl writes them.
 pub fn perl_base64(bytes: &[u8]) -> String {
     let text = STANDARD.encode(bytes);
     text.as_bytes().chunks(76).map(|line| format!("{}\n", String::from_utf8_lossy(line))).collect()
@@ -80,7 +80,7 @@ impl Sender {
     }
 }
 
-/// One entry of a tar, whatever its name.
+/// Returns one entry of a tar with any name.
 fn entry(builder: &mut Builder<Vec<u8>>, kind: EntryType, name: &str, link: &str, content: &[u8]) {
     let mut header = Header::new_gnu();
     header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());

@@ -1,4 +1,4 @@
-//! Authorised clients that send nonsense: a clear answer for them, and service for everyone else.
+//! Authorised clients that send nonsense get a clear answer, and everyone else is served.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ fn central(platform: &Platform) -> Daemon {
     Daemon::start(platform.plan("central", 1).with_api())
 }
 
-/// The rows that a token has on the central.
+/// Returns the rows of a token on the central.
 #[track_caller]
 fn rows(client: &mut Client, token: &str) -> Vec<Value> {
     client.request("GETLOG", "look", "", &json!({ "token": token })).json["data"]["result"].as_array().cloned().unwrap()
@@ -57,7 +57,7 @@ fn the_euro_sign_and_latin_1_are_fine_in_every_field() {
         let data = rows(&mut client, "field").pop().unwrap()["data"].as_str().unwrap().to_owned();
         assert_eq!(serde_json::from_str::<Value>(&data).unwrap()[text], json!(text));
     }
-    // Bytes that are no UTF-8, in the action, the target, the data, and as a name in the handshake.
+    // Bytes that are not UTF-8 in the action, the target, the data, and a name in the handshake.
     let latin: [&[u8]; 5] = [
         b"[CAF\xe9] [t1] [] {}",
         b"[PING] [t2] [caf\xe9] {}",
@@ -119,7 +119,7 @@ fn fifty_megabytes_of_json_are_refused_on_both_doors() {
     let text = "x".repeat(50_000_000);
     let mut client = central.client();
     let row = json!({ "code": 4, "etime": 1, "token": "huge", "instant": 0, "data": text });
-    // Either the frame is refused while it comes in, or the message is answered with code 1.
+    // Either the frame is refused while it arrives, or the message is answered with code 1.
     let refused = client.send("PUTLOG", "huge", "", &row).is_err()
         || client.receive().map_or(true, |reply| reply.json["code"] == json!(1));
     assert!(refused);
@@ -129,7 +129,7 @@ fn fifty_megabytes_of_json_are_refused_on_both_doors() {
     assert!(answer.as_ref().map_or(true, |answer| matches!(answer.status, 400 | 413)), "{answer:?}");
     let mut client = central.client();
     assert_eq!(rows(&mut client, "huge"), Vec::<Value>::new());
-    // A large message that is allowed goes through.
+    // A large message within the limit passes.
     let row = json!({ "code": 4, "etime": 1, "token": "large", "instant": 0, "data": "y".repeat(5_000_000) });
     assert_eq!(client.request("PUTLOG", "large", "", &row).json["code"], json!(0));
     assert_eq!(rows(&mut client, "large")[0]["data"].as_str().unwrap().len(), 5_000_002);
@@ -148,7 +148,7 @@ fn ten_thousand_requests_of_a_client_that_does_not_read_cost_bounded_memory_and_
         .collect();
     let (mut writer, mut reader) = client.split().unwrap();
     let writing = thread::spawn(move || writer.send_bytes(&frames.concat()).unwrap());
-    // Nobody reads meanwhile; others are served, and memory stays bounded.
+    // This client does not read; others are served, and memory stays bounded.
     let mut other = central.client();
     let end = Instant::now() + seconds(3);
     while Instant::now() < end {

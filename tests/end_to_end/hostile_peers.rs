@@ -1,4 +1,4 @@
-//! Peers that break ZMTP or the handshake: each is refused and everyone else is served.
+//! Peers that violate ZMTP or the handshake are refused, and everyone else is served.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ fn central(platform: &Platform) -> Daemon {
     Daemon::start(platform.plan("central", 1).with_api())
 }
 
-/// Fails unless a well-behaved client is served now.
+/// Fails unless a well-behaved client is served at this moment.
 #[track_caller]
 fn assert_serves(central: &mut Daemon) {
     central.assert_running();
@@ -121,7 +121,7 @@ fn random_bytes_at_every_stage_kill_nothing() {
 #[test]
 fn two_thousand_connections_that_never_speak_keep_nobody_out() {
     let platform = Platform::new();
-    // The daemon gets the usual limit of an init system, whatever this test has.
+    // The daemon gets the usual limit of an init system, whatever the limit of this test is.
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -Sn 1024; exec \"$0\" run \"$@\"", STHENO]);
     let mut central = Daemon::start_as(platform.plan("central", 1).with_api(), command);
@@ -203,7 +203,7 @@ fn messages_replayed_outside_their_session_do_nothing() {
     let sealed = client.seal(format!("[COMMAND] [replayed] [] {command}").as_bytes());
     let mut thief = Dealer::connect(central.plan.port, b"gorgone-thief-1", 1).unwrap();
     thief.send(&sealed).unwrap();
-    // A session of the thief's routing id under another key: the message decrypts to noise.
+    // This is a session with the same routing id under the key of the thief: the message decrypts to noise.
     let mut other = Client::connect_as(central.plan.port, "client", "gorgone-other", b"gorgone-other-1").unwrap();
     other.send_bytes(&frame(0, &sealed)).unwrap();
     assert_serves(&mut central);

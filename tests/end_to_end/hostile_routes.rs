@@ -1,12 +1,12 @@
-//! Registrations, constatus maps and history rows that make no sense: a clear word for who can act on it, and service
-//! for everyone else.
+//! Registrations, constatus maps and history rows that make no sense: whoever can act on it gets a clear message, and
+//! everyone else is served.
 
 use serde_json::{Value, json};
 
 use crate::platform::client::Client;
 use crate::platform::{Daemon, Platform, seconds};
 
-/// The code and the message of the reply to a registration.
+/// Returns the code and the message of the reply to a registration.
 #[track_caller]
 fn register(client: &mut Client, nodes: &Value) -> (i64, String) {
     let reply = client.request("REGISTERNODES", "register", "", &json!({ "nodes": nodes }));

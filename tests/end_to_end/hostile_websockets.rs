@@ -1,5 +1,5 @@
-//! Clients of the WebSocket listener that break HTTP, RFC 6455 or the rules for nodes: each is refused, and a node of
-//! good behaviour notices nothing.
+//! Clients of the WebSocket listener that violate HTTP, RFC 6455 or the rules for nodes are refused, and a well-behaved
+//! node notices nothing.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -17,7 +17,7 @@ fn plan(platform: &Platform, port: u16) -> Plan {
     plan.with_proxy(&format!("  token: {TOKEN}"))
 }
 
-/// A central on `port`, and our node 7, which is there and must stay.
+/// A central on `port`, and our node 7, which is connected and must stay so.
 fn central_and_node(platform: &Platform, port: u16) -> (Daemon, Daemon) {
     let central = Daemon::start(plan(platform, port));
     let lines = ["address: 127.0.0.1".to_owned(), format!("port: {port}"), format!("token: {TOKEN}")];
@@ -36,7 +36,7 @@ fn upgrade(lines: &str) -> String {
     format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{lines}\r\n")
 }
 
-/// Everything that a good request says after its first lines.
+/// Returns the headers of a good request after its first lines.
 fn good_lines() -> String {
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
     format!("{key}Authorization: Bearer {TOKEN}\r\n")
@@ -49,7 +49,7 @@ fn open(port: u16, request: &str) -> TcpStream {
     stream
 }
 
-/// The head of the answer.
+/// Returns the head of the answer.
 #[track_caller]
 fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
@@ -60,7 +60,7 @@ fn head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// Everything until the daemon closes, which it must.
+/// Reads until the daemon closes, which it must.
 #[track_caller]
 fn rest(stream: &mut TcpStream, what: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -70,7 +70,7 @@ fn rest(stream: &mut TcpStream, what: &str) -> Vec<u8> {
     bytes
 }
 
-/// A frame as a client sends it: `first` is FIN, the reserved bits and the opcode.
+/// Returns a frame as a client sends it: `first` is FIN, the reserved bits and the opcode.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [1, 2, 3, 4];
     let mut bytes = vec![first];
@@ -90,7 +90,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The code of the first close frame among frames of a server.
+/// Returns the code of the first close frame among frames of a server.
 fn close_code(mut bytes: &[u8]) -> Option<u16> {
     loop {
         let (head, body) = bytes.split_first_chunk::<2>()?;
@@ -203,7 +203,7 @@ fn frames_that_break_the_protocol_close_their_connection_alone() {
         stream.write_all(&frame(0x81, REGISTER)).unwrap();
         let _may_be_cut_off = stream.write_all(&bytes);
         let code = close_code(&rest(&mut stream, what));
-        // The close may be lost with a reset when the daemon had not read everything.
+        // A reset may destroy the close frame if the daemon has not read everything.
         assert!(code.is_none_or(|code| codes.contains(&code)), "{what}: closed with {code:?}");
     }
     assert!(central.resident_kib() < 60_000, "{} KiB", central.resident_kib());
@@ -237,7 +237,7 @@ fn a_flood_of_registrations_and_a_message_above_the_limit_disturb_nobody() {
     drop(flood);
     let mut large = open(port, &upgrade(&good_lines()));
     assert!(head(&mut large).contains(" 101 "));
-    // Another node: a second connection of the first one would be refused for that reason.
+    // This is another node: a second connection of the first one would be refused for that reason.
     let register = String::from_utf8_lossy(REGISTER).replace('8', "9");
     large.write_all(&frame(0x81, register.as_bytes())).unwrap();
     let row = format!(r#"[SETLOGS] [] [] {{"code":0,"data":{{"result":[{{"data":"{}"}}]}}}}"#, "x".repeat(17 << 20));
@@ -294,7 +294,7 @@ fn a_token_that_is_bound_to_a_node_speaks_for_that_node_only() {
         assert!(answer.contains("the token 'seven' speaks for node 7, not for node 8"), "{answer}");
     }
     assert!(refused(TOKEN).contains("token authorization unallowed"));
-    // All at once, because each waits for an end of ours.
+    // All run at the same time, because each waits until the daemon closes.
     let guesses: Vec<_> = (0..40).map(|_| open(port, &upgrade(&good_lines()))).collect();
     let is_braked = |mut guess: TcpStream| {
         let answer = rest(&mut guess, "a guess");
@@ -340,7 +340,7 @@ fn a_node_that_no_list_has_is_refused_where_there_is_one() {
     let platform = Platform::new();
     let port = free_port();
     let (mut central, _node) = central_and_node(&platform, port);
-    // A refused connection stays open for a moment so that its last words arrive: all wait for that together.
+    // A refused connection stays open for a moment so that its last bytes arrive; all wait for that together.
     let refused = (0..20).map(|_| {
         let mut stream = open(port, &upgrade(&good_lines()));
         assert!(head(&mut stream).contains(" 101 "));

@@ -72,7 +72,7 @@ impl Drop for Joining {
     }
 }
 
-/// Why a word is not taken.
+/// Returns why a word is refused.
 #[track_caller]
 fn refused(word: &str, dir: &Path) -> String {
     let output = stheno(&["join", word, "--dir", dir.to_str().unwrap()]);
@@ -155,11 +155,11 @@ fn words_that_are_no_good_are_refused_with_a_sentence_and_leave_nothing_behind()
         let text = refused(bad, &dir);
         assert!(text.contains(said) && text.lines().count() == 1, "{bad}: {text}");
     }
-    // Another word for the node takes the place of the first one.
+    // A new word for the node replaces the first one.
     let _second = word(&central, "2", &["pull"]);
     let text = refused(&good, &dir);
     assert!(text.contains("was used already, is older than an hour"), "{text}");
-    // The central holds it for too old.
+    // For the central the word is too old.
     let third = word(&central, "2", &["pull"]);
     let mut file = central.plan.database.clone().into_os_string();
     file.push(".nodes.json");
@@ -170,7 +170,7 @@ fn words_that_are_no_good_are_refused_with_a_sentence_and_leave_nothing_behind()
     central.wait_for_log("nodes that are invited to join and have not yet: 1", seconds(10));
     let text = refused(&third, &platform.path("late"));
     assert!(text.contains("older than an hour"), "{text}");
-    // A word of one central, where another answers.
+    // The word belongs to another central than the one that answers.
     let mut other = platform.plan("other", 1).with_api();
     other.keys = crate::platform::keys::folder("other-central");
     let other = Daemon::start(other);
@@ -202,7 +202,7 @@ fn nothing_that_exists_is_overwritten() {
     assert!(said.contains("is there already, and nothing was changed"), "{said}");
     assert_eq!(fs::read_to_string(dir.join("config.yaml")).unwrap(), "mine\n");
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
-    // The word is still good.
+    // The word is still valid.
     let mut joining = Joining::start(&word, platform.path("fresh"));
     joining.joined();
 }

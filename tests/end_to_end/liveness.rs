@@ -1,4 +1,4 @@
-//! Which nodes are alive, and what dead ones cost (docs/protocol.md sections 5 and 6).
+//! Which nodes are alive, and what dead nodes cost (docs/protocol.md sections 5 and 6).
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ fn twenty_dead_nodes_of_twenty_one_cost_the_live_one_nothing() {
     let platform = Platform::new();
     let poller = Daemon::start(platform.plan("poller", 2));
     let mut plan = platform.central_with(&[&poller]).with_proxy("ping: 1").with_proxy("pong_discard_timeout: 1");
-    // Three kinds of dead: nobody listens; somebody listens and never says a word; nobody even refuses.
+    // Three kinds of dead nodes: nobody listens, somebody listens and says nothing, and packets are dropped.
     let silent: Vec<TcpListener> = (0..7).map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap()).collect();
     for id in 100..106 {
         plan = plan.with_node(id, free_port());

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use crate::platform::{Daemon, Platform, STHENO, seconds, until};
 
-/// Puts a folder with a socket in the place of the journal's, for one program.
+/// Replaces the folder of the journal's socket for one program.
 const WITH_JOURNAL: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && mount --bind \"$0\" /run/systemd/journal && exec \"$@\"";
 
-/// A journal in a folder: its socket, as `systemd-journald` has it.
+/// A journal in a folder: its socket is where `systemd-journald` has it.
 struct Journal {
     folder: std::path::PathBuf,
     socket: UnixDatagram,
@@ -21,7 +21,7 @@ struct Journal {
 
 impl Journal {
     /// # Errors
-    /// Mount namespaces are not allowed here.
+    /// Mount namespaces are not allowed on this machine.
     fn new(platform: &Platform) -> Result<Self, String> {
         let folder = platform.path("journal");
         fs::create_dir(&folder).unwrap();
@@ -32,14 +32,14 @@ impl Journal {
         if tried.status.success() { Ok(journal) } else { Err(String::from_utf8_lossy(&tried.stderr).into_owned()) }
     }
 
-    /// A program that finds this journal in the place of the machine's.
+    /// A program that finds this journal instead of the machine's.
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private", "sh", "-c", WITH_JOURNAL]).arg(&self.folder).args(words);
         command
     }
 
-    /// The fields of the next entry.
+    /// Returns the fields of the next entry.
     fn next(&self) -> BTreeMap<String, String> {
         let mut bytes = vec![0; 65_536];
         let length = self.socket.recv(&mut bytes).expect("an entry comes in time");
@@ -47,7 +47,7 @@ impl Journal {
         text.lines().map(|line| line.split_once('=').unwrap()).map(|(key, value)| (key.into(), value.into())).collect()
     }
 
-    /// The first entry with these words in its message.
+    /// Returns the first entry whose message contains these words.
     #[track_caller]
     fn entry(&self, words: &str) -> BTreeMap<String, String> {
         until(words, seconds(20), || Some(self.next()).filter(|entry| entry["MESSAGE"].contains(words)))
@@ -113,7 +113,7 @@ fn lines_are_json_where_that_is_asked_for_and_a_reload_changes_the_form() {
     let text = fs::read_to_string(&file).unwrap().replace("log_format: json", "log_severity: debug");
     fs::write(&file, text).unwrap();
     daemon.signal("HUP");
-    // The daemons of the tests are started with '--severity'.
+    // The daemons of the tests are started with `--severity`.
     let told = "gorgonecore.log_severity has changed, but '--severity' of the command line counts";
     daemon.wait_for_log(told, seconds(10));
     let mut client = daemon.client();

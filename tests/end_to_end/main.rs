@@ -1,4 +1,4 @@
-//! Real daemons, watched from outside: their sockets, files and exit status.
+//! Tests with real daemons, seen from outside: their sockets, files and exit status.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod allow_list;
@@ -12,6 +12,7 @@ mod doctor;
 mod durability;
 mod engine_and_cron;
 mod exec;
+mod fetches;
 mod hostile_copies;
 mod hostile_messages;
 mod hostile_peers;
@@ -24,6 +25,7 @@ mod logs;
 mod many_nodes;
 mod memory_history;
 mod namespaces;
+mod no_clock;
 mod node_keys;
 #[path = "../platform/mod.rs"]
 mod platform;

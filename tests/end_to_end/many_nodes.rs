@@ -73,7 +73,7 @@ fn one_node_that_fails_makes_the_status_1_and_holds_up_no_other() {
     let lines = lines_of_json(&out);
     assert_eq!((&lines[0]["exit_code"], &lines[1]["exit_code"]), (&Value::from(0), &Value::Null));
     assert_eq!((lines[1]["node"].as_u64(), status.code()), (Some(99), Some(1)));
-    // The same id twice is one node, with the status of the command.
+    // An id that is given twice counts as one node, with the status of its command.
     let (out, _, status) = Running::start(&central, "exec", &["2,2", "--", "echo hi; exit 7"]).end();
     assert_eq!((out.as_str(), status.code()), ("hi\n", Some(7)));
     for words in ["", ",", "2,,3", "2,x"] {
@@ -86,7 +86,7 @@ fn one_node_that_fails_makes_the_status_1_and_holds_up_no_other() {
 fn nodes_are_taken_at_once_as_many_as_allowed_and_ctrl_c_leaves_out_the_rest() {
     let platform = Platform::new();
     let (central, _others) = with_relay(&platform);
-    // They can only end if two run at the same time.
+    // The commands can only end if two run at the same time.
     let both = format!(
         "touch '{0}/ran-'$$; while [ $(ls {0} | grep -c ^ran-) -lt 2 ]; do sleep 0.05; done",
         platform.path("").display()
@@ -123,7 +123,7 @@ fn a_copy_to_several_nodes_shows_each_of_them_and_ends_with_a_table() {
     let central = Daemon::start(plan);
     let _pongs = [2, 3].map(|id| central.api().wait_for_pong(id, seconds(10)));
     let source = platform.write("source", vec![7; 8_000_000]).display().to_string();
-    // Each node would write to the same place of this machine, so each gets its own file.
+    // Each node would write to the same place on this machine, so each gets its own file.
     let there = platform.path("there").display().to_string();
     let (out, err, status) = Running::start(&central, "copy", &[&source, &format!("2,99,1:{there}")]).end();
     assert_eq!(status.code(), Some(1));

@@ -1,4 +1,4 @@
-//! `storage: memory`: a history in memory outlives the daemon, is bounded, and reaches the central.
+//! `storage: memory`: a history in memory survives the daemon, is bounded, and reaches the central.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::platform::{Daemon, Plan, Platform, STHENO, seconds};
 struct MemoryFolder(PathBuf);
 
 impl MemoryFolder {
-    /// That of a plan, as `stheno check` tells it.
+    /// Returns the folder of a plan, as `stheno check` reports it.
     fn of(plan: &Plan) -> Self {
         plan.write();
         let output = Command::new(STHENO).arg("check").arg("--json").arg("--config").arg(plan.config_file()).output();

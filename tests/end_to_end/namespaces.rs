@@ -1,5 +1,5 @@
-//! A central, a relay and a poller, each in a network namespace of its own, with a cable between them that is cut by a
-//! firewall rule and healed. Needs root; where namespaces are not allowed the test says so and ends.
+//! A central, a relay and a poller, each in its own network namespace. A firewall rule cuts the cable between two of
+//! them and heals it. Needs root; where namespaces are not allowed, the test says so and ends.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -30,14 +30,14 @@ fn ip(line: &str) -> Result<Output, String> {
     run("ip", &line.split_whitespace().collect::<Vec<_>>())
 }
 
-/// Three namespaces in a row; removed with all that is in them.
+/// Three namespaces in a row; removed with everything in them.
 struct Network {
     prefix: String,
 }
 
 impl Network {
     /// # Errors
-    /// What is not allowed, or not there.
+    /// Returns what is not allowed or missing.
     fn new() -> Result<Self, String> {
         let network = Self { prefix: format!("stheno{}", std::process::id()) };
         let [central, relay, poller] = ["c", "r", "p"].map(|end| network.name(end));
@@ -67,7 +67,7 @@ impl Network {
         run("ip", &[&["netns", "exec", &name, program], arguments].concat())
     }
 
-    /// Cuts the cable between the relay and the poller without a word to either, or heals it.
+    /// Cuts the cable between the relay and the poller without telling either, or heals it.
     fn cut(&self, cut: bool) {
         let change = if cut { "-I" } else { "-D" };
         for (chain, side) in [("INPUT", "-s"), ("OUTPUT", "-d")] {
@@ -90,7 +90,7 @@ impl Network {
         Inside { plan, child }
     }
 
-    /// A call of the central's API, from within its namespace.
+    /// Calls the API of the central from within its namespace.
     fn call(&self, central: &Plan, path: &str, body: Option<&Value>) -> Value {
         let url = format!("http://127.0.0.1:{}{path}", central.api_port.unwrap());
         let body = body.map(Value::to_string);
@@ -141,7 +141,7 @@ impl Drop for Inside {
     }
 }
 
-/// How often each row of a token is in a database.
+/// Returns how often each row of a token is in a database.
 fn rows_of_tokens(plan: &Plan) -> BTreeMap<(String, i64, i64, String), usize> {
     let database = open_database(&plan.database);
     let sql = "SELECT token, code, etime, data FROM gorgone_history WHERE token IS NOT NULL";

@@ -1,4 +1,4 @@
-//! `keys forget` and `keys trust`: a node got a new key, and the daemon that connects to it goes on running.
+//! `keys forget` and `keys trust`: a node gets a new key while the daemon that connects to it goes on running.
 
 use std::process::{Command, Output};
 
@@ -26,7 +26,7 @@ fn assert_refused(output: &Output, words: &str) {
     assert!(output.status.code() == Some(1) && said.contains(words) && said.lines().count() == 1, "{output:?}");
 }
 
-/// The node stops and comes back with the key of `owner`.
+/// Stops the node and restarts it with the key of `owner`.
 fn with_key_of(node: &mut Daemon, owner: &str) {
     node.kill();
     node.plan.keys = keys::folder(owner);
@@ -62,7 +62,7 @@ fn a_replaced_key_is_refused_until_it_is_trusted_or_the_old_one_forgotten() {
     assert_eq!(api.output_of(2, "echo learnt", seconds(5)), "learnt");
     until("the new key is stored", seconds(5), || (stored_key(&central)? == third).then_some(()));
 
-    // What cannot be done is said in one line, and changes nothing.
+    // What cannot be done is reported in one line and changes nothing.
     assert_refused(&keys_command(&central, "trust", &["2", "short"]), "43 letters");
     assert_refused(&keys_command(&central, "forget", &["7"]), "node '7' is not one of this daemon's own nodes");
     assert_refused(&keys_command(&central, "forget", &["3"]), "connects to us");

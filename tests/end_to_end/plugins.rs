@@ -1,5 +1,5 @@
 //! Plugins that a command needs (`pkg_install`, `plugins`, `paranoid_plugins`), with stand-ins for the package manager,
-//! `sudo` and the original's installer.
+//! `sudo` and the installer of the original.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::platform::api::{code, data};
 use crate::platform::{Daemon, Platform, STHENO, seconds};
 
-/// Stand-ins on the path of a daemon, and what they were asked for.
+/// Stand-ins in the path of a daemon, and the record of their calls.
 struct StandIns {
     bin: PathBuf,
     asked: PathBuf,
@@ -19,7 +19,8 @@ struct StandIns {
 }
 
 impl StandIns {
-    /// `dpkg` and `rpm` tell what is in a file, `sudo` adds to it what it is asked to install, where it `installs`.
+    /// Makes stand-ins: `dpkg` and `rpm` print the content of a file; `sudo` adds to it what it is told to install if
+    /// `installs` is set.
     fn new(platform: &Platform, installs: bool) -> Self {
         let bin = platform.path("bin");
         fs::create_dir_all(&bin).unwrap();
@@ -96,7 +97,7 @@ fn plugins_that_are_missing_are_installed_before_the_command_runs() {
     let install =
         format!("sudo {INSTALLER} --type=deb centreon-plugin-applications-a=20230101 centreon-plugin-b=20220202");
     assert_eq!(stand_ins.asked(), [ask, &install, ask]);
-    // What is there, in that version or a later one, is not installed again.
+    // A plugin that is installed in that version or a later one is not installed again.
     let plugins = json!({ "centreon-plugin-Applications-A": 20_220_101, "centreon-plugin-b": 20_220_202 });
     assert_eq!(command(&daemon, plugins).last().unwrap().0, 2);
     assert_eq!(stand_ins.asked(), [ask]);

@@ -1,4 +1,4 @@
-//! The daemon as a process: signals, log file, the name it is called by (docs/protocol.md section 14).
+//! The daemon as a process: signals, log file, and the name under which it is called (docs/protocol.md section 14).
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
@@ -47,7 +47,7 @@ fn a_stopping_daemon_says_so_to_new_requests() {
     let platform = Platform::new();
     let mut central = Daemon::start(platform.plan("central", 1).with_api().with_core("timeout: 3"));
     let mut client = central.client();
-    // Something to wait for, so that the daemon does not stop at once.
+    // This gives the daemon something to wait for, so that it does not stop at once.
     let started = platform.path("started");
     central.api().command(0, &format!("touch {}; sleep 300", started.display()));
     until("the command runs", seconds(5), || started.exists().then_some(()));
@@ -58,7 +58,7 @@ fn a_stopping_daemon_says_so_to_new_requests() {
         message.contains("stopping").then_some((reply.json["code"].clone(), message))
     });
     assert_eq!(refusal, (json!(1), "gorgone is stopping/restarting. Cannot proceed request.".to_owned()));
-    // Its end takes the command along.
+    // The end of the daemon also ends the command.
     central.stop();
 }
 
@@ -69,7 +69,7 @@ fn sighup_opens_the_log_again() {
     let rotated = platform.path("central.log.1");
     fs::rename(central.plan.log_file(), &rotated).unwrap();
     central.signal("HUP");
-    // Each new session is worth a line.
+    // Each new session writes a line.
     until("a line in the new file", seconds(5), || {
         drop(central.client());
         fs::metadata(central.plan.log_file()).ok().filter(|file| file.len() > 0)
@@ -126,7 +126,7 @@ fn an_idle_daemon_does_not_wake_up() {
         let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     };
-    // Two readings apart in time are what is measured here; the start itself is over once they agree.
+    // The test measures the difference of two readings; the start itself is over when they agree.
     let (mut before, mut quiet) = (switches(), false);
     for _ in 0..10 {
         std::thread::sleep(Duration::from_millis(500));
@@ -140,14 +140,15 @@ fn an_idle_daemon_does_not_wake_up() {
     assert!(quiet, "the daemon woke up in each of ten half seconds");
 }
 
-/// The program for a user without rights: `nobody`, where the tests run as root. The folder becomes that user's.
+/// Makes the program usable for a user without rights: `nobody`, if the tests run as root. The folder becomes that
+/// user's.
 fn without_rights(platform: &Platform) -> Command {
     let folder = platform.path("");
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
         return Command::new(STHENO);
     }
     let (nobody, program) = (65_534, platform.path("stheno"));
-    // The checkout may be where nobody may look.
+    // The checkout may be in a folder that `nobody` cannot read.
     fs::copy(STHENO, &program).unwrap();
     chown(&folder, Some(nobody), Some(nobody)).unwrap();
     let mut command = Command::new("setpriv");
@@ -172,7 +173,7 @@ fn a_user_without_rights_runs_it_and_what_it_may_not_do_is_said() {
     assert_eq!(api.output_of(0, "id -u", seconds(10)), user.to_string());
     assert_eq!(fs::metadata(&central.plan.database).unwrap().uid(), user);
 
-    // A copy is the user's own, whatever owner it asks for, and the log says so.
+    // A copy belongs to this user, whatever owner it asks for, and the log says so.
     let source = platform.write("source", "text");
     let there = platform.path("there");
     let copy = |destination: &Path| {

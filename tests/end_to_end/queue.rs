@@ -1,4 +1,4 @@
-//! Requests that wait on disk for their nodes: over crashes of either end, in order, once, and with one end.
+//! Requests that wait on disk for their nodes run once and in order and end once, also when either end crashes.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn append(api: &Api, word: &str, file: &Path, options: &str) -> String {
     answer.json()["token"].as_str().unwrap().to_owned()
 }
 
-/// The ends of a token in the history.
+/// Returns the ends of a token in the history.
 fn ends(daemon: &Daemon, token: &str) -> Vec<Value> {
     let rows = daemon.api().get(&format!("/api/log/{token}")).json();
     rows["data"].as_array().unwrap().iter().filter(|row| is_last(row)).cloned().collect()
@@ -87,7 +87,7 @@ fn killing_both_ends_again_and_again_runs_every_command_once() {
     let run: Vec<u32> = words.lines().map(|word| word.parse().unwrap()).collect();
     for (number, end) in ends.iter().enumerate() {
         let count = run.iter().filter(|word| **word as usize == number).count();
-        // A command that was running when its daemon was killed may have run, or not; all others have.
+        // A command that was running when its daemon was killed may or may not have run; all others have.
         let range = if code(end) == 2 { 1..=1 } else { 0..=1 };
         assert!(range.contains(&count), "{number} ran {count} times: {end}");
     }
@@ -119,7 +119,7 @@ fn a_request_expires_and_another_is_cancelled_and_each_has_one_end() {
         assert_eq!(answer.status, 400, "{bad}");
         assert!(answer.json()["message"].as_str().unwrap().contains(bad), "{}", answer.json());
     }
-    // Nothing waits without a ttl.
+    // Nothing waits without a `ttl`.
     let token = append(&central.api(), "no", &file, "?ttl=0");
     assert_eq!(queued(&central)["messages"], 0, "{token}");
     assert!(!file.exists());
@@ -223,7 +223,7 @@ fn what_waits_for_a_node_behind_a_relay_outlives_the_relay_and_takes_another_way
     let file = platform.path("words");
     let mut tokens: Vec<String> = (0..10).map(|number| append_on(&api, 9, &number.to_string(), &file)).collect();
     let in_use = api.get("/api/internal/routes/9").json()["data"]["9"]["in_use"].as_u64().unwrap();
-    // The relay that would pass them on goes for good; the central is killed, too.
+    // The relay that would pass them on does not come back, and the central is killed, too.
     relays[usize::try_from(in_use - 2).unwrap()].kill();
     central.kill();
     central.start_again();

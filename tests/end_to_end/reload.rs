@@ -1,5 +1,5 @@
-//! SIGHUP after a change of the configuration: what can change does, what cannot is named, a broken file changes
-//! nothing.
+//! SIGHUP after a change of the configuration: what can change takes effect, what cannot is named, and a broken file
+//! changes nothing.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -11,7 +11,7 @@ use crate::platform::api::{code, data};
 use crate::platform::client::Client;
 use crate::platform::{Daemon, Plan, Platform, free_port, seconds};
 
-/// Writes the changed configuration and has it read; waits for `words` in the log.
+/// Writes the changed configuration, sends SIGHUP and waits for `words` in the log.
 fn reload(daemon: &mut Daemon, change: impl FnOnce(Plan) -> Plan, words: &str) {
     daemon.plan = change(daemon.plan.clone());
     daemon.plan.write();
@@ -91,7 +91,7 @@ fn whoever_came_in_with_a_token_or_a_login_that_is_taken_out_is_let_go() {
     let _node = Daemon::start(platform.plan("node", 7).with_module("pullwss", &lines));
     daemon.wait_for_log("node '7' is connected", seconds(20));
 
-    // A connection that stays open asks again after the change.
+    // A connection that stays open sends another request after the change.
     let mut stream = TcpStream::connect(("127.0.0.1", daemon.plan.api_port.unwrap())).unwrap();
     stream.set_read_timeout(Some(seconds(20))).unwrap();
     let request =

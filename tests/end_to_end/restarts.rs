@@ -1,4 +1,4 @@
-//! Restarts of either end and rotation of keys: always back in service within seconds.
+//! Restarts of either end and rotation of keys: service is back within seconds.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ fn each_end_can_be_restarted_twenty_times_and_a_command_goes_through_each_time()
     let mut slowest = Duration::ZERO;
     for round in 0..20 {
         for daemon in [&mut central, &mut poller] {
-            // Every other time without a chance to say goodbye.
+            // Every second time it has no chance to say goodbye.
             if round % 2 == 0 {
                 daemon.kill();
             } else {
@@ -28,7 +28,7 @@ fn each_end_can_be_restarted_twenty_times_and_a_command_goes_through_each_time()
         let text = format!("round {round}");
         assert_eq!(central.api().output_of(2, &format!("echo {text}"), seconds(10)), text);
         slowest = slowest.max(start.elapsed());
-        // The central keeps its connection while only the poller goes away.
+        // The central keeps its connection; only the poller restarts.
         poller.kill();
         poller.start_again();
         let start = Instant::now();
@@ -45,7 +45,7 @@ fn a_client_whose_server_was_restarted_goes_on_in_its_session() {
     let client = central.client();
     central.kill();
     central.start_again();
-    // The routing id and the key are the old ones, the connection is new.
+    // Routing id and key are the old ones; the connection is new.
     let mut client = client.reconnect(central.plan.port).unwrap();
     assert_eq!(client.request("PING", "after", "", &json!({})).kind, "PONG");
 }
@@ -99,7 +99,7 @@ fn a_poller_that_lost_its_database_is_served_again() {
 #[test]
 fn keys_that_rotate_every_second_under_load_lose_no_message_on_either_hop() {
     let platform = Platform::new();
-    // Only the keys of a classic link rotate.
+    // Only the keys of a classic link are rotated.
     let classic = platform.plan("poller", 2).with_core("link: classic");
     let poller = Daemon::start(classic.with_core("external_com_rotation: 0.0167"));
     let central = Daemon::start(platform.central_with(&[&poller]).with_core("external_com_rotation: 0.0167"));

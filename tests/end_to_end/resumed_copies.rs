@@ -1,8 +1,8 @@
-//! Copies that break off and go on: after a restart of whoever was involved, and under another token (docs/protocol.md
+//! Copies that are interrupted and continue: after a restart of any end, and under another token (docs/protocol.md
 //! section 12).
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -14,15 +14,15 @@ use crate::platform::api::{code, data};
 use crate::platform::{Daemon, Platform, seconds, until};
 
 const SIZE: usize = 4_000_000;
-/// So that a copy of [`SIZE`] takes about a second.
+/// With this pace a copy of [`SIZE`] takes about a second.
 const SLOWLY: [&str; 2] = ["copy_rate_limit: 4000000", "buffer_size: 50000"];
 
-/// What the receiver said that it had, in the order of its rows.
+/// Returns what the receiver said that it had, in the order of its rows.
 fn received(rows: &[Value]) -> Vec<i64> {
     rows.iter().filter(|row| code(row) == 101).map(|row| data(row)["received"].as_i64().unwrap()).collect()
 }
 
-/// A copy that is under way.
+/// A copy in progress.
 struct Under {
     node: u32,
     cache: PathBuf,
@@ -40,7 +40,7 @@ impl Under {
         Self { node, cache, destination, body, token }
     }
 
-    /// Waits until a good part is there.
+    /// Waits until a good part has arrived.
     fn part(&self) -> i64 {
         let part = self.cache.join(format!("copy_{}", self.token));
         let len = until("some of it is there", seconds(20), || {
@@ -78,7 +78,7 @@ fn a_copy_that_is_asked_for_again_after_the_central_was_killed_goes_on_where_it_
         under.is_whole();
         let ends = nodes.central.api().rows(under.node, &under.token);
         let count = ends.iter().filter(|row| matches!(code(row), 1 | 2)).count();
-        // What went to a relay before a restart is looked for there for a minute before it is ended.
+        // What was sent to a relay before a restart is looked for there for a minute before it is ended.
         assert!(count == 1 || (under.node == 8 && count == 0), "node {}: {ends:?}", under.node);
     }
 }
@@ -100,7 +100,7 @@ fn a_copy_that_a_stop_of_the_central_ended_goes_on_when_both_were_restarted() {
     assert_eq!(rows.last().map(code), Some(2), "{rows:?}");
     assert!(received(&rows)[0] > before, "{before}: {rows:?}");
     under.is_whole();
-    // What is no longer the same is not mistaken for it.
+    // Parts of a file that has changed are not used.
     let under = Under::way(&platform, &nodes.central, 2, &platform.write("large", vec![7_u8; SIZE]));
     let _before = under.part();
     nodes.central.kill();
@@ -114,7 +114,7 @@ fn a_copy_that_a_stop_of_the_central_ended_goes_on_when_both_were_restarted() {
 #[test]
 fn a_copy_through_relays_goes_on_when_one_of_them_or_the_receiver_is_killed() {
     let platform = Platform::new();
-    // 9 is behind 8, which is behind 3.
+    // Node 9 is behind 8, which is behind 3.
     let far = Daemon::start(platform.plan("node-9", 9).with_authorized("poller"));
     let mut nodes = Nodes::start(&platform, &SLOWLY);
     let (far_port, relay) = (far.plan.port, nodes.others.remove(&8).unwrap());
@@ -177,7 +177,7 @@ fn chunks_that_are_larger_than_a_websocket_message_reach_a_pullwss_node() {
         );
         assert!(fs::read(&destination).unwrap() == bytes(size), "node {node}");
     }
-    // A Perl central above this one sends such chunks through it.
+    // A Perl central above sends such chunks through this one.
     let mut above = nodes.central.client();
     for (node, token) in [(6, "through-6"), (7, "through-7"), (2, "through-2")] {
         let there = folder(&platform, token);
@@ -199,7 +199,7 @@ fn chunks_that_are_larger_than_a_websocket_message_reach_a_pullwss_node() {
         assert_eq!(rows.last().map(code), Some(2), "node {node}: {rows:?}");
         assert!(fs::read(&destination).unwrap() == bytes(size), "node {node}");
     }
-    // What cannot be split is refused by name.
+    // What cannot be split is refused, and named.
     let content = json!({ "status": "end", "type": "regular", "md5": "x".repeat(300_000), "destination": "/x" });
     above.send("PROCESSCOPY", "too-long", "7", &json!({ "content": content })).unwrap();
     let rows = nodes.central.api().finished_rows(0, "too-long", seconds(20));
@@ -239,7 +239,7 @@ fn places_that_cannot_be_written_to_are_named_at_both_ends() {
     assert_eq!(copy_of(&directory, disk.0.join("new"), &cache), expected);
     let expected = format!("untar failed: {}: Not a directory | {}", file.display(), file.display());
     assert_eq!(copy_of(&directory, file.clone(), &cache), expected);
-    // The sender packs a directory in its own cache_dir.
+    // The sender packs a directory in its own `cache_dir`.
     let packed = copy_of(&directory, there.join("new"), &disk.0);
     assert!(packed.contains(&format!("{read_only}")) && packed.contains("Read-only file system"), "{packed}");
     assert!(is_empty(&cache) && !there.join("file").exists());
@@ -308,7 +308,7 @@ fn what_a_node_that_was_killed_while_it_unpacked_left_goes_when_nobody_asks_for_
     central.kill();
     assert!(halves() > 0, "it was killed while it unpacked");
 
-    // A day later, and with a central that knows nothing of it.
+    // A day later, with a central that knows nothing of the copy.
     let gathered = cache.join(format!("copy_{token}"));
     let touched = std::process::Command::new("touch").args(["-d", "2 days ago"]).arg(&gathered).status().unwrap();
     assert!(touched.success());
@@ -324,4 +324,80 @@ fn what_a_node_that_was_killed_while_it_unpacked_left_goes_when_nobody_asks_for_
     assert_eq!(rows.last().map(code), Some(2), "{rows:?}");
     assert_eq!(halves(), 0);
     assert!(is_empty(&cache));
+}
+
+/// A central and a node between which copies take their time.
+fn slow_pair(platform: &Platform) -> (Daemon, Daemon) {
+    let node = Daemon::start(platform.plan("poller", 2));
+    let plan = platform.central_with(&[&node]).with_proxy("ping: 1").with_proxy("copy_rate_limit: 40000000");
+    let central = Daemon::start(plan);
+    central.api().wait_for_pong(2, seconds(10));
+    (central, node)
+}
+
+#[test]
+fn a_receiver_that_is_killed_again_and_again_goes_on_each_time() {
+    const LARGE: usize = 60_000_000;
+    let platform = Platform::new();
+    let (central, mut node) = slow_pair(&platform);
+    let source = platform.write("large", bytes(LARGE));
+    let under = Under::way(&platform, &central, 2, &source);
+    let part = under.cache.join(format!("copy_{}", under.token));
+    for step in 1..6 {
+        until("the next part is there", seconds(60), || {
+            fs::metadata(&part).ok().filter(|part| part.len() > step * 10_000_000)
+        });
+        node.kill();
+        node.start_again();
+    }
+    let rows = central.api().finished_rows(2, &under.token, seconds(120));
+    assert_eq!(rows.last().map(code), Some(2), "{rows:?}");
+    assert!(received(&rows).is_sorted(), "it never began anew: {rows:?}");
+    assert!(fs::read(&under.destination).unwrap() == bytes(LARGE));
+    assert!(is_empty(&under.cache));
+}
+
+#[test]
+fn a_copy_goes_on_at_the_first_piece_that_is_not_what_was_sent() {
+    const LARGE: usize = 30_000_000;
+    const PIECE: i64 = 4 << 20;
+    let platform = Platform::new();
+    let (central, mut node) = slow_pair(&platform);
+    let source = platform.write("large", bytes(LARGE));
+    let under = Under::way(&platform, &central, 2, &source);
+    let part = under.cache.join(format!("copy_{}", under.token));
+    until("three pieces are there", seconds(60), || {
+        fs::metadata(&part).ok().filter(|part| part.len() > 3 * PIECE as u64 + 500_000)
+    });
+    node.kill();
+    // A disk that lost what was written last, without the length.
+    let damaged = fs::OpenOptions::new().write(true).open(&part).unwrap();
+    damaged.write_all_at(&[0; 1_000], 2 * PIECE as u64 + 70_000).unwrap();
+    node.start_again();
+    let rows = central.api().finished_rows(2, &under.token, seconds(120));
+    assert_eq!(rows.last().map(code), Some(2), "{rows:?}");
+    assert!(fs::read(&under.destination).unwrap() == bytes(LARGE));
+    central.wait_for_log(&format!("{} of the ", 2 * PIECE), seconds(1));
+    let all = received(&rows);
+    let back = all.windows(2).find(|pair| pair[1] < pair[0]).map(|pair| pair[1]);
+    assert!(back.is_some_and(|back| back > 2 * PIECE && back < 3 * PIECE), "{all:?}");
+}
+
+#[test]
+fn a_source_that_is_written_to_while_it_is_sent_is_said_and_nothing_appears() {
+    let platform = Platform::new();
+    let (central, _node) = slow_pair(&platform);
+    for (name, change) in [("overwritten", 0_u64), ("appended", 20_000_000)] {
+        let source = platform.write(name, bytes(20_000_000));
+        let under = Under::way(&platform, &central, 2, &source);
+        let _some = under.part();
+        let open = fs::OpenOptions::new().write(true).open(&source).unwrap();
+        open.write_all_at(b"something else", change).unwrap();
+        let rows = central.api().finished_rows(2, &under.token, seconds(60));
+        let last = data(rows.iter().find(|row| code(row) != 101).unwrap());
+        assert!(last.to_string().contains("changed while it was read"), "{name}: {last}");
+        assert!(!under.destination.exists(), "{name}");
+        until("the cache is empty", seconds(10), || is_empty(&under.cache).then_some(()));
+        fs::remove_dir_all(under.cache.parent().unwrap()).unwrap();
+    }
 }

@@ -1,4 +1,4 @@
-//! Which nodes are known, and the ways to those behind others (docs/protocol.md sections 5 and 7).
+//! Which nodes are known, and the routes to nodes behind others (docs/protocol.md sections 5 and 7).
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::platform::api::number;
 use crate::platform::{Daemon, Platform, seconds, until};
 
-/// Sessions that a central has opened with a poller so far.
+/// Returns how many sessions a central has opened with a poller so far.
 fn sessions(poller: &Daemon) -> usize {
     poller.log().lines().filter(|line| line.contains("gorgone-proxy-1-")).count()
 }
@@ -32,14 +32,14 @@ fn a_changed_register_file_takes_effect_and_leaves_the_other_connections_alone()
     let mut staged = platform.central_with(&[kept, added]);
     "staged".clone_into(&mut staged.name);
     staged.write();
-    // As editors do it: a new file takes the place of the old one.
+    // Editors do it this way: a new file replaces the old one.
     fs::rename(platform.path("staged-nodes.yaml"), &register).unwrap();
     api.wait_for_pong(4, seconds(5));
     assert!(api.node_status(3).is_null());
     assert_eq!(api.output_of(4, "echo added", seconds(5)), "added");
     assert_eq!(sessions(kept), before, "an untouched connection was dropped");
 
-    // A file that says the same again changes nothing; SIGHUP reads it, too.
+    // An unchanged file changes nothing; SIGHUP reads it, too.
     central.signal("HUP");
     central.wait_for_log("lists the same 2 nodes as before", seconds(5));
     fs::write(&register, "nodes: []\n").unwrap();
@@ -60,7 +60,7 @@ fn with_subnode(register: &std::path::Path, nodes: &[(u32, u16, i32)]) {
     fs::write(register, text).unwrap();
 }
 
-/// The rows of a token in a history, but for those that relays leave.
+/// Returns the rows of a token in a history, without those that relays write.
 fn rows_of(daemon: &Daemon, token: &str) -> Vec<(i64, i64, i64, String)> {
     let database = daemon.database();
     let sql = "SELECT code, etime, instant, data FROM gorgone_history WHERE token = ?1 ORDER BY id";
@@ -102,7 +102,7 @@ fn when_the_preferred_relay_dies_the_next_takes_over_until_it_is_back() {
     relays[0].start_again();
     until("the preferred relay is used again", seconds(20), || (in_use() == json!(2)).then_some(()));
     assert_eq!(api.output_of(9, "echo again", seconds(10)), "again");
-    // Both relays have taken over the poller's rows; the central has each of them once.
+    // Both relays have taken over the rows of the poller; the central has each of them once.
     until("the relay that was away has caught up", seconds(10), || {
         (rows_of(&relays[0], &during).len() == rows_of(&poller, &during).len()).then_some(())
     });
@@ -128,14 +128,14 @@ fn commands_logs_and_listeners_work_through_a_relay_that_is_pushed_to_and_one_th
     assert!(rows.iter().any(|row| row["data"].as_str().unwrap_or("").contains("far")), "{rows:?}");
     assert_eq!(rows_of(&central, &token), rows_of(&poller, &token), "each row once, unchanged, in order");
 
-    // A row of the poller alone arrives by the relays' own doing: the central's period is a minute.
+    // The relays pass on a row of the poller by themselves: the period of the central is a minute.
     let mut local = poller.client();
     local.request("COMMAND", "local", "", &json!({ "content": [{ "command": "echo local" }] }));
     until("the poller's own row is in the central", seconds(20), || {
         (!rows_of(&central, "local").is_empty()).then_some(())
     });
 
-    // What a listener waits for happens behind both relays.
+    // The event that a listener waits for happens behind both relays.
     let mut client = central.client();
     let event = json!([{ "event": "BCASTLOGGER", "token": "heard", "target": "9", "log_pace": 1, "timeout": 60 }]);
     let reply = client.request("ADDLISTENER", "listen", "", &event);
@@ -165,7 +165,7 @@ fn rows_copies_and_calls_of_the_api_pass_two_relays_within_the_central_s_long_pe
         (api.get("/api/internal/routes/9").json()["data"]["9"]["in_use"] == json!(2)).then_some(())
     });
 
-    // Rows that nobody waits for: one that ends a token and one that does not.
+    // Nobody waits for these rows: one ends a token and one does not.
     let mut local = poller.client();
     for (token, code) in [("going-on", 4), ("ended", 2)] {
         let row = json!({ "code": code, "etime": 5, "token": token, "instant": 0, "data": { "of": "the poller" } });

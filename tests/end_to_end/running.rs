@@ -1,4 +1,4 @@
-//! Running commands: the list of a node, and their end before their time, over the API.
+//! Running commands: the list for a node, and how to cancel them over the API.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ fn cancel(central: &Daemon, node: u32, token: &str) -> Answer {
     central.api().call("DELETE", &format!("/api/nodes/{node}/running/{token}"), b"")
 }
 
-/// The end of a token: its only last row.
+/// Returns the end of a token: its only last row.
 fn end_of(central: &Daemon, node: u32, token: &str, limit: Duration) -> Value {
     let rows = central.api().finished_rows(node, token, limit);
     let ends: Vec<&Value> = rows.iter().filter(|row| crate::platform::api::is_last(row)).collect();
@@ -52,7 +52,7 @@ fn a_command_anywhere_is_listed_and_cancelled_and_its_token_ends_once() {
     });
     for node in [1, 2, 3, 8] {
         let file = platform.path(&format!("pid-{node}"));
-        // A shell with a child that does not listen.
+        // A shell with a child that ignores TERM.
         let line =
             format!("sh -c 'trap \"\" TERM; echo $$ > {0}.tmp; mv {0}.tmp {0}; sleep 600' & wait", file.display());
         let token = central.api().command(node, &line);
@@ -63,7 +63,7 @@ fn a_command_anywhere_is_listed_and_cancelled_and_its_token_ends_once() {
         assert!(listed[0]["command"].as_str().unwrap().starts_with("sh -c 'trap"), "{listed:?}");
         let answer = cancel(&central, node, &token);
         assert_eq!(answer.status, 200, "{}", answer.json());
-        // Its leader ends at once, its child is killed after the grace.
+        // The leader ends at once; its child is killed after the grace period.
         let end = end_of(&central, node, &token, seconds(20));
         assert!(end["message"].as_str().unwrap().starts_with("cancelled by the API from 127.0.0.1"), "{end}");
         let pid = std::fs::read_to_string(&file).unwrap();
@@ -74,7 +74,7 @@ fn a_command_anywhere_is_listed_and_cancelled_and_its_token_ends_once() {
         let unknown = cancel(&central, node, "nothing");
         assert_eq!((unknown.status, &unknown.json()["error"]), (404, &json!("unknown_token")));
     }
-    // Without a node, it is looked for where it was sent.
+    // Without a node, the command is looked for on the node that it was sent to.
     let token = central.api().command(8, "sleep 600");
     until("the command runs", seconds(10), || (running(&central, 8).len() == 1).then_some(()));
     let answer = central.api().call("DELETE", &format!("/api/running/{token}"), b"");
@@ -102,10 +102,10 @@ fn what_waits_for_its_turn_is_cancelled_and_never_begins() {
     end_of(&central, 2, &second, seconds(10));
     assert_eq!(cancel(&central, 2, &first).status, 200);
     end_of(&central, 2, &first, seconds(10));
-    // The node goes on with what comes next.
+    // The node continues with the next command.
     assert_eq!(central.api().output_of(2, "echo next", seconds(10)), "next");
     assert!(!file.exists());
-    // The second command of a request does not begin either.
+    // The second command of the request does not start either.
     let body = json!([{ "command": "sleep 600" }, { "command": format!("touch {}", file.display()) }]);
     let answer = central.api().post("/api/nodes/2/core/action/command", &body);
     let token = answer.json()["token"].as_str().unwrap().to_owned();
@@ -124,7 +124,7 @@ fn only_admin_central_and_who_started_it_may_cancel() {
     let entry = |(name, may, _): &(&str, &str, &str)| {
         format!("{{name: {name}, password_hash: '{}', may: '{may}'}}", hash.trim())
     };
-    // With the logins of name:s3cret.
+    // These are the logins with the secret `s3cret`.
     let users = [
         ("ops", "central", "b3BzOnMzY3JldA=="),
         ("reader", "read", "cmVhZGVyOnMzY3JldA=="),

@@ -1,4 +1,4 @@
-//! Links between daemons of ours are sealed, say so, and are neither talked down nor meddled with (docs/security.md).
+//! Links between our daemons are sealed, say so, and cannot be downgraded or changed on the way (docs/security.md).
 
 use std::fs;
 use std::process::{Command, Output};
@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use crate::platform::between::Between;
 use crate::platform::{Daemon, Plan, Platform, STHENO, seconds, until};
 
-/// Messages inside TLS after the handshake begin with this octet.
+/// After the handshake, messages inside TLS begin with this octet.
 const SEALED: u8 = 23;
 
 fn link_of(central: &Daemon, id: u32) -> Option<String> {
@@ -19,13 +19,13 @@ fn forget(central: &Daemon, id: u32) -> Output {
     command.output().unwrap()
 }
 
-/// The node's plan, dialling `port` in place of its central.
+/// The plan of the node, which dials `port` instead of its central.
 fn pull_node(platform: &Platform, id: u32, port: u16) -> Plan {
     let lines = [format!("target_path: 127.0.0.1:{port}"), "ping: 60".to_owned()];
     platform.plan("pull", id).with_module("pull", &lines)
 }
 
-/// Cuts our offer off.
+/// Removes our offer.
 fn without_offer(is_near: bool, mut message: Vec<u8>) -> Vec<Vec<u8>> {
     let at = message.windows(7).position(|window| window == b" [LINK]");
     if let (false, Some(at)) = (is_near, at) {
@@ -57,7 +57,7 @@ fn links_to_push_and_pull_nodes_are_sealed_and_say_so() {
         assert_eq!(link, Some("sealed".into()), "{routes}");
     }
     assert!(push.log().contains("sealed link)") && pull.log().contains("is up (sealed)"));
-    // Restarts of any end, at once and by turns.
+    // Restarts of each end, together and in turn.
     central.kill();
     central.start_again();
     for id in [2, 3] {

@@ -24,7 +24,7 @@ fn the_service_manager_hears_readiness_then_the_watchdog_then_the_stop() {
     command.arg("run").env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "400000");
     let mut daemon = Daemon::start_as(platform.plan("poller", 2), command);
     assert_eq!(next(&manager), "READY=1");
-    // More often than it must, from an idle daemon.
+    // An idle daemon reports, and more often than it must.
     for _ in 0..3 {
         assert_eq!(next(&manager), "WATCHDOG=1");
     }
@@ -43,7 +43,7 @@ fn above_max_memory_the_daemon_reads_less_and_stays_there() {
     large.set_timeout(seconds(120));
     let text = "x".repeat(8 << 20);
     let message = frame(0, &large.seal(format!("[NOTHING] [large] [] {{\"text\":\"{text}\"}}").as_bytes()));
-    // All but the end of it: so much has to be kept.
+    // Everything but the end: so much must be kept.
     let (beginning, end) = message.split_at(message.len() - 10);
     large.send_bytes(beginning).unwrap();
     let mut small = daemon.client();

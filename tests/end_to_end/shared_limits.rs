@@ -1,4 +1,4 @@
-//! What all share (descriptors, memory, places of calls) is not used up by one.
+//! No client can use up what all share: descriptors, memory, places of calls.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -77,7 +77,7 @@ fn waits_of_callers_that_went_away_and_of_one_address_leave_places_for_others() 
     until("the waits end with their connections", seconds(5), || (short() == 200).then_some(()));
 }
 
-/// A connection from another address of this machine.
+/// Opens a connection from another address of this machine.
 fn from(address: [u8; 4], port: u16) -> TcpStream {
     let (family, kind) = (rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM);
     let socket = rustix::net::socket(family, kind, None).unwrap();
@@ -196,7 +196,7 @@ fn messages_that_come_by_halves_share_one_budget_and_small_ones_go_on() {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
             stream.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
             stream.write_all(head.as_bytes()).unwrap();
-            // What the daemon does not read stays here.
+            // What the daemon does not read stays in this socket.
             let _not_all = stream.write_all(&body);
             stream
         })

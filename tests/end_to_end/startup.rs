@@ -68,7 +68,7 @@ fn the_layout_of_the_packages_is_read_with_its_includes() {
     let platform = Platform::new();
     let plan = platform.plan("central", 1).with_api();
     plan.write();
-    // The same settings, split over files as the packages do it.
+    // The same settings, split over several files as the packages do.
     let text = fs::read_to_string(plan.config_file()).unwrap();
     let (core, modules) = text.split_once("    modules:\n").unwrap();
     let core = core.split_once("configuration:\n").unwrap().1;
@@ -166,10 +166,10 @@ fn a_key_pair_is_made_on_the_first_start_and_kept() {
     assert_eq!(thumbprint(&central), first);
 }
 
-/// Something done to the keys of a plan.
+/// A change of the keys of a plan.
 type Spoil = fn(&Plan);
 
-/// A plan with a copy of the central's keys, to be spoilt.
+/// A plan with a copy of the central's keys, which the test damages.
 fn with_own_keys(platform: &Platform, name: &str) -> Plan {
     let mut plan = platform.plan("central", 1);
     plan.keys = platform.path(name);
@@ -201,7 +201,7 @@ fn keys_that_cannot_be_trusted_are_refused_with_a_reason() {
         assert!(!status.success(), "{name}: {said}");
         assert!(said.contains(plan.keys.to_str().unwrap()), "{name}: the message names the file: {said}");
     }
-    // As the original's own script leaves it: used, with a warning.
+    // The script of the original leaves this state: it is used, with a warning.
     let readable = with_own_keys(&platform, "readable");
     fs::set_permissions(readable.keys.join(PRIVATE_FILE), fs::Permissions::from_mode(0o644)).unwrap();
     let mut readable = Daemon::start(readable);

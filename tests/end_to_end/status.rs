@@ -1,4 +1,4 @@
-//! What a daemon shows of itself: `GET /api/status`, `/metrics`, `/healthz`, `/readyz`.
+//! What a daemon reports about itself: `GET /api/status`, `/metrics`, `/healthz`, `/readyz`.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -29,7 +29,7 @@ fn the_status_shows_the_daemon_its_nodes_and_those_behind_them() {
     assert_eq!((&relay_shown["kind"], &relay_shown["link"]), (&json!("push_zmq"), &json!("sealed")));
     assert_eq!(relay_shown["version"], json!(env!("CARGO_PKG_VERSION")));
     assert!(relay_shown["last_ping"].as_i64() > Some(1_700_000_000) && relay_shown["memory"].as_u64() > Some(0));
-    assert_eq!(shown["daemon"]["id"], json!(1));
+    assert_eq!((&shown["daemon"]["id"], &shown["daemon"]["storage"]), (&json!(1), &json!("disk")));
     assert!(shown["daemon"]["database_bytes"].as_u64() > Some(0) && shown["daemon"]["descriptors"].as_u64() > Some(3));
     assert_eq!(shown["whole"], json!(true));
     drop(poller);
@@ -74,12 +74,12 @@ fn health_and_readiness_need_no_login_and_say_whether_rows_are_stored() {
     assert_eq!(api.get("/readyz").status, 200);
 }
 
-/// The value of a sample; the labels are part of its name.
+/// Returns the value of a sample. The labels are part of its name.
 fn sample(text: &str, name: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }
 
-/// Prometheus's own judgement; `None` where it is not installed.
+/// Returns the judgement of Prometheus's own tool; `None` if it is not installed.
 fn promtool(arguments: &[&str], input: &str) -> Option<String> {
     let child = Command::new("promtool")
         .args(arguments)
@@ -191,7 +191,7 @@ fn the_alert_rules_and_the_dashboard_name_only_metrics_that_there_are() {
     }
 }
 
-/// What `stheno status` prints, and its exit status.
+/// Returns what `stheno status` prints, and its exit status.
 fn status_of(daemon: &Daemon, arguments: &[&str]) -> (String, Option<i32>) {
     let output = Command::new(STHENO)
         .args(["status", "--config"])

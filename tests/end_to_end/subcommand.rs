@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::platform::{Daemon, STHENO, seconds, until};
 
-/// A subcommand that runs; killed when dropped.
+/// A running subcommand; killed when dropped.
 pub struct Running {
     pub child: Child,
-    /// `None` when nobody reads it any more.
+    /// `None` after the test has stopped reading it.
     pub out: Option<BufReader<ChildStdout>>,
 }
 
@@ -39,7 +39,7 @@ impl Running {
         assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
     }
 
-    /// The rest of its output, what it complained of, and how it ended.
+    /// Returns the rest of its output, its errors, and its exit status.
     pub fn end(self) -> (String, String, ExitStatus) {
         self.end_within(seconds(20))
     }

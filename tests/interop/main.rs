@@ -12,6 +12,7 @@ mod pollers;
 mod proxies;
 mod pull;
 mod script;
+mod server_store;
 #[cfg(feature = "ssh")]
 mod ssh;
 mod statistics;

@@ -208,7 +208,7 @@ impl Server {
         self.signal(name);
         until("MariaDB ends", seconds(60), || {
             let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-            // A zombie waits for its keeper only.
+            // Only its keeper can reap a zombie.
             (stat.is_empty() || stat.contains(") Z ")).then_some(())
         });
     }
@@ -220,6 +220,17 @@ impl Server {
         let _ = self.keeper.wait();
         (self.keeper, self.pid) = Self::spawn(&self.folder, self.port);
         self.wait_until_it_answers();
+    }
+
+    /// An empty database for a history, with a user of the same name that may do everything in it.
+    #[track_caller]
+    pub fn history(&self) -> History<'_> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("history{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        self.run(&format!(
+            "CREATE DATABASE {name}; CREATE USER '{name}'@'%' IDENTIFIED BY 'pass'; GRANT ALL ON {name}.* TO '{name}'@'%'"
+        ));
+        History { server: self, name }
     }
 
     /// A database of a test's own with the schema of Centreon, and a user of the same name with the password `pass`.
@@ -250,6 +261,32 @@ impl Drop for Session {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// A database for the history of a daemon.
+pub struct History<'a> {
+    server: &'a Server,
+    pub name: String,
+}
+
+impl History<'_> {
+    /// Runs statements in it.
+    #[track_caller]
+    pub fn run(&self, sql: &str) -> String {
+        self.server.run(&format!("USE {}; {sql}", self.name))
+    }
+
+    /// The lines of `gorgonecore` for it.
+    pub fn lines(&self) -> Vec<String> {
+        vec![
+            "gorgone_db_type: mysql".to_owned(),
+            format!("gorgone_db_name: \"dbname={}\"", self.name),
+            "gorgone_db_host: 127.0.0.1".to_owned(),
+            format!("gorgone_db_port: {}", self.server.port),
+            format!("gorgone_db_user: \"{}\"", self.name),
+            "gorgone_db_password: \"pass\"".to_owned(),
+        ]
     }
 }
 

@@ -202,7 +202,7 @@ fn hostile_values_and_names_in_every_script_concern_one_poller_each() {
     assert!(log.contains("poller 200 'port' has the invalid port '70000'"), "{log}");
     assert!(log.contains("a poller 'minus' has the invalid id '-3'"), "{log}");
     assert!(log.lines().all(|line| line.starts_with("20")), "one line for one thing: {log}");
-    // A name is shown as it is.
+    // A name is shown unchanged.
     database.run("UPDATE nagios_server SET ns_ip_address = 'a b' WHERE id < 12 AND id > 1;");
     let (code, end) = sync(&central);
     assert_eq!((code, end["changed"].clone(), end["removed"].clone()), (2, json!([]), json!([])));

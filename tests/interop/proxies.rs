@@ -19,7 +19,7 @@ fn documented(name: &str, ports: &[(&str, u16)]) -> String {
     ports.iter().fold(block.to_owned(), |text, (port, used)| text.replace(port, &used.to_string()))
 }
 
-/// The program, where it is installed.
+/// Returns the program, if it is installed.
 fn installed(name: &str) -> Option<PathBuf> {
     let found = ["/usr/sbin", "/usr/bin"].iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists());
     if found.is_none() {
@@ -203,7 +203,8 @@ fn varnish_stands_in_front() {
     });
 }
 
-/// A node that reaches its central by a proxy that `start` makes of its port and the central's; and the node's option.
+/// A node that reaches its central through a proxy. `start` makes the proxy from its own port and the central's; the
+/// last argument is the node's option.
 fn stands_between(credentials: &str, start: impl FnOnce(&Path, u16, u16) -> Command) {
     let platform = Platform::new();
     let (port, listener) = (free_port(), free_port());

@@ -65,7 +65,7 @@ impl Script {
         said
     }
 
-    /// The next line that it prints.
+    /// Returns the next line that it prints.
     #[track_caller]
     pub fn line(&mut self) -> String {
         let mut line = Vec::new();

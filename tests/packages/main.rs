@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The repository.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// A folder of a test's own, removed afterwards.
+/// A folder for one test, removed afterwards.
 struct Folder(PathBuf);
 
 impl Folder {

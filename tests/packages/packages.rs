@@ -42,7 +42,7 @@ fn package() -> String {
     built().path(&format!("out/stheno_{VERSION}_{}.deb", architecture())).display().to_string()
 }
 
-/// A root in which dpkg can work.
+/// A root that dpkg can work in.
 fn root() -> Folder {
     let root = Folder::new();
     root.write("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n");
@@ -59,7 +59,7 @@ fn dpkg(root: &Folder, words: &[&str]) -> String {
     must("dpkg", &[&[root.as_str(), "--force-script-chrootless", "--force-confdef", "--force-confold"], words].concat())
 }
 
-/// A package of the next version, of the same files.
+/// Makes a package of the next version with the same files.
 fn next_package(folder: &Folder) -> String {
     let tree = folder.path("tree").display().to_string();
     must("dpkg-deb", &["--raw-extract", &package(), &tree]);

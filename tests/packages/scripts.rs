@@ -19,7 +19,7 @@ fn copy() -> Folder {
     folder
 }
 
-/// Runs a script of a copy; without `network`, apt and pip have nowhere to go.
+/// Runs a script of a copy. Without `network`, apt and pip cannot connect anywhere.
 fn script(folder: &Folder, name: &str, words: &[&str]) -> (bool, String) {
     let nowhere = "http://127.0.0.1:9";
     let mut command = Command::new(folder.path(name));

@@ -92,7 +92,7 @@ fn wrong_words_for_the_sbom_get_one_line() {
 /// Runs `vendor/advisories` where `cargo-audit` is this script.
 fn advisories(audit: Option<&str>) -> (bool, String) {
     let tools = Folder::new();
-    // The interpreter itself: what is called python3 may be a script that needs more than is in this path.
+    // The interpreter itself is used: what is called `python3` may be a script that needs more than this path has.
     let python = must("python3", &["-c", "import sys; print(sys.executable)"]);
     if let Some(script) = audit {
         tools.write("cargo-audit", &format!("#!/bin/sh\n{script}\n"));

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::{seconds, until};
 
-/// An answer.
+/// An answer of the API.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// Names in lower case.
+    /// Header lines, with names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
@@ -23,7 +23,7 @@ impl Answer {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
-    /// The body as JSON; `null` if it is none.
+    /// Returns the body as JSON; `null` if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
@@ -43,17 +43,17 @@ impl Connection {
         Ok(Self { reader: BufReader::new(stream) })
     }
 
-    /// The socket itself.
+    /// Returns the socket itself.
     pub fn stream(&self) -> &TcpStream {
         self.reader.get_ref()
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes unchanged.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.reader.get_mut().write_all(bytes)
     }
 
-    /// Reads one answer; an error when the connection ends before.
+    /// Reads one answer. Fails if the connection ends before.
     pub fn receive(&mut self) -> io::Result<Answer> {
         let first = self.line()?;
         let status =
@@ -89,7 +89,7 @@ impl Connection {
     }
 }
 
-/// The bytes of a request; `headers` are whole lines with `\r\n`.
+/// Returns the bytes of a request; `headers` are complete lines with `\r\n`.
 pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
     let mut bytes = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}{length}\r\n").into_bytes();
@@ -97,7 +97,7 @@ pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> 
     bytes
 }
 
-/// The API of one daemon; each call has a connection of its own.
+/// The API of one daemon. Each call has its own connection.
 #[derive(Clone)]
 pub struct Api {
     pub port: u16,
@@ -135,7 +135,7 @@ impl Api {
         token.unwrap_or_else(|| panic!("no token: {} {}", answer.status, String::from_utf8_lossy(&answer.body)))
     }
 
-    /// The rows of a token, asked of the node first.
+    /// Returns the rows of a token, for which the node is asked first.
     #[track_caller]
     pub fn rows(&self, node: u32, token: &str) -> Vec<Value> {
         self.get(&format!("{}log/{token}", prefix(node))).json()["data"].as_array().cloned().unwrap_or_default()
@@ -159,7 +159,7 @@ impl Api {
         stdout.map_or_else(|| format!("{rows:?}"), str::to_owned)
     }
 
-    /// The same for a node that is reached by SSH, whose rows are here.
+    /// Does the same for a node that is reached by SSH, whose rows are in the daemon's own history.
     #[track_caller]
     pub fn output_of_ssh(&self, node: u32, line: &str) -> String {
         let rows = self.finished_rows(0, &self.command(node, line), Duration::from_secs(30));
@@ -168,7 +168,7 @@ impl Api {
         stdout.map_or_else(|| format!("{rows:?}"), str::to_owned)
     }
 
-    /// The entry of a node in the constatus map.
+    /// Returns the entry of a node in the constatus map.
     #[track_caller]
     pub fn node_status(&self, id: u32) -> Value {
         let answer = self.get("/api/internal/constatus").json();
@@ -186,12 +186,12 @@ impl Api {
     }
 }
 
-/// `/api/` or `/api/nodes/ID/`.
+/// Returns `/api/` or `/api/nodes/ID/`.
 fn prefix(node: u32) -> String {
     if node == 0 { "/api/".to_owned() } else { format!("/api/nodes/{node}/") }
 }
 
-/// A number that may be a string.
+/// Returns a number that may be written as a string.
 pub fn number(value: &Value) -> i64 {
     value.as_i64().or_else(|| value.as_str()?.parse().ok()).unwrap_or_default()
 }
@@ -201,12 +201,12 @@ pub fn code(row: &Value) -> i64 {
     row.get("code").map_or(-1, number)
 }
 
-/// The data of a history row, which is JSON text.
+/// Returns the data of a history row, which is JSON text.
 pub fn data(row: &Value) -> Value {
     row["data"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
-/// Whether a history row is the last of its token.
+/// Returns whether a history row is the last of its token.
 pub fn is_last(row: &Value) -> bool {
     stheno::model::history::is_last_row(stheno::model::code::Code(code(row)), row["data"].as_str().unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! Somebody in between: a proxy on loopback that reads ZMTP and does with its messages as a test says.
+//! A proxy on loopback that reads ZMTP and treats the messages as a test says.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use super::free_port;
 
-/// What becomes of a message; the flag says whether it comes from who has connected.
+/// What happens to a message. The flag says whether it comes from the end that connected.
 pub type Meddle = Box<dyn FnMut(bool, Vec<u8>) -> Vec<Vec<u8>> + Send>;
 
 struct Shared {
@@ -17,16 +17,16 @@ struct Shared {
     is_over: AtomicBool,
 }
 
-/// The proxy; it ends with this value.
+/// The proxy, which ends when this value is dropped.
 pub struct Between {
-    /// Where it listens.
+    /// The port on which it listens.
     pub port: u16,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
 }
 
 impl Between {
-    /// Passes everything on to `target` at first.
+    /// Starts a proxy that passes everything on to `target`.
     pub fn new(target: u16) -> Self {
         let port = free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
@@ -49,7 +49,7 @@ impl Between {
         Self { port, shared, acceptor: Some(acceptor) }
     }
 
-    /// From now on, and on new connections, `meddle` decides.
+    /// Lets `meddle` decide from now on, also for new connections.
     pub fn meddle(&self, meddle: impl FnMut(bool, Vec<u8>) -> Vec<Vec<u8>> + Send + 'static) {
         *self.shared.meddle.lock().unwrap() = Box::new(meddle);
     }

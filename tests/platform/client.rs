@@ -1,4 +1,4 @@
-//! A Gorgone client (docs/protocol.md section 3) for load and for crashes; `tests/interop` uses the independent one.
+//! A Gorgone client (docs/protocol.md section 3) for load and crash tests. `tests/interop` uses the independent one.
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -33,12 +33,12 @@ pub struct Client {
     identity: Vec<u8>,
     key: Vec<u8>,
     iv: Vec<u8>,
-    /// Number of changes of the session's key by the server.
+    /// How often the server has changed the key of the session.
     pub rotations: usize,
 }
 
 impl Client {
-    /// Connects to 127.0.0.1 and shakes hands with the key of `owner` as `name`, with a fresh routing id.
+    /// Connects to 127.0.0.1 and shakes hands as `name` with the key of `owner` and a new routing id.
     pub fn connect(port: u16, owner: &str, name: &str) -> io::Result<Self> {
         let mut suffix = [0_u8; 12];
         SystemRandom.try_fill_bytes(&mut suffix).unwrap();
@@ -71,7 +71,7 @@ impl Client {
         Ok(Self { dealer, ..self })
     }
 
-    /// Two handles on one session, for a thread that writes and one that reads.
+    /// Returns two handles on one session, for a thread that writes and one that reads.
     pub fn split(self) -> io::Result<(Dealer, Self)> {
         Ok((self.dealer.writer_only()?, self))
     }
@@ -114,7 +114,7 @@ impl Client {
         self.dealer.send_bytes(bytes)
     }
 
-    /// Returns the next plain text; a new key is applied.
+    /// Returns the next plain text, and applies a new key.
     pub fn receive_plain(&mut self) -> io::Result<Vec<u8>> {
         loop {
             let message = self.dealer.receive()?;
@@ -151,7 +151,7 @@ impl Client {
         }
     }
 
-    /// The rows of a token here once it has finished.
+    /// Returns the rows of a token in this daemon after it has finished.
     #[track_caller]
     pub fn wait_for_rows(&mut self, token: &str, limit: Duration) -> Vec<Value> {
         super::until(&format!("{token} finishes"), limit, || {
@@ -175,7 +175,7 @@ fn read_reply(text: &str) -> Option<Reply> {
     Some(Reply { kind: kind.to_owned(), token: token.to_owned(), json: serde_json::from_str(json).ok()? })
 }
 
-/// The server's key out of `[PUBKEY] [base64]`, whatever its label says.
+/// Returns the server's key from `[PUBKEY] [base64]`, whatever its label is.
 pub fn server_key(message: &[u8]) -> io::Result<PublicKey> {
     let text = String::from_utf8_lossy(message);
     let body = text.strip_prefix("[PUBKEY] [").and_then(|rest| rest.split(']').next());
@@ -186,14 +186,14 @@ pub fn server_key(message: &[u8]) -> io::Result<PublicKey> {
     PublicKey::from_public_key_der(&der).or_else(|_| PublicKey::from_pkcs1_der(&der)).map_err(io::Error::other)
 }
 
-/// Step 4 of the handshake with `text` sealed for the server.
+/// Returns step 4 of the handshake with `text` sealed for the server.
 pub fn hello(server: &PublicKey, own: &PrivateKey, name: &str, text: &[u8]) -> Vec<u8> {
     let sealed = server.encrypt(&mut SystemRandom, Pkcs1v15Encrypt, text).unwrap();
     let pem = own.to_public_key().to_public_key_pem(LineEnding::LF).unwrap();
     format!("[{name}] [{}] [{}]", STANDARD.encode(pem), STANDARD.encode(sealed)).into_bytes()
 }
 
-/// The system's random bytes.
+/// Random bytes of the system.
 pub struct SystemRandom;
 
 impl TryRng for SystemRandom {

@@ -30,7 +30,7 @@ impl Daemon {
         Self::start_as(plan, command)
     }
 
-    /// Does the same with another program, possibly with a subcommand; the usual options are added.
+    /// Does the same with another program, possibly with a subcommand. The usual options are added.
     #[track_caller]
     pub fn start_as(plan: Plan, mut command: Command) -> Self {
         plan.write();
@@ -39,7 +39,7 @@ impl Daemon {
         daemon
     }
 
-    /// Starts a daemon that must refuse to start, and returns its exit status and output.
+    /// Starts a daemon that must refuse to start. Returns its exit status and output.
     #[track_caller]
     pub fn refused(plan: Plan) -> (ExitStatus, String) {
         plan.write();
@@ -110,14 +110,14 @@ impl Daemon {
         }
     }
 
-    /// Starts it again after [`Self::kill`] or [`Self::stop`], on the same ports and files.
+    /// Starts it again after [`Self::kill`] or [`Self::stop`], with the same ports and files.
     #[track_caller]
     pub fn start_again(&mut self) {
         self.child = spawn(&self.plan, Command::new(program()).arg("run"));
         self.wait_until_ready();
     }
 
-    /// Panics if it no longer runs.
+    /// Panics if it has ended.
     #[track_caller]
     pub fn assert_running(&mut self) {
         let status = self.child.try_wait().unwrap();
@@ -129,7 +129,7 @@ impl Daemon {
         Api::new(self.plan.api_port.expect("this daemon has no API"))
     }
 
-    /// An authorised client's session on its external socket.
+    /// Opens a session of an authorised client on its external socket.
     #[track_caller]
     pub fn client(&self) -> Client {
         Client::connect(self.plan.port, "client", "gorgone-client").unwrap()
@@ -186,7 +186,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Opens a database without writing to it.
+/// Opens a database read-only.
 pub fn open_database(path: &Path) -> Connection {
     let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
     database.busy_timeout(seconds(5)).unwrap();
@@ -209,7 +209,7 @@ fn spawn(plan: &Plan, command: &mut Command) -> Child {
         .unwrap()
 }
 
-/// The key pair of a client that no daemon of a test trusts.
+/// Returns the key pair of a client that no daemon of a test trusts.
 pub fn stranger() -> std::path::PathBuf {
     keys::private_file("stranger")
 }

@@ -1,11 +1,12 @@
 //! A Gorgone platform of real processes in a temporary folder: keys, YAML files, daemons that are killed and reaped
-//! when the test ends. Nothing here uses the library's own protocol code, so a mistake there cannot hide itself.
+//! when the test ends. It does not use the protocol code of the library, so a mistake there cannot hide itself.
 #![allow(dead_code, reason = "each test crate uses its own part of this")]
 
 pub mod api;
 pub mod between;
 pub mod client;
 pub mod daemon;
+pub mod fake_clock;
 pub mod keys;
 pub mod plan;
 pub mod small_disk;
@@ -20,17 +21,18 @@ use std::time::{Duration, Instant};
 
 pub use daemon::Daemon;
 pub use plan::Plan;
+#[allow(unused_imports, reason = "each test crate uses its own part of this")]
 pub use small_disk::SmallDisk;
 
 /// The program under test.
 pub const STHENO: &str = env!("CARGO_BIN_EXE_stheno");
 
-/// The program to start: [`STHENO`], or what `STHENO_PROGRAM` names instead, to compare with another build.
+/// Returns the program to start: [`STHENO`], or the one that `STHENO_PROGRAM` names, to compare it with another build.
 pub fn program() -> String {
     std::env::var("STHENO_PROGRAM").unwrap_or_else(|_| STHENO.to_owned())
 }
 
-/// A temporary folder; removed when the test passed, kept and named when it failed.
+/// A temporary folder. It is removed if the test passed; otherwise it is kept and named.
 pub struct Platform {
     folder: PathBuf,
 }
@@ -57,7 +59,7 @@ impl Platform {
         path
     }
 
-    /// The settings of a daemon with an external socket, with no API and no nodes yet.
+    /// Settings of a daemon with an external socket, and without an API and nodes.
     pub fn plan(&self, name: &str, id: u32) -> Plan {
         Plan::new(&self.folder, name, id)
     }
@@ -89,8 +91,8 @@ impl Drop for Platform {
     }
 }
 
-/// A TCP port of 127.0.0.1 that nobody listens on. It is taken from below the range from which the system serves
-/// outgoing connections, so that it stays free while its daemon is down for a restart.
+/// Returns a TCP port of 127.0.0.1 on which nobody listens. It is below the range that the system uses for outgoing
+/// connections, so that it stays free while its daemon restarts.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     const FIRST: u32 = 12_000;
@@ -106,7 +108,7 @@ pub fn free_port() -> u16 {
     panic!("no free TCP port between {FIRST} and {}", FIRST + COUNT);
 }
 
-/// Factor by which limits are longer on a loaded machine than on an idle one. It distinguishes a delay from a hang and
+/// Factor by which limits are longer on a loaded machine than on an idle one. It separates a delay from a hang and
 /// measures nothing; `benches/scenarios` does.
 const PATIENCE: u32 = 4;
 
@@ -134,7 +136,7 @@ pub const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-/// The last `count` lines of a file, or why there are none.
+/// Returns the last `count` lines of a file, or why there are none.
 pub fn tail(path: &Path, count: usize) -> String {
     match fs::read(path) {
         Ok(bytes) => {

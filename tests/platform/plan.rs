@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{free_port, keys};
 
-/// The settings of one daemon. Options are YAML lines such as `ping: 1`.
+/// The settings of one daemon. Options are lines of YAML such as `ping: 1`.
 #[derive(Clone)]
 pub struct Plan {
     /// Name of the daemon and of its files.
@@ -53,7 +53,9 @@ pub struct Plan {
     pub severity: String,
     /// The folder or file of the database, if it is not the usual one.
     pub database: PathBuf,
-    /// Environment variables that it is started with.
+    /// Lines of `gorgonecore` that name a database server; empty for a file.
+    pub server: Vec<String>,
+    /// Environment variables with which it is started.
     pub environment: Vec<(String, String)>,
 }
 
@@ -82,6 +84,7 @@ impl Plan {
             authorized: Vec::new(),
             severity: "info".to_owned(),
             database: folder.join(format!("{name}.sdb")),
+            server: Vec::new(),
             environment: Vec::new(),
         }
     }
@@ -158,6 +161,18 @@ impl Plan {
         self
     }
 
+    /// Keeps the history on a database server; keys and other files then have a folder of their own.
+    pub fn with_server(mut self, lines: &[String]) -> Self {
+        let keys = self.folder.join(format!("{}-keys", self.name));
+        fs::create_dir_all(&keys).unwrap();
+        for file in [keys::PRIVATE_FILE, keys::PUBLIC_FILE] {
+            fs::copy(self.keys.join(file), keys.join(file)).unwrap();
+        }
+        self.keys = keys;
+        self.server = lines.to_vec();
+        self
+    }
+
     /// The configuration file.
     pub fn config_file(&self) -> PathBuf {
         self.folder.join(format!("{}.yaml", self.name))
@@ -191,6 +206,13 @@ impl Plan {
         self.folder.join(format!("{}-nodes.yaml", self.name))
     }
 
+    fn database_lines(&self) -> String {
+        match self.server.is_empty() {
+            true => format!("gorgone_db_type: SQLite\n      gorgone_db_name: \"dbname={}\"", self.database.display()),
+            false => self.server.join("\n      "),
+        }
+    }
+
     fn yaml(&self) -> String {
         let tcp = ("tcp".to_owned(), format!("127.0.0.1:{}", self.port));
         let (com_type, com_path) = self.external.as_ref().unwrap_or(&tcp);
@@ -198,13 +220,12 @@ impl Plan {
             "name: {name}\ndescription: a daemon of a test\nconfiguration:\n  gorgone:\n    gorgonecore:\n      \
              {id}hostname: {name}\n      privkey: \"{private}\"\n      pubkey: \"{public}\"\n      \
              external_com_type: {com_type}\n      external_com_path: \"{com_path}\"\n      \
-             gorgone_db_type: SQLite\n      gorgone_db_name: \"dbname={database}\"\n      \
-             authorized_clients:\n        - key: {central}\n        - key: {client}\n",
+             {database}\n      authorized_clients:\n        - key: {central}\n        - key: {client}\n",
             name = self.name,
             id = if self.id == 0 { String::new() } else { format!("id: {}\n      ", self.id) },
             private = self.keys.join(keys::PRIVATE_FILE).display(),
             public = self.keys.join(keys::PUBLIC_FILE).display(),
-            database = self.database.display(),
+            database = self.database_lines(),
             central = keys::thumbprint("central"),
             client = keys::thumbprint("client"),
         );
@@ -254,7 +275,7 @@ impl Plan {
                 writeln!(text, "        {line}").unwrap();
             }
             if self.modules.iter().any(|(name, _)| name == "statistics") {
-                // One database has the tables of both.
+                // Both modules use the tables of one database.
                 writeln!(text, "      db_realtime:\n        {}", self.centreon.join("\n        ")).unwrap();
             }
         }

@@ -1,4 +1,4 @@
-//! A small file system, for what happens when a disk is full or cannot be written to.
+//! A small file system, for tests of a disk that is full or not writable.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use std::process::Command;
 pub struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
-    /// Mounts one of 1 MB at `place`, which is made. Without the right to mount the test is skipped: it says so and
-    /// gets `None`.
+    /// Mounts a file system of 1 MB at `place`, which is created. Without the right to mount, the test says that it is
+    /// skipped and gets `None`.
     pub fn new(place: PathBuf) -> Option<Self> {
         match Self::mounted(place, "1m") {
             Ok(disk) => Some(disk),

@@ -1,4 +1,4 @@
-//! A small blocking ZMTP 3.x DEALER over one TCP connection, for peers that a real library would not let us play.
+//! A small blocking ZMTP 3.x DEALER over one TCP connection, for behaviour that a real library does not allow.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -19,7 +19,7 @@ pub fn greeting(minor: u8) -> [u8; 64] {
     bytes
 }
 
-/// A frame; long when it must be.
+/// Returns a frame, in the long form if necessary.
 pub fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(body.len() + 9);
     match u8::try_from(body.len()) {
@@ -82,7 +82,7 @@ impl Dealer {
         self.writer.set_read_timeout(Some(limit)).unwrap();
     }
 
-    /// A second handle on the connection that waits for ever when the peer does not take its bytes.
+    /// Returns a second handle on the connection. Its writes wait without end if the peer does not read.
     pub fn writer_only(&self) -> io::Result<Self> {
         let writer = self.writer.try_clone()?;
         writer.set_write_timeout(None)?;
@@ -94,12 +94,12 @@ impl Dealer {
         self.writer.write_all(&frame(0, message))
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes unchanged.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.writer.write_all(bytes)
     }
 
-    /// The next message; commands are answered or passed over.
+    /// Returns the next message. Commands are answered or skipped.
     pub fn receive(&mut self) -> io::Result<Vec<u8>> {
         loop {
             let (flags, body) = self.read_frame()?;

@@ -1,4 +1,4 @@
-//! The test's own API client.
+//! The API client of the test.
 
 use stheno::daemon::dispatch::Listener;
 use stheno::model::connection::PeerAddress;
@@ -6,12 +6,12 @@ use stheno::model::connection::PeerAddress;
 use super::world::{Pipe, World};
 
 impl World {
-    /// Sends a command through the central's REST API; the token when it is answered at once.
+    /// Sends a command through the central's REST API. Returns the token if it is answered at once.
     pub fn command(&mut self, target: u64) -> Option<String> {
         self.commands(target, 1)
     }
 
-    /// The same where the central takes it: its token, which may come a little later.
+    /// Sends a request that the central queues. Returns its token, which may come a little later.
     pub fn accepted_command(&mut self, target: u64) -> String {
         let (known, end) = (self.tokens.len(), self.millis + 2_000);
         self.command(target);
@@ -22,13 +22,13 @@ impl World {
         self.tokens[known].clone()
     }
 
-    /// One request of several commands.
+    /// Sends one request with several commands.
     pub fn commands(&mut self, target: u64, count: usize) -> Option<String> {
         let body = format!("[{}]", vec![r#"{"command":"true"}"#; count].join(","));
         self.call(&format!("/api/nodes/{target}/core/action/command"), &body)
     }
 
-    /// A request to the central's REST API; the token when it is answered at once.
+    /// Sends a request to the central's REST API. Returns the token if it is answered at once.
     pub fn call(&mut self, path: &str, body: &str) -> Option<String> {
         let now = self.now();
         let central = self.machines[0].dispatch.as_mut()?;

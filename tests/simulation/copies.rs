@@ -1,4 +1,4 @@
-//! Copies, carried out in memory: what is gathered survives a crash as it would on a disk, what is open does not.
+//! Copies, carried out in memory. What is gathered survives a crash as it would on a disk; what is open does not.
 
 use std::collections::BTreeMap;
 
@@ -16,17 +16,17 @@ use stheno::model::random::Random;
 use super::seeded::Seeded;
 use super::world::World;
 
-/// A source that is open.
+/// An open source.
 struct Reading {
     content: Vec<u8>,
     at: usize,
 }
 
-/// What is left of a copy that has not come to its end.
+/// The rest of a copy that has not ended.
 struct Part {
     identity: Option<String>,
     bytes: Vec<u8>,
-    /// By the sink that has it open, until the machine crashes.
+    /// The copies that a sink has open, until the machine crashes.
     open_by: Option<SinkId>,
 }
 
@@ -34,17 +34,17 @@ struct Part {
 #[derive(Default)]
 pub struct Files {
     readings: BTreeMap<(usize, SourceId), Reading>,
-    /// By the token that they have now.
+    /// The rests of copies, by the tokens that they have now.
     parts: BTreeMap<(usize, String), Part>,
     identities: BTreeMap<(usize, SinkId), Option<String>>,
-    /// What arrived, by its path.
+    /// The files that arrived, by path.
     pub there: BTreeMap<(usize, String), Vec<u8>>,
 }
 
 /// The numbers of files that are far larger than what may be on its way.
 const LARGE: [u64; 2] = [13, 29];
 
-/// The content of the file with this number.
+/// Returns the content of the file with this number.
 pub fn content(number: u64) -> Vec<u8> {
     let mut random = Seeded(number);
     let len = match number {
@@ -55,7 +55,7 @@ pub fn content(number: u64) -> Vec<u8> {
     (0..len).map(|_| random.below(256) as u8).collect()
 }
 
-/// Stands for MD5.
+/// A short digest in the place of MD5.
 fn digest(bytes: &[u8]) -> String {
     let hash = bytes
         .iter()
@@ -68,7 +68,7 @@ fn failed(detail: String) -> CopyFailure {
 }
 
 impl Files {
-    /// A machine has crashed: nothing is open any more.
+    /// Handles the crash of a machine: nothing is open any more.
     pub fn crash(&mut self, machine: usize) {
         self.readings.retain(|(owner, _), _| *owner != machine);
         self.identities.retain(|(owner, _), _| *owner != machine);
@@ -77,7 +77,7 @@ impl Files {
         }
     }
 
-    /// A step of a copy that is sent; the path of a source is its number.
+    /// Carries out a step of a copy that is sent. The path of a source is its number.
     pub fn read(&mut self, machine: usize, source: SourceId, step: SourceStep) -> Option<SourceDone> {
         if let SourceStep::Open(spec) = &step {
             let content = content(spec.source.file_name()?.to_str()?.parse().ok()?);
@@ -119,11 +119,12 @@ impl Files {
                 }
                 SourceDone::Chunks(chunks)
             }
+            SourceStep::Agree { .. } => SourceDone::Agreed(0),
             SourceStep::Finish => SourceDone::Digest(digest(&reading.content)),
         })
     }
 
-    /// A step of a copy that is received.
+    /// Carries out a step of a copy that is received.
     pub fn write(&mut self, machine: usize, sink: SinkId, step: SinkStep) -> SinkDone {
         let done = self.try_to_write(machine, sink, step);
         done.unwrap_or_else(|failure| {
@@ -134,7 +135,7 @@ impl Files {
 
     fn try_to_write(&mut self, machine: usize, sink: SinkId, step: SinkStep) -> Result<SinkDone, CopyFailure> {
         match step {
-            SinkStep::Query { spec, total, md5, restart, identity, .. } => {
+            SinkStep::Query { spec, total, md5, keep, identity, .. } => {
                 let key = (machine, spec.token.to_string());
                 let is_mine = |owner: usize, part: &Part| owner == machine && part.open_by == Some(sink);
                 let is_same = |owner: usize, part: &Part| {
@@ -145,7 +146,7 @@ impl Files {
                 let found = found.or_else(|| self.parts.iter().find(|((owner, _), part)| is_same(*owner, part)));
                 let found = found.map(|(place, _)| place.clone());
                 let mut part = found.and_then(|place| self.parts.remove(&place));
-                part = part.filter(|part| !restart && part.bytes.len() as u64 <= total);
+                part = part.filter(|part| keep != Some(0) && part.bytes.len() as u64 <= total);
                 self.identities.insert((machine, sink), identity.clone());
                 let there = self.there.get(&(machine, spec.destination.display().to_string()));
                 let there = there.filter(|there| there.len() as u64 == total);
@@ -158,7 +159,7 @@ impl Files {
                 if let Some(part) = part {
                     self.parts.insert(key, Part { identity, open_by: Some(sink), ..part });
                 }
-                Ok(SinkDone::Found { received, md5, same_size })
+                Ok(SinkDone::Found { received, md5, pieces: String::new(), same_size })
             }
             SinkStep::Chunk { spec, json, base64, size, offset } => {
                 let key = (machine, spec.token.to_string());
@@ -206,14 +207,14 @@ impl Files {
 }
 
 impl World {
-    /// Sends a file with a random number through the central's REST API, now and then one that was sent before.
+    /// Sends a file through the central's REST API: one with a random number, or sometimes one that was sent before.
     pub fn copy(&mut self, target: u64) {
         let number = self.random.below(40);
         let body = format!(r#"{{"source":"/from/{number}","destination":"/to/{number}","cache_dir":"/cache"}}"#);
         self.call(&format!("/api/nodes/{target}/core/proxy/remotecopy"), &body);
     }
 
-    /// What arrived is whole, and what the rows say arrived did.
+    /// Checks that what arrived is whole, and that what the rows report as arrived has arrived.
     pub fn check_files(&self, what: &str) {
         for ((machine, path), there) in &self.files.there {
             let number: u64 = path.rsplit('/').next().unwrap().parse().unwrap();

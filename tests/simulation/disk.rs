@@ -1,4 +1,4 @@
-//! A machine's disk: what survives a crash. Commits are atomic, as SQLite's are.
+//! The disk of a machine: what survives a crash. Commits are atomic, as in SQLite.
 
 use std::collections::BTreeMap;
 
@@ -28,18 +28,18 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// An empty one whose history has this number.
+    /// Returns an empty disk whose history has this number.
     pub fn new(number: i64) -> Self {
         Self { number, ..Self::default() }
     }
 
-    /// The rows that were not looked at yet.
+    /// Returns the rows that were not looked at yet.
     pub fn unchecked_rows(&mut self) -> &[HistoryRow] {
         let from = std::mem::replace(&mut self.checked, self.rows.len());
         &self.rows[from..]
     }
 
-    /// What the cleaner does: of its rows the newest stay.
+    /// Does the work of the cleaner: the newest rows stay.
     pub fn keep_newest(&mut self, count: usize) {
         let surplus = self.rows.len().saturating_sub(count);
         self.rows.drain(..surplus);
@@ -47,7 +47,7 @@ impl Disk {
     }
 
     pub fn apply(&mut self, changes: &[StoreChange], wall: WallTime) {
-        // One ctime per commit, later than that of the one before.
+        // Returns one ctime for a commit, later than that of the one before.
         self.ctime_ticks = (wall.as_micros() / 10).max(self.ctime_ticks + 1);
         for change in changes {
             match change.clone() {

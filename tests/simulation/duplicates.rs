@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use super::seeded::Seeded;
 
-/// A message comes twice once in so many.
+/// One message in this many comes twice.
 const REPEATED_ONE_IN: u64 = 30;
 /// The messages of a handshake.
 const HANDSHAKE_MESSAGES: usize = 3;
@@ -21,11 +21,11 @@ enum Stage {
     WebSocket,
 }
 
-/// Finds whole messages in one direction of a stream, and repeats some.
+/// Finds whole messages in one direction of a stream and repeats some.
 #[derive(Default)]
 pub struct Repeater {
     stage: Stage,
-    /// The bytes of the current message so far.
+    /// The bytes received so far of the current message.
     message: Vec<u8>,
     /// Where its current frame begins.
     frame: usize,
@@ -33,7 +33,7 @@ pub struct Repeater {
 }
 
 impl Repeater {
-    /// Takes bytes that go into the stream.
+    /// Takes bytes that enter the stream.
     pub fn pass(&mut self, bytes: &[u8], stream: &mut VecDeque<u8>, random: &mut Seeded) {
         for byte in bytes {
             stream.push_back(*byte);
@@ -72,13 +72,13 @@ impl Repeater {
         }
     }
 
-    /// Whether it is a message of TLS records.
+    /// Returns whether it is a message of TLS records.
     fn is_sealed(&self) -> bool {
         let header = if self.message[0] & 2 != 0 { 9 } else { 2 };
         self.stage == Stage::Zmtp && self.message.get(header).is_some_and(|octet| (20..=23).contains(octet))
     }
 
-    /// Whether it is a command of ZMTP or a control frame.
+    /// Returns whether it is a command of ZMTP or a control frame.
     fn is_control(&self) -> bool {
         if self.stage == Stage::Zmtp { self.message[0] & 4 != 0 } else { self.message[0] & 8 != 0 }
     }
@@ -88,7 +88,7 @@ fn number(bytes: &[u8]) -> usize {
     bytes.iter().fold(0, |number, byte| number << 8 | usize::from(*byte))
 }
 
-/// The length of a frame, as soon as its header says it.
+/// Returns the length of a frame as soon as its header gives it.
 fn zmtp_len(frame: &[u8]) -> Option<usize> {
     let width = if frame[0] & 2 != 0 { 8 } else { 1 };
     Some(1 + width + number(frame.get(1..1 + width)?))

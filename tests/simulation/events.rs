@@ -1,4 +1,4 @@
-//! What may happen to a machine or a stream.
+//! Events that may happen to a machine or a stream.
 
 use stheno::model::random::Random;
 
@@ -17,7 +17,7 @@ impl World {
     }
 
     pub fn stall_some_pipe(&mut self) {
-        // Beyond the time of a sync now and then: its answer comes late, and that to the next question, too.
+        // This is sometimes longer than the limit of a sync: its answer comes late, and so does the next one.
         let longest = if self.random.once_in(3) { 80_000 } else { 15_000 };
         let until = self.millis + self.random.below(longest);
         let skipped = usize::try_from(self.random.below(8)).unwrap();
@@ -27,7 +27,7 @@ impl World {
         }
     }
 
-    /// The way between two machines that are connected is gone for a while, and nobody is told.
+    /// Cuts the way between two connected machines for a while without telling either.
     pub fn cut_some_cable(&mut self) {
         let between = |pipe: &super::world::Pipe| match pipe.ends {
             [Some((one, _)), Some((other, _))] if pipe.open => Some((one.min(other), one.max(other))),
@@ -47,15 +47,15 @@ impl World {
         }
     }
 
-    /// Up to five minutes, days or years ahead or back, for one machine.
+    /// Sets the clock of one machine up to five minutes, days or years ahead or back.
     pub fn step_clock(&mut self, machine: usize) {
         let unit = [60_000, 60_000, 86_400_000, 31_536_000_000][usize::try_from(self.random.below(4)).unwrap()];
         let share = i64::try_from(self.random.below(10_001)).unwrap() - 5_000;
         *self.clocks.entry(machine).or_default() += unit / 1_000 * share;
     }
 
-    /// The disk of the central takes nothing for a while. One that is full to the end of a stop loses what waits for
-    /// it.
+    /// The disk of the central takes no changes for a while. A disk that is full until the end of a stop loses what
+    /// waits for it.
     pub fn fill_disk(&mut self) {
         if !self.machines[0].stopping {
             let until = self.millis + self.random.below(4_000);
@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    /// A machine is told to stop.
+    /// Tells a machine to stop.
     pub fn stop(&mut self, machine: usize) {
         let now = self.now_of(machine);
         let Some(dispatch) = &mut self.machines[machine].dispatch else { return };
@@ -73,7 +73,7 @@ impl World {
         self.settle_turn(machine);
     }
 
-    /// The number of a new history.
+    /// Returns the number of a new history.
     pub fn next_history_number(&mut self) -> i64 {
         1 + i64::try_from(self.random.below(1 << 52)).unwrap()
     }

@@ -1,4 +1,4 @@
-//! What must hold in every run.
+//! Checks of what must hold in every run.
 
 use stheno::model::code::Code;
 use stheno::model::history::HistoryRow;
@@ -89,8 +89,8 @@ impl World {
         }
     }
 
-    /// Every row of a node is in the central exactly once. Of two daemons with the id `twins`, one does not know what
-    /// the other does, so their ends may be late.
+    /// Checks that every row of a node is in the central exactly once. Of two daemons with the id `twins`, one does not
+    /// know what the other does, so their ends may be late.
     pub fn check_rows(&self, what: &str, twins: Option<u64>) {
         let count = |rows: &[HistoryRow], wanted: &HistoryRow| {
             let same = |row: &&HistoryRow| {

@@ -1,4 +1,4 @@
-//! One simulated machine: a disk, a key and, while it is up, a real [`Dispatch`].
+//! One simulated machine: a disk, a key and, while it is running, a real [`Dispatch`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -29,7 +29,7 @@ use super::seeded::Seeded;
 const KEY_CENTRAL: &str = include_str!("keys/central.pem");
 const KEY_POLLER: &str = include_str!("keys/poller.pem");
 
-/// The port of the central's WebSocket listener; those of the other machines follow. All below are ids.
+/// The port of the central's WebSocket listener; those of the other machines follow. Ports below are ids.
 pub const WEBSOCKET_PORT: u16 = 8_081;
 const TOKEN: &str = "sesame";
 
@@ -41,7 +41,7 @@ pub enum Kind {
     WebSocket,
 }
 
-/// One or two nodes of each kind.
+/// Returns one or two nodes of each kind.
 pub fn topology(seed: u64) -> Vec<Kind> {
     let mut random = Seeded(seed ^ 0x7090);
     let kinds = [Kind::Push, Kind::Pull, Kind::WebSocket];
@@ -53,13 +53,13 @@ pub struct Machine {
     pub disk: Disk,
     pub key: PrivateKey,
     pub dispatch: Option<Dispatch>,
-    /// Our connections: where the other end is.
+    /// Our connections, each with the stream to its other end.
     pub pipes: BTreeMap<ConnectionId, usize>,
-    /// Connections whose stream takes no more for now.
+    /// Connections whose stream takes no more at the moment.
     pub blocked: BTreeSet<ConnectionId>,
     /// Whether it was told to stop and has not ended yet.
     pub stopping: bool,
-    /// The greatest row id of each history in the one with this number so far.
+    /// The greatest row id so far of each history, by the number of the history.
     pub seen_origins: BTreeMap<(i64, HistoryName), i64>,
     config: Config,
 }
@@ -80,12 +80,13 @@ fn core_settings(id: u64, authorized: String) -> CoreSettings {
         authorized_clients: vec![authorized],
         bound_keys: Default::default(),
         fingerprint_mode: FingerprintMode::First,
-        // Some links are classic, as opposite an original daemon.
+        // Some links are classic, as with an original daemon.
         link: if id.is_multiple_of(3) { LinkMode::Classic } else { LinkMode::Auto },
         database: "unused".into(),
+        server: None,
         storage: Storage::Disk,
         create_schema: true,
-        // `BATCHED=1` lets nodes gather their changes; a daemon with nodes does not.
+        // With `BATCHED=1` nodes gather their changes; a daemon with nodes does not.
         commits: match std::env::var_os("BATCHED") {
             Some(_) => Commits::Batched(Duration::from_millis(300)),
             None => Commits::Full,
@@ -107,13 +108,13 @@ fn loaded(names: &[&str]) -> BTreeMap<String, String> {
     names.iter().map(|name| ((*name).to_owned(), format!("gorgone::modules::core::{name}::hooks"))).collect()
 }
 
-/// Where a machine listens; the port is its id.
+/// Returns where a machine listens. The port is its id.
 pub fn endpoint(id: u64) -> Endpoint {
     Endpoint::Tcp { host: "192.0.2.1".to_owned(), port: u16::try_from(id).unwrap() }
 }
 
 impl Machine {
-    /// The central. Of the nodes that dial in, it knows some from its register file.
+    /// Returns the central. It knows some of the nodes that dial in from its register file.
     pub fn central(nodes: &[(u64, Kind)], random: &mut Seeded) -> Self {
         let registered = |(id, kind): &(u64, Kind)| Registration {
             uid: None,
@@ -191,7 +192,7 @@ impl Machine {
         Self::new(id, KEY_POLLER, KEY_CENTRAL, modules)
     }
 
-    /// A machine of a platform of relays: with nodes below it, and connected to the one above.
+    /// Returns a machine in a platform of relays, with nodes below it and connected to the one above.
     pub fn in_tree(id: u64, up: Option<(u64, Kind)>, below: Vec<Registration>, random: &mut Seeded) -> Self {
         let mut machine = match up {
             None => Self::central(&[], random),
@@ -228,13 +229,13 @@ impl Machine {
             sources: Default::default(),
             warnings: Vec::new(),
         };
-        // Some are copies of one image.
+        // Some have copies of one image.
         let disk = Disk::new(i64::try_from(id / 2).unwrap() + 1_000_000);
         let (pipes, blocked, seen_origins) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
         Self { id, disk, key, dispatch: None, pipes, blocked, stopping: false, seen_origins, config }
     }
 
-    /// Whether it connects there to the daemon above it.
+    /// Returns whether it connects there to the daemon above it.
     pub fn dials(&self, endpoint: &Endpoint) -> bool {
         self.config.modules.pull.as_ref().is_some_and(|pull| pull.endpoint == *endpoint)
     }

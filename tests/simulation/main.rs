@@ -30,8 +30,8 @@ use std::io::Write as _;
 use machine::{Kind, topology};
 use world::World;
 
-/// `SEED=N`: that one. `SEEDS=N`: N from a start that is drawn and printed; `SEED_FROM` repeats it. Else the same few
-/// each time, and two that are new each day.
+/// `SEED=N` runs that seed. `SEEDS=N` runs N seeds from a start that is drawn and printed; `SEED_FROM` repeats it.
+/// Otherwise the same few seeds run each time, and two that change each day.
 fn seeds(default_count: u64) -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     if let Some(seed) = number("SEED") {
@@ -48,7 +48,7 @@ fn seeds(default_count: u64) -> Vec<u64> {
             let since = std::time::UNIX_EPOCH.elapsed().expect("the clock is after 1970");
             (u64::from(since.subsec_nanos()) ^ since.as_secs() << 20) & 0xffff_ffff
         });
-        // Unlike `eprintln!` not only shown on a failure.
+        // Unlike `eprintln!`, this is not only shown on a failure.
         let _shown_or_not = writeln!(std::io::stderr(), "simulation: SEEDS={count} SEED_FROM={start}");
         start
     });
@@ -100,9 +100,9 @@ fn the_same_seed_runs_the_same_way_twice() {
     assert_ne!(run(7), run(8));
 }
 
-/// What may grow is the sessions of the streams that break, one a minute: they are kept until the cleaner takes them,
-/// which the simulation does not show. It looks at the memory of the whole process, so it runs alone: `cargo test
-/// --locked --test simulation -- --ignored hour`.
+/// The sessions of broken streams may grow, one a minute: they are kept until the cleaner removes them, which the
+/// simulation does not show. The test looks at the memory of the whole process, so it runs alone: `cargo test --locked
+/// --test simulation -- --ignored hour`.
 #[test]
 #[ignore = "measures the process, so no other test may run beside it"]
 fn an_hour_of_steady_work_takes_no_memory() {
@@ -122,7 +122,7 @@ fn an_hour_of_steady_work_takes_no_memory() {
 
 #[test]
 fn through_relays_every_token_ends_once_and_every_row_arrives_once_and_in_order() {
-    // Most platforms are small, so that the usual run stays short; every night they are large.
+    // Most platforms are small so that the usual run stays short; at night they are large.
     let is_long = ["SEED", "SEEDS", "STEPS"].iter().any(|name| std::env::var(name).is_ok());
     for seed in seeds(24) {
         let (steps, machines_max) = (steps(300), if is_long || seed % 12 == 0 { 30 } else { 9 });

@@ -1,4 +1,4 @@
-//! Whether the simulation would notice a fault: the program is broken on purpose, in one way at a time.
+//! Checks that the simulation notices faults: the program is broken on purpose, in one way at a time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,11 +11,11 @@ use super::machine::{Kind, Machine, endpoint, topology};
 use super::seeded::Seeded;
 use super::world::World;
 
-/// A fault has to be noticed within so many seeds.
+/// A fault must be noticed within this number of seeds.
 const SEEDS_MAX: u64 = 50;
 const STEPS: u64 = 900;
 
-/// A central and its nodes; panics when something is not as it should be.
+/// Runs a central and its nodes. Panics if something is not as it should be.
 pub fn run_platform(seed: u64, steps: u64) -> World {
     let what = format!("SEED={seed} STEPS={steps}");
     let mut world = World::new(seed, &topology(seed));
@@ -31,7 +31,7 @@ pub fn run_platform(seed: u64, steps: u64) -> World {
     world
 }
 
-/// A platform of relays; panics when something is not as it should be.
+/// Runs a platform of relays. Panics if something is not as it should be.
 pub fn run_tree(seed: u64, steps: u64, machines_max: u64) {
     let what = format!("SEED={seed} STEPS={steps}");
     let mut world = World::tree(seed, machines_max);
@@ -49,7 +49,7 @@ pub fn run_tree(seed: u64, steps: u64, machines_max: u64) {
     world.check_tokens(&what);
 }
 
-/// Two relays each believe that node 99 is behind the other, and the central that it is behind the first.
+/// Two relays each believe that node 99 is behind the other; the central believes that it is behind the first.
 pub fn run_circle(seed: u64) {
     let mut random = Seeded(seed);
     let relay =
@@ -66,7 +66,7 @@ pub fn run_circle(seed: u64) {
     world.check_tokens(&format!("SEED={seed}"));
 }
 
-/// A node leaves one relay for another, and the central finds it there.
+/// A node moves from one relay to another, and the central finds it there.
 pub fn run_move(seed: u64) {
     let mut random = Seeded(seed);
     let machines = vec![
@@ -89,7 +89,7 @@ pub fn run_move(seed: u64) {
     world.check_tokens(&format!("SEED={seed}"));
 }
 
-/// A node takes nothing any more in the middle of a large copy: little of it is on its way.
+/// A node stops reading in the middle of a large copy: little of it is on its way.
 pub fn run_deaf_receiver(seed: u64) {
     let mut world = World::new(seed, &[Kind::Push, Kind::WebSocket]);
     world.run_for_millis(3_000);
@@ -107,7 +107,7 @@ fn node(id: u64) -> NodeId {
     NodeId::new(id).unwrap()
 }
 
-/// A machine that its parent connects to.
+/// Returns a machine that its parent connects to.
 fn pushed(id: u64) -> Registration {
     let kind = NodeKind::PushZmq { endpoint: endpoint(id) };
     Registration { id: node(id), uid: None, kind, identity: None, link: None, prevail: false, subnodes: Vec::new() }
@@ -128,7 +128,7 @@ fn a_node_that_leaves_one_relay_for_another_is_found_there() {
     (1..=3).for_each(run_move);
 }
 
-/// The seed with which a fault is noticed.
+/// Returns the seed with which a fault is noticed.
 fn noticed(fault: Fault) -> Option<u64> {
     let silent = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));

@@ -1,8 +1,8 @@
-//! The one source of chance in a run.
+//! The only source of chance in a run.
 
 use stheno::model::random::Random;
 
-/// splitmix64: small, seeded, good enough for choosing what happens next.
+/// splitmix64: small, seeded, and good enough to choose what happens next.
 #[derive(Clone)]
 pub struct Seeded(pub u64);
 
@@ -15,7 +15,7 @@ impl Seeded {
         mixed ^ (mixed >> 31)
     }
 
-    /// True once in `times`.
+    /// Returns true once in `times`.
     pub fn once_in(&mut self, times: u64) -> bool {
         self.next().is_multiple_of(times)
     }

@@ -1,13 +1,13 @@
-//! Steady work for a long time, in a world that forgets what is over, so that what grows is a daemon.
+//! Steady work for a long time. The world forgets what is over, so that only a daemon can grow.
 
 use std::collections::BTreeMap;
 
 use super::world::World;
 
-/// Rows that a history keeps: far more than the work of a minute leaves.
+/// Number of rows that a history keeps: far more than one minute of work leaves.
 const ROWS_KEPT: usize = 400;
 
-/// Memory of this process that is not in a file, resident now.
+/// Returns the resident memory of this process that does not belong to a file.
 pub fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
@@ -15,7 +15,7 @@ pub fn resident_bytes() -> u64 {
 }
 
 impl World {
-    /// A command a second, each for the next machine and over a connection of its own, and a stream that breaks.
+    /// Sends a command a second, each to the next machine and over its own connection, and breaks a stream.
     pub fn minute_of_work(&mut self) {
         for second in 0..60 {
             let target = 1 + second % self.machines.len() as u64;
@@ -39,7 +39,7 @@ impl World {
         self.tokens_over += known - self.tokens.len();
         assert!(self.tokens.len() < 60, "commands of more than a minute ago have not ended");
         self.machines.iter_mut().for_each(|machine| machine.disk.keep_newest(ROWS_KEPT));
-        // Closed streams go, and the others get new numbers.
+        // Closed streams are removed, and the others get new numbers.
         let mut numbers = BTreeMap::new();
         for (number, pipe) in self.pipes.iter().enumerate().filter(|(_, pipe)| pipe.open) {
             assert!(pipe.directions.iter().all(|direction| direction.bytes.len() < 1 << 20), "nobody reads a stream");

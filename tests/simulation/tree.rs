@@ -1,5 +1,5 @@
 //! Platforms of relays: up to three levels and thirty machines, drawn from the seed. Some relays know each other, and
-//! some nodes hang on two of them.
+//! some nodes are connected to two of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use super::machine::{Kind, Machine, endpoint};
 use super::seeded::Seeded;
 use super::world::World;
 
-/// Machines at most, the central included.
+/// Maximum number of machines, including the central.
 const MACHINES_MAX: u64 = 30;
 
 /// One machine of the plan.
@@ -58,7 +58,7 @@ fn plan(seed: u64, machines_max: u64) -> BTreeMap<u64, Planned> {
     let mut planned = BTreeMap::from([(1, Planned { level: 0, up: None, below: Vec::new() })]);
     for id in 2..=count {
         let parents: Vec<u64> = planned.iter().filter(|(_, machine)| machine.level < 3).map(|(id, _)| *id).collect();
-        // Relays are preferred to the central as parents.
+        // Parents are more often relays than the central.
         let pick = |random: &mut Seeded| parents[usize::try_from(random.below(parents.len() as u64)).unwrap()];
         let parent = pick(&mut random).max(pick(&mut random));
         let kind = [Kind::Push, Kind::Push, Kind::Pull, Kind::WebSocket][usize::try_from(random.below(4)).unwrap()];
@@ -75,7 +75,7 @@ fn plan(seed: u64, machines_max: u64) -> BTreeMap<u64, Planned> {
     planned
 }
 
-/// Nodes on two relays, and relays that know each other or their own central.
+/// Adds nodes with two relays, and relays that know each other or their own central.
 fn second_ways(planned: &mut BTreeMap<u64, Planned>, random: &mut Seeded) {
     let ids: Vec<u64> = planned.keys().copied().collect();
     let pick = |random: &mut Seeded| ids[usize::try_from(random.below(ids.len() as u64)).unwrap()];
@@ -84,13 +84,13 @@ fn second_ways(planned: &mut BTreeMap<u64, Planned>, random: &mut Seeded) {
         let knows = |planned: &BTreeMap<u64, Planned>, relay: u64| {
             planned[&relay].below.iter().any(|listed| listed.id == node(id))
         };
-        // Only a machine that does not dial can be reached from two sides; the central is one, too.
+        // Only a machine that does not dial can be reached from two sides. The central is one of them.
         let is_push = !matches!(planned[&id].up, Some((_, Kind::Pull | Kind::WebSocket)));
         if relay != id && is_push && !knows(planned, relay) {
             planned.get_mut(&relay).unwrap().below.push(registration(id, Kind::Push));
         }
     }
-    // The central prefers some ways to others.
+    // The central prefers some routes to others.
     let behind: Vec<(NodeId, Vec<NodeId>)> = planned[&1]
         .below
         .iter()
@@ -111,7 +111,7 @@ fn second_ways(planned: &mut BTreeMap<u64, Planned>, random: &mut Seeded) {
 }
 
 impl World {
-    /// A platform of relays with at most so many machines.
+    /// Returns a platform of relays with at most this number of machines.
     pub fn tree(seed: u64, machines_max: u64) -> Self {
         let mut random = Seeded(seed);
         let machines = plan(seed, machines_max)
@@ -152,8 +152,8 @@ impl World {
         }
     }
 
-    /// A machine comes back with an empty database. What was under way then may stay open or end twice: nobody else
-    /// knows of it.
+    /// A machine comes back with an empty database. What was under way at that moment may stay open or end twice,
+    /// because nobody else knows of it.
     fn lose_database(&mut self, machine: usize) {
         self.crash(machine);
         let number = self.next_history_number();
@@ -161,8 +161,8 @@ impl World {
         self.excused = self.tokens.len();
     }
 
-    /// No row is in a history twice, those of one history are in the order of their ids, and no token has ended twice.
-    /// Looks at new rows only.
+    /// Checks that no row is in a history twice, that those of one history are in the order of their ids, and that no
+    /// token has ended twice. Looks at new rows only.
     pub fn check_order(&mut self, what: &str) {
         for machine in &mut self.machines {
             let (id, own) = (machine.id, machine.disk.number);
@@ -198,7 +198,7 @@ impl World {
                 let found = there.get(&identity);
                 let found = found.unwrap_or_else(|| panic!("{what}: a row on machine {} is lost: {row:?}", machine.id));
                 let is_excused = |token: &String| self.tokens[..self.excused].contains(token);
-                // By another way the end itself may have come to the central, and the late one to this machine.
+                // The end itself may have reached the central by another route, and the late one this machine.
                 let is_late = is_late_form(found, row, identity.0.node) || is_late_form(row, found, identity.0.node);
                 if row.token.as_ref().is_some_and(is_excused) && is_late {
                     continue;

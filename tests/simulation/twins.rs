@@ -1,11 +1,12 @@
-//! Two daemons that both say that they are the same node, as after an image was copied and its database made anew.
+//! Two daemons that both claim to be the same node, for instance because an image was copied and its database was made
+//! anew.
 
 use super::disk::Disk;
 use super::machine::{Kind, Machine};
 use super::seeded::Seeded;
 use super::world::World;
 
-/// Both work for a while, then one goes for good; panics when something is not as it should be.
+/// Both work for a while, then one goes for good. Panics if something is not as it should be.
 fn run_twins(seed: u64, steps: u64) {
     let what = format!("SEED={seed} STEPS={steps}");
     let mut world = World::new(seed, &[Kind::Push, Kind::Pull, Kind::WebSocket]);
@@ -28,9 +29,9 @@ fn run_twins(seed: u64, steps: u64) {
     for token in &world.tokens {
         let rows: Vec<_> = central.iter().filter(|row| row.token.as_ref() == Some(token)).collect();
         let ends = rows.iter().filter(|row| row.is_last()).count();
-        // What the twin took and did not tell goes with it.
+        // What the twin took and did not report is lost with it.
         let is_gone = twin.disk.rows.iter().any(|row| row.token.as_ref() == Some(token));
-        // Of what was sent to the one nobody knows what the other did.
+        // Of what was sent to one of them, nobody knows what the other did.
         let name = format!("node '{id}'");
         let is_of_twins = rows
             .iter()

@@ -42,34 +42,34 @@ pub struct World {
     pub machines: Vec<Machine>,
     pub pipes: Vec<Pipe>,
     cut_off: Vec<u64>,
-    /// Machines whose disk takes no changes until then.
+    /// Machines whose disk takes no changes, each with the time until which that lasts.
     pub full_until: BTreeMap<usize, u64>,
     /// How far the wall clock was set ahead or back.
     wall_offset_millis: i64,
     /// How far the clock of one machine is ahead or back.
     pub clocks: BTreeMap<usize, i64>,
-    /// Pairs of machines that cannot reach each other until then, the smaller first.
+    /// Pairs of machines that cannot reach each other, the smaller first, each with the time until which that lasts.
     pub cut_cables: BTreeMap<(usize, usize), u64>,
     /// How often each token has ended in the central, as far as its rows were looked at.
     pub ended: BTreeMap<String, usize>,
-    /// The first tokens, of which nothing is known any more since a machine has lost its database.
+    /// Number of the first tokens of which nothing is known any more because a machine has lost its database.
     pub excused: usize,
     pending: BTreeMap<(u64, u64), (usize, Pending)>,
     next_pending: u64,
     pub millis: u64,
     pub random: Seeded,
     pub tokens: Vec<String>,
-    /// How many tokens had ended when they were forgotten.
+    /// Number of tokens that had ended when they were forgotten.
     pub tokens_over: usize,
     pub waiting_answers: Vec<usize>,
     /// Files, and copies of them.
     pub files: Files,
-    /// Whether what happens is printed (`TRACE=1`).
+    /// Whether events are printed (`TRACE=1`).
     traced: bool,
 }
 
 impl World {
-    /// A central, and nodes of these kinds with the ids from 2 on.
+    /// Returns a central and nodes of these kinds with the ids from 2 on.
     pub fn new(seed: u64, kinds: &[Kind]) -> Self {
         let mut random = Seeded(seed);
         let nodes: Vec<(u64, Kind)> = (2..).zip(kinds.iter().copied()).collect();
@@ -78,7 +78,7 @@ impl World {
         Self::of(random, machines)
     }
 
-    /// These machines, the central first, each at the place before its id.
+    /// Returns a world of these machines: the central first, each at the place before its id.
     pub fn of(random: Seeded, machines: Vec<Machine>) -> Self {
         let mut world = Self {
             machines,
@@ -109,7 +109,7 @@ impl World {
         Now { monotonic: Monotonic::from_millis(self.millis), wall: WallTime::from_micros(wall) }
     }
 
-    /// The time by the clock of a machine.
+    /// Returns the time by the clock of a machine.
     pub fn now_of(&self, machine: usize) -> Now {
         let Now { monotonic, wall } = self.now();
         let ahead = self.clocks.get(&machine).copied().unwrap_or(0) * 1_000;
@@ -139,14 +139,14 @@ impl World {
         }
     }
 
-    /// Prints what happens, if wanted.
+    /// Prints an event if wanted.
     pub fn trace_event(&self, machine: usize, what: &str) {
         if self.traced {
             eprintln!("{} {}: == {what}", self.millis, self.machines[machine].id);
         }
     }
 
-    /// Tells both ends, unless one has ended already.
+    /// Tells both ends, unless one of them has ended already.
     pub fn break_pipe(&mut self, pipe: usize, except: Option<usize>) {
         if !std::mem::replace(&mut self.pipes[pipe].open, false) {
             return;
@@ -189,7 +189,7 @@ impl World {
         self.has_room(pipe, side);
     }
 
-    /// The stream takes more of its sender, if that waits for it.
+    /// Lets the sender continue if it waits for room in the stream.
     fn has_room(&mut self, pipe: usize, side: usize) {
         if let Some((sender, connection)) = self.pipes[pipe].ends[side]
             && self.machines[sender].blocked.contains(&connection)
@@ -254,16 +254,16 @@ impl World {
             1..=8 if self.machines[machine].dispatch.is_none() => self.start(machine),
             9..=10 => self.break_some_pipe(),
             11..=14 => self.stall_some_pipe(),
-            // Of the central only: a node whose disk is full runs a command that its history does not know of.
-            // A disk that is full to the end of a stop loses what waits for it, too.
+            // This is for the central only: a node whose disk is full runs a command that its history does not know of.
+            // A disk that is full until the end of a stop loses what waits for it, too.
             41 if machine == 0 => self.fill_disk(),
             42 if self.random.once_in(4) => {
-                // Up to five minutes ahead or back, for all.
+                // The clocks of all machines jump up to five minutes ahead or back.
                 self.wall_offset_millis += i64::try_from(self.random.below(600_000)).unwrap() - 300_000;
             }
             44 if self.random.once_in(4) => self.step_clock(machine),
             45 if self.random.once_in(4) => {
-                // The clock was corrected.
+                // The clock is correct again.
                 self.clocks.remove(&machine);
             }
             43 if !self.is_full(machine) => self.stop(machine),
@@ -272,7 +272,7 @@ impl World {
                 if self.random.once_in(4) {
                     return self.copy(target);
                 }
-                // Now and then one with many rows, so that a sync takes many parts.
+                // Sometimes a command has many rows, so that a sync takes many parts.
                 let count = if self.random.once_in(4) { 1 + self.random.below(15) } else { 1 };
                 self.commands(target, usize::try_from(count).unwrap());
             }
@@ -318,7 +318,7 @@ impl World {
         }
         let end = self.millis + 700_000;
         while self.millis < end {
-            // One may still have been about to stop.
+            // One of them may still have been about to stop.
             for machine in 0..self.machines.len() {
                 if self.machines[machine].dispatch.is_none() {
                     self.start(machine);

@@ -1,5 +1,6 @@
-//! Command lines and what they mean.
+//! Command lines and their meaning.
 
+use super::super::remote_arguments::Direction;
 use super::super::targets::Targets;
 use super::*;
 
@@ -79,6 +80,7 @@ fn each_command_takes_its_own_words() {
     );
     let copy = CopyOptions {
         config: "c".into(),
+        direction: Direction::ToNodes,
         source: "/etc/hosts".into(),
         targets: Targets::parse("2,all").unwrap(),
         destination: "/tmp/a:b".to_owned(),
@@ -94,6 +96,24 @@ fn each_command_takes_its_own_words() {
         parse("copy --config c --at-once 3 --owner root --mode 0644 /etc/hosts 2,all:/tmp/a:b"),
         Ok(Command::Copy(copy))
     );
+    let ends = |line: &str| match parse(line) {
+        Ok(Command::Copy(copy)) => Ok((copy.direction, copy.source.display().to_string(), copy.destination)),
+        other => Err(format!("{other:?}")),
+    };
+    let from = |source: &str, destination: &str| Ok((Direction::FromNodes, source.to_owned(), destination.to_owned()));
+    let to = |source: &str, destination: &str| Ok((Direction::ToNodes, source.to_owned(), destination.to_owned()));
+    assert_eq!(ends("copy --config c 2:/var/log/x:y ."), from("/var/log/x:y", "."));
+    assert_eq!(ends("copy --config c 2,all:/var/log ./3:/x"), from("/var/log", "./3:/x"));
+    assert_eq!(ends("copy --config c ./2:x 3:/tmp/"), to("./2:x", "/tmp/"));
+    assert_eq!(ends("copy --config c a:b 3:/tmp/"), to("a:b", "/tmp/"));
+    for (line, said) in [
+        ("2:/a 3:/b", "both SOURCE and DESTINATION are on nodes"),
+        ("2:a /b", "give an absolute one"),
+        ("2: /b", "give an absolute one"),
+        ("2,,3:/a /b", "needs --config"),
+    ] {
+        assert!(ends(&format!("copy --config c {line}")).unwrap_err().contains(said), "{line}");
+    }
     let key = |thumbprint| Ok(Command::NodeKey { config: "c".into(), node: 2, thumbprint });
     assert_eq!(parse("keys forget --config c 2"), key(None));
     assert_eq!(parse("keys trust 2 abc --config c"), key(Some("abc".to_owned())));

@@ -10,7 +10,7 @@ use super::progress::{Progress, bytes_text};
 use super::transfer::Outcome;
 use crate::cli::complain;
 use crate::cli::many::{Event, Screen};
-use crate::cli::remote_arguments::CopyOptions;
+use crate::cli::remote_arguments::{CopyOptions, Direction};
 use crate::cli::table::table;
 use crate::edge::clock;
 use crate::model::time::Monotonic;
@@ -45,6 +45,8 @@ pub(super) struct Copied {
     running: BTreeMap<u64, (Progress, Monotonic)>,
     /// Number of lines on the terminal that are drawn again.
     drawn: usize,
+    /// What good nodes do, for the last line.
+    said: &'static str,
 }
 
 impl Screen<Progress, Outcome> for Copied {
@@ -73,7 +75,8 @@ impl Copied {
             (false, false, true) => Style::Redrawn,
             (false, false, false) => Style::Plain,
         };
-        Self { style, outcomes: BTreeMap::new(), running: BTreeMap::new(), drawn: 0 }
+        let said = if options.direction == Direction::FromNodes { "gave it" } else { "have it" };
+        Self { style, outcomes: BTreeMap::new(), running: BTreeMap::new(), drawn: 0, said }
     }
 
     /// Notes the nodes whose turn did not come before Ctrl-C.
@@ -101,7 +104,7 @@ impl Copied {
         let good = self.outcomes.values().filter(|outcome| outcome.is_there == Some(true)).count();
         let (nodes, bad) = (rows.len(), rows.len() - good);
         let head = ["NODE", "COPY", "SIZE", "SECONDS", "RATE", "MESSAGE"];
-        print_line(&format!("{}{nodes} nodes: {good} have it, {bad} do not", table(&head, &rows)));
+        print_line(&format!("{}{nodes} nodes: {good} {}, {bad} do not", table(&head, &rows), self.said));
     }
 
     fn step(&mut self, node: u64, progress: Progress) -> bool {

@@ -1,4 +1,4 @@
-//! A copy to one node: starts it and follows its rows until the last one.
+//! A copy to one node, or from one: starts it and follows its rows until the last one.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use serde_json::{Value, json};
 use super::progress::{Progress, bytes_text, rate};
 use crate::cli::many::Worker;
 use crate::cli::remote::{Remote, Row, token_of};
+use crate::cli::remote_arguments::{CopyOptions, Direction};
 use crate::cli::waiting::Waiting;
 
 const POLL: Duration = Duration::from_millis(250);
 
-/// What is to be copied, the same for every node.
+/// What is to be copied.
 pub(super) struct Transfer<'a> {
     pub remote: &'a Remote,
-    /// The file or directory on the daemon's machine.
-    pub source: &'a str,
-    /// The place on each node.
-    pub destination: &'a str,
-    /// What the API is asked for.
-    pub body: &'a Value,
-    /// How long it waits for a node that cannot be reached, in seconds.
-    pub ttl: Option<u64>,
+    pub options: &'a CopyOptions,
+    /// The absolute path on the daemon's machine.
+    pub local: &'a str,
+    /// Whether the destination here is a directory.
+    pub is_directory: bool,
+    /// Whether several nodes may be meant.
+    pub is_several: bool,
 }
 
 /// What became of it on a node.
@@ -71,9 +71,34 @@ impl Outcome {
 }
 
 impl Transfer<'_> {
+    /// Returns what the API is asked for. What comes from several nodes gets their ids behind its name.
+    fn body(&self, node: u64) -> Value {
+        let options = self.options;
+        let there = options.source.to_string_lossy();
+        let (source, destination) = match options.direction {
+            Direction::ToNodes => (self.local, options.destination.clone()),
+            Direction::FromNodes if self.is_several => {
+                let name = options.source.file_name().unwrap_or_default().to_string_lossy();
+                (there.as_ref(), format!("{}/{name}.{node}", self.local.trim_end_matches('/')))
+            }
+            Direction::FromNodes if self.is_directory => {
+                (there.as_ref(), format!("{}/", self.local.trim_end_matches('/')))
+            }
+            Direction::FromNodes => (there.as_ref(), self.local.to_owned()),
+        };
+        json!({
+            "source": source,
+            "destination": destination,
+            "cache_dir": options.cache_dir,
+            "owner": options.owner,
+            "group": options.group,
+            "mode": options.mode,
+        })
+    }
+
     /// Copies to the worker's node.
     pub(super) fn carry_out(&self, worker: &Worker<'_, Progress, Outcome>) -> Outcome {
-        let mut waiting = Waiting::new(worker.node()).with_ttl(self.ttl);
+        let mut waiting = Waiting::new(worker.node()).with_ttl(self.options.ttl);
         let mut outcome = Outcome::default();
         if let Err(message) = self.follow(worker, &mut waiting, &mut outcome) {
             outcome.message = message;
@@ -93,11 +118,13 @@ impl Transfer<'_> {
             outcome.is_there = Some(false);
             return Err(format!(
                 "node {node} is this machine itself, and a copy goes to another one: use cp {} {}",
-                self.source, self.destination
+                self.options.source.display(),
+                self.options.destination
             ));
         }
-        let ttl = self.ttl.map_or(String::new(), |ttl| format!("?ttl={ttl}"));
-        let token = token_of(&remote.start(&format!("/api/nodes/{node}/core/proxy/remotecopy{ttl}"), self.body)?)?;
+        let ttl = self.options.ttl.map_or(String::new(), |ttl| format!("?ttl={ttl}"));
+        let action = if self.options.direction == Direction::FromNodes { "fetch" } else { "remotecopy" };
+        let token = token_of(&remote.start(&format!("/api/nodes/{node}/core/proxy/{action}{ttl}"), &self.body(node))?)?;
         outcome.token = Some(token.clone());
         let mut seen = None;
         loop {
@@ -129,7 +156,8 @@ impl Transfer<'_> {
                 worker.say(text);
             }
             if worker.wait(POLL) {
-                return Err(format!("interrupted: the copy to node {node} goes on; its token is {token}"));
+                let to = if self.options.direction == Direction::FromNodes { "from" } else { "to" };
+                return Err(format!("interrupted: the copy {to} node {node} goes on; its token is {token}"));
             }
         }
     }

@@ -283,9 +283,13 @@ fn time(report: &mut Report, config: &Config) {
         None => "the kernel does not tell whether a time service sets it",
     };
     let expected = "a clock that a time service sets";
+    let advice = "set the clock by NTP ('timedatectl set-ntp true'); rows of the wrong time go with the others";
+    if let Some(machines) = clock::wrong() {
+        let seen = format!("the clock says {machines}, which cannot be; {seen}");
+        return report.bad("time", expected, seen, Cause::ClockOff, advice);
+    }
     if newest > now.saturating_add(CLOCK_SECONDS) {
         let seen = format!("the newest row of the history is {} s in the future; {seen}", newest - now);
-        let advice = "set the clock by NTP ('timedatectl set-ntp true'); rows of the wrong time go with the others";
         return report.bad("time", expected, seen, Cause::ClockOff, advice);
     }
     report.good("time", expected, seen);

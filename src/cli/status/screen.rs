@@ -92,9 +92,10 @@ pub(super) fn text(status: &Value) -> String {
     let (now, empty) = (number(status, "now").unwrap_or(0), Value::Null);
     let daemon = status.get("daemon").unwrap_or(&empty);
     let of = |name: &str| number(daemon, name).unwrap_or(0);
+    let place = if daemon.get("storage") == Some(&Value::from("memory")) { " in memory" } else { "" };
     let stores = if daemon.get("stores") == Some(&Value::Bool(false)) { "TAKES NO ROWS" } else { "takes rows" };
     let mut out = format!(
-        "{} (id {}), stheno {}, up {}; history {stores}, {}; memory {}, {} descriptors\n",
+        "{} (id {}), stheno {}, up {}; history{place} {stores}, {}; memory {}, {} descriptors\n",
         word(daemon, "name"),
         id(daemon.get("id")),
         word(daemon, "version"),

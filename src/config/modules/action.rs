@@ -15,7 +15,8 @@ use crate::model::text::quoted;
 options! {
     ACTION = "action" in "the module 'action'" {
         "command_timeout", "max_concurrent_commands", "max_output_size", "whitelist_cmds", "whitelist_mode",
-        "allowed_cmds", "max_concurrent_engine", "paranoid_plugins", "copy_roots", "max_unpack_ratio", "environment",
+        "allowed_cmds", "max_concurrent_engine", "paranoid_plugins", "copy_roots", "read_roots", "max_unpack_ratio",
+        "environment",
     } unused {
         "tar_insecure_extra_mode",
     }
@@ -38,6 +39,8 @@ pub struct ActionSettings {
     pub paranoid_plugins: bool,
     /// `copy_roots`: the directories under which copies may write; empty for no restriction.
     pub copy_roots: Arc<[PathBuf]>,
+    /// `read_roots` (empty): the directories under which centrals may read files; empty for nothing.
+    pub read_roots: Arc<[PathBuf]>,
     /// `max_unpack_ratio` (250): maximum ratio of the size of unpacked files to that of the copied archive, beyond 64
     /// MiB.
     pub max_unpack_ratio: u64,
@@ -55,6 +58,7 @@ impl Default for ActionSettings {
             max_concurrent_engine: 3,
             paranoid_plugins: false,
             copy_roots: Arc::new([]),
+            read_roots: Arc::new([]),
             max_unpack_ratio: 250,
             environment: Vec::new(),
         }
@@ -87,7 +91,8 @@ pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> ActionSetti
             findings,
         ),
         paranoid_plugins: section.boolean("paranoid_plugins", false, findings),
-        copy_roots: read_roots(&section, findings),
+        copy_roots: read_copy_roots(&section, findings),
+        read_roots: read_read_roots(&section, findings),
         max_unpack_ratio: section.number("max_unpack_ratio", 250, 0..=1_000_000, "", findings) as u64,
         environment: read_environment(&section, findings),
     }
@@ -199,7 +204,7 @@ fn example(line: &str) -> String {
 
 /// Reads the directories under which copies may write. Without the option copies may write anywhere, which causes a
 /// warning.
-fn read_roots(section: &Section<'_>, findings: &mut Findings) -> Arc<[PathBuf]> {
+fn read_copy_roots(section: &Section<'_>, findings: &mut Findings) -> Arc<[PathBuf]> {
     let path = section.path("copy_roots");
     if section.value("copy_roots").is_none() {
         let text = "is not set, so copies of every authorised client may write anywhere this daemon may; list the \
@@ -207,8 +212,29 @@ fn read_roots(section: &Section<'_>, findings: &mut Findings) -> Arc<[PathBuf]> 
         findings.warning(section.place(), &path, text);
         return Arc::new([]);
     }
+    let roots = directories(section, "copy_roots", findings);
+    if roots.is_empty() {
+        findings.problem(section.place(), &path, "lists no directory; leave it out to let copies write anywhere");
+    }
+    roots
+}
+
+/// Reads the directories under which centrals may read files.
+fn read_read_roots(section: &Section<'_>, findings: &mut Findings) -> Arc<[PathBuf]> {
+    let roots = directories(section, "read_roots", findings);
+    if roots.iter().any(|root| root.parent().is_none()) {
+        let text = "lists '/', so every file that this daemon can read may be fetched; list what is wanted, for \
+                    instance [/var/log/centreon-engine, /var/log/centreon-broker]";
+        findings.warning(section.place(), &section.path("read_roots"), text);
+    }
+    roots
+}
+
+/// Reads a list of directories.
+fn directories(section: &Section<'_>, name: &'static str, findings: &mut Findings) -> Arc<[PathBuf]> {
+    let path = section.path(name);
     let mut roots = Vec::new();
-    for item in section.items("copy_roots", findings).unwrap_or_default() {
+    for item in section.items(name, findings).unwrap_or_default() {
         let Some(text) = scalar(item, &path, findings).map(str::trim) else { continue };
         let root = PathBuf::from(text);
         if root.is_absolute() && !root.components().any(|part| part == Component::ParentDir) {
@@ -217,9 +243,6 @@ fn read_roots(section: &Section<'_>, findings: &mut Findings) -> Arc<[PathBuf]> 
             let text = format!("{} is not allowed; allowed: absolute paths without '..'", quoted(text));
             findings.problem(&item.place, &path, text);
         }
-    }
-    if roots.is_empty() {
-        findings.problem(section.place(), &path, "lists no directory; leave it out to let copies write anywhere");
     }
     roots.into()
 }

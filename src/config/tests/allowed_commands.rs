@@ -1,4 +1,4 @@
-//! The allow-list of the module action, and what is said about it.
+//! The allow-list of the module action, and the messages about it.
 
 use super::*;
 

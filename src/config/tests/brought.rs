@@ -1,4 +1,4 @@
-//! Configurations as people bring them: what is silent elsewhere, and what stands a little beside its place.
+//! Configurations as people bring them: options that other programs ignore silently, and options slightly out of place.
 
 use super::*;
 

@@ -5,7 +5,7 @@ use crate::config::modules::dial_in::PullWssSettings;
 use crate::config::modules::proxy::WebSocketSettings;
 use crate::config::settings::{ClientTls, ServerTls};
 
-/// A file with the id 6 and one module whose options are `lines`, each on a line of its own.
+/// Returns a file with the id 6 and one module whose options are `lines`, each on its own line.
 fn module(name: &str, lines: &str) -> String {
     let lines = lines.replace('\n', "\n      ");
     format!(
@@ -15,7 +15,7 @@ fn module(name: &str, lines: &str) -> String {
     )
 }
 
-/// A file with these options, beside a certificate and a key.
+/// Returns a file with these options, beside a certificate and a key.
 fn with_files(text: &str) -> Files {
     Files::new(&[("c.yaml", text), ("cert.pem", "certificate"), ("key.pem", "key"), ("ca.pem", "roots")])
 }
@@ -205,7 +205,7 @@ fn the_websocket_listener_has_the_ports_of_the_web_and_needs_a_token() {
 
 #[test]
 fn tokens_of_single_nodes_are_read_and_need_no_common_one() {
-    // printf abc | sha256sum
+    // The output of `printf abc | sha256sum`.
     let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     for hash in [
         hex,

@@ -1,11 +1,11 @@
-//! `docs/options.md` has every option that the code reads, and no other.
+//! `docs/options.md` has every option that the code reads, and no others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::modules::proxy;
 use crate::config::{maps, options};
 
-/// The options of each section of the page: `## `name``, then a table with the option in its first column.
+/// Returns the options of each section of the page: `## `name``, then a table with the option in its first column.
 fn documented(page: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut sections = BTreeMap::new();
     let mut name = String::new();

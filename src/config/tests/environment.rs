@@ -1,4 +1,4 @@
-//! Variables of the environment over the files, and the accounts of the web interface.
+//! Variables of the environment override the files; accounts of the web interface.
 
 use super::*;
 use crate::config::{Refused, load_with_warnings};
@@ -71,7 +71,7 @@ fn a_container_is_configured_by_the_short_names_alone() {
     let wss = config.modules.pullwss.unwrap();
     assert_eq!((wss.host.as_str(), wss.port, wss.token.as_str()), ("central.example", 8_086, "poller-2:a"));
     assert_eq!(config.core.id.unwrap().to_string(), "312345678901234");
-    // Beside a daemon that dials nobody, they mean somebody else.
+    // On a daemon that does not dial, these variables are meant for another program.
     let files = Files::new(&[("c.yaml", "gorgone: {}")]);
     let config = files.load_with(&[("CENTRAL_HOST", "x"), ("CENTRAL_PORT", "y")]).unwrap();
     assert!(config.from_environment.is_empty() && config.modules.pullwss.is_none());

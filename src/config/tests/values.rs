@@ -1,4 +1,4 @@
-//! Values of `gorgonecore`, of the modules and of the register file: what is taken, what is refused.
+//! Values of `gorgonecore`, of the modules and of the register file: which are accepted and which are refused.
 
 use super::*;
 
@@ -320,7 +320,7 @@ fn a_relative_register_file_is_looked_for_beside_the_file_that_names_it() {
     assert_eq!(files.config("top.yaml").modules.register.unwrap().nodes.len(), 1);
 }
 
-/// `authorized_clients` with these members beside the key, on a daemon with the id 1.
+/// Returns `authorized_clients` with these members beside the key, on a daemon with the id 1.
 fn client(members: &str) -> String {
     let key = "7JcWR0SaRJN5n0wD2ecT3uQr9gv8UuD1w65bQDHZzfw";
     format!("gorgone: {{gorgonecore: {{id: 1, authorized_clients: [{{key: {key}{members}}}]}}}}\n")

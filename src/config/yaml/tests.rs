@@ -1,4 +1,4 @@
-//! What values are, what stands in the way, and whether another reader sees the same shape.
+//! What values are, what prevents reading, and whether another reader sees the same structure.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn error(text: &str) -> String {
     format!("{}: {}", fault.line, fault.text)
 }
 
-/// A value as JSON would have it, every scalar as text.
+/// Returns a value as JSON, with every scalar as text.
 fn shape(node: &Node) -> String {
     match &node.value {
         Value::Null => "null".to_owned(),
@@ -191,7 +191,8 @@ fn nesting_is_refused_at_a_depth() {
     assert!(read(&format!("{}x{}", "[".repeat(60), "]".repeat(60))).is_ok());
 }
 
-/// The same as [`shape`], by another reader of YAML. Its scalars are compared only where that keeps their text.
+/// Returns the same as [`shape`] from another reader of YAML. Scalars are compared only where that reader keeps their
+/// text.
 fn other_shape(value: &serde_yaml::Value) -> String {
     use serde_yaml::Value as Other;
     match value {

@@ -19,9 +19,9 @@ impl Dispatch {
             return;
         }
         let outputs: Vec<Output> = std::iter::from_fn(|| self.core.poll_output()).collect();
-        let changes = outputs.iter().any(|output| matches!(output, Output::Store { receipt: None, .. }));
+        let changes = outputs.iter().any(|output| matches!(output, Output::Store { .. }));
         for output in outputs {
-            if is_message(&output) && (changes || self.storing.has_message_like(&output)) {
+            if self.storing.may_have_to_wait(&output) && (changes || self.storing.has_message_like(&output)) {
                 self.storing.send_when_stored(output);
             } else {
                 self.on_core(output, now);
@@ -60,6 +60,7 @@ impl Dispatch {
             Output::ResetParent(kind) => self.reset_dialled(PeerKey::Parent(kind), now),
             Output::Log(line) => self.log(line),
             Output::SetLogLevel(level) => self.effects.push_back(Effect::SetLogLevel(level)),
+            Output::LearnTime(passed) => self.effects.push_back(Effect::LearnTime(passed)),
             Output::Stopped => {
                 self.stop_websocket_parent(now);
                 self.effects.push_back(Effect::Stopped);
@@ -88,11 +89,4 @@ impl Dispatch {
         }
         self.read_when_there_is_room(work);
     }
-}
-
-const fn is_message(output: &Output) -> bool {
-    matches!(
-        output,
-        Output::SendToClient { .. } | Output::SendToNode { .. } | Output::SendToParent { .. } | Output::Answer { .. }
-    )
 }

@@ -7,6 +7,7 @@ use crate::model::joining::Admitted;
 use crate::model::log::{Level, LogLine};
 use crate::model::node_id::NodeId;
 use crate::model::ssh::SshOrder;
+use crate::model::time::WallTime;
 use crate::session::api_client::access::LoginCheck;
 use crate::session::zmq_dialer::{DialOutcome, DialTicket};
 use crate::session::zmq_listener::{HelloId, HelloResult, HelloWork};
@@ -61,6 +62,8 @@ pub enum Effect {
     Log(LogLine),
     /// Change the severity of the log; `None` restores the configured one.
     SetLogLevel(Option<Level>),
+    /// A central has told this time: it has passed.
+    LearnTime(WallTime),
     /// The work is done and the process may end.
     Stopped,
 }

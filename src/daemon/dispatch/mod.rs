@@ -155,8 +155,8 @@ impl Dispatch {
         let mut options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
         options.time_zone = surroundings.time_zone;
         options.memory = surroundings.memory;
-        // What a daemon says to its nodes relies on what it has stored of them, so only one without nodes gathers.
-        let commits = if config.modules.proxy.is_none() { config.core.commits } else { Commits::Full };
+        let beside = config.core.server.is_some();
+        let commits = if beside { Commits::Full } else { config.core.commits };
         let fingerprints: BTreeMap<_, _> = stored.fingerprints.into_iter().collect();
         let core = Core::new(options, stored.restored, surroundings.core_random, now);
         let pinned = keys::pinned_clients(&fingerprints);
@@ -182,7 +182,7 @@ impl Dispatch {
             timers: Timers::default(),
             armed: (None, None),
             effects: VecDeque::new(),
-            storing: Storing::new(commits),
+            storing: Storing::new(commits, beside),
             complaints: Complaints::default(),
             unready: UnreadyPeers::default(),
             keys: KnownKeys { own: own_key, fingerprints, hosts: stored.host_keys.into_iter().collect() },
@@ -280,6 +280,12 @@ impl Dispatch {
         self.drain(now);
     }
 
+    /// Notes whether the machine's clock can be right.
+    pub fn clock_is_right(&mut self, is_right: bool, now: Now) {
+        self.core.handle_input(Input::ClockIsRight(is_right), now);
+        self.drain(now);
+    }
+
     /// Begins to stop the daemon, because the operating system requests it.
     pub fn stop(&mut self, now: Now) {
         self.storing.hurry();
@@ -347,13 +353,36 @@ impl Dispatch {
         self.storing.take_batch()
     }
 
+    /// Notes that the commit of a batch takes place beside the loop; [`Self::committed`] ends it.
+    pub fn commit_begun(&mut self, batch: &mut Batch) {
+        self.storing.begin_beside(batch);
+    }
+
+    /// Number of changes that wait for the next commit.
+    #[must_use]
+    pub const fn pending_changes(&self) -> usize {
+        self.storing.pending()
+    }
+
     /// Takes the result of a commit. Changes that could not be stored and whose result nobody awaits are kept for
     /// [`Self::take_unstored`], up to a bound.
-    pub fn committed(&mut self, mut batch: Batch, stored: bool, now: Now) {
+    pub fn committed(&mut self, batch: Batch, stored: bool, now: Now) {
+        for message in self.storing.end_beside() {
+            self.on_core(message, now);
+        }
+        self.commit_ended(batch, stored, true, now);
+    }
+
+    /// Refuses a batch whose commit is not tried, because an earlier one has failed.
+    pub fn refused(&mut self, batch: Batch, now: Now) {
+        self.commit_ended(batch, false, false, now);
+    }
+
+    fn commit_ended(&mut self, mut batch: Batch, stored: bool, was_tried: bool, now: Now) {
         for message in batch.take_messages() {
             self.on_core(message, now);
         }
-        for connection in self.storing.take_held() {
+        for connection in self.storing.take_held(was_tried) {
             self.connections.mark_dirty(connection);
         }
         let is_left_out = |index: &usize| stored && batch.left_out.binary_search(index).is_ok();
@@ -371,7 +400,7 @@ impl Dispatch {
             self.core.handle_input(Input::Stores(stored), now);
         }
         if !stored {
-            let given_up = self.storing.keep_unstored(batch);
+            let given_up = self.storing.keep_unstored(batch, was_tried);
             if given_up > 0 {
                 self.log(LogLine::error("core", format!("database: {given_up} changes given up, too many wait")));
             }

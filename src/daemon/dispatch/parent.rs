@@ -70,6 +70,11 @@ impl WebSocketParent {
     pub(super) fn wants_read(&self) -> bool {
         self.node.wants_read()
     }
+
+    /// The room for the next bytes of a large message on a connection.
+    pub(super) fn room(&mut self, connection: ConnectionId) -> Option<&mut [u8]> {
+        if self.connection == Some(connection) { self.node.room() } else { None }
+    }
 }
 
 impl Dispatch {
@@ -105,6 +110,13 @@ impl Dispatch {
     pub(super) fn parent_received(&mut self, connection: ConnectionId, bytes: &[u8], now: Now) {
         if let Some((node, random)) = self.parent_on(connection) {
             node.receive(bytes, now, random);
+            self.touch(Owner::Dialled(KEY));
+        }
+    }
+
+    pub(super) fn parent_received_into_room(&mut self, connection: ConnectionId, count_bytes: usize, now: Now) {
+        if let Some((node, random)) = self.parent_on(connection) {
+            node.received_into_room(count_bytes, now, random);
             self.touch(Owner::Dialled(KEY));
         }
     }

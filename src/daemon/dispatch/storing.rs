@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::config::settings::Commits;
 use crate::model::connection::{ClientId, ConnectionId};
 use crate::model::history::StoreChange;
+use crate::model::queue::{QueueChange, QueuedRequest};
 use crate::model::time::Monotonic;
 use crate::node::output::{Output, ReceiptId};
 
@@ -25,6 +26,8 @@ pub struct Batch {
     pub receipts: Vec<(usize, ReceiptId)>,
     /// Indexes of changes that the commit left out, in order, see [`crate::edge::history_store::Applied`].
     pub left_out: Vec<usize>,
+    /// Number of the first changes that an earlier commit, which failed, may have stored after all.
+    pub doubtful: usize,
     /// Messages that may be sent when the changes are stored.
     messages: Vec<Output>,
 }
@@ -69,6 +72,16 @@ struct Gathering {
     bytes: usize,
 }
 
+/// Commits beside the loop, one at a time.
+#[derive(Default)]
+struct Beside {
+    is_under_way: bool,
+    /// Messages that may be sent when it has ended.
+    messages: Vec<Output>,
+    /// See [`Storing::held`].
+    held: BTreeSet<ConnectionId>,
+}
+
 /// The changes of the current turn, and those that could not be stored.
 #[derive(Default)]
 pub(super) struct Storing {
@@ -78,17 +91,21 @@ pub(super) struct Storing {
     /// Connections with answers that report changes which are not stored yet.
     held: BTreeSet<ConnectionId>,
     unstored: VecDeque<StoreChange>,
+    /// Number of the first unstored changes that a failed commit may have stored after all.
+    doubtful: usize,
+    /// Where commits take place beside the loop: what waits for the one that is under way.
+    beside: Option<Beside>,
     /// Whether the last commit failed.
     fails: bool,
 }
 
 impl Storing {
-    pub(super) fn new(commits: Commits) -> Self {
+    pub(super) fn new(commits: Commits, beside: bool) -> Self {
         let gathering = match commits {
             Commits::Batched(every) => Some(Gathering { every, since: None, bytes: 0 }),
             Commits::Full | Commits::Normal => None,
         };
-        Self { gathering, ..Self::default() }
+        Self { gathering, beside: beside.then(Beside::default), ..Self::default() }
     }
 
     pub(super) fn push(&mut self, change: StoreChange, now: Monotonic) {
@@ -117,12 +134,23 @@ impl Storing {
 
     /// Whether changes wait for others that share their commit, so that messages must wait for them.
     pub(super) const fn gathers(&self) -> bool {
-        self.gathering.is_some()
+        self.gathering.is_some() || self.beside.is_some()
+    }
+
+    /// Whether this is a message that must wait for the changes of its event. What goes to a node beside a commit need
+    /// not: nobody has been told of it before.
+    pub(super) const fn may_have_to_wait(&self, output: &Output) -> bool {
+        match output {
+            Output::SendToClient { .. } | Output::SendToParent { .. } | Output::Answer { .. } => true,
+            Output::SendToNode { .. } => self.beside.is_none(),
+            _ => false,
+        }
     }
 
     /// Whether a message to the same peer waits.
     pub(super) fn has_message_like(&self, message: &Output) -> bool {
-        self.batch.messages.iter().any(|waiting| match (waiting, message) {
+        let beside = self.beside.iter().flat_map(|beside| &beside.messages);
+        self.batch.messages.iter().chain(beside).any(|waiting| match (waiting, message) {
             (Output::SendToClient { client: one, .. }, Output::SendToClient { client: other, .. }) => one == other,
             (Output::SendToNode { node: one, .. }, Output::SendToNode { node: other, .. }) => one == other,
             (Output::SendToParent { kind: one, .. }, Output::SendToParent { kind: other, .. }) => one == other,
@@ -132,11 +160,15 @@ impl Storing {
 
     /// Forgets the messages that wait for a peer whose connection is gone, as if they had been sent on it.
     pub(super) fn forget_messages_to(&mut self, peer: ClientId) {
-        self.batch.messages.retain(|message| match message {
+        let is_to_others = |message: &Output| match message {
             Output::SendToClient { client, .. } => *client != peer,
             Output::SendToParent { kind, .. } => ClientId::Parent(*kind) != peer,
             _ => true,
-        });
+        };
+        self.batch.messages.retain(is_to_others);
+        if let Some(beside) = &mut self.beside {
+            beside.messages.retain(is_to_others);
+        }
     }
 
     /// Keeps a message until the current changes are stored.
@@ -196,17 +228,43 @@ impl Storing {
     }
 
     pub(super) fn is_held(&self, connection: ConnectionId) -> bool {
-        self.held.contains(&connection)
+        let is_beside = self.beside.as_ref().is_some_and(|beside| beside.held.contains(&connection));
+        is_beside || self.held.contains(&connection)
     }
 
     /// Takes all connections whose answers were held back, after the commit succeeded or failed.
-    pub(super) fn take_held(&mut self) -> BTreeSet<ConnectionId> {
-        std::mem::take(&mut self.held)
+    pub(super) fn take_held(&mut self, was_tried: bool) -> BTreeSet<ConnectionId> {
+        match &mut self.beside {
+            Some(beside) if was_tried => std::mem::take(&mut beside.held),
+            _ => std::mem::take(&mut self.held),
+        }
+    }
+
+    /// Notes that the commit of a batch is under way; what depends on it waits for [`Self::end_beside`].
+    pub(super) fn begin_beside(&mut self, batch: &mut Batch) {
+        if let Some(beside) = &mut self.beside {
+            beside.is_under_way = true;
+            beside.messages.append(&mut batch.messages);
+            beside.held.append(&mut self.held);
+        }
+    }
+
+    /// Notes the end of the commit under way; returns the messages that may be sent now.
+    pub(super) fn end_beside(&mut self) -> Vec<Output> {
+        let Some(beside) = &mut self.beside else { return Vec::new() };
+        beside.is_under_way = false;
+        std::mem::take(&mut beside.messages)
     }
 
     /// Whether there is nothing to commit now.
     pub(super) fn is_idle(&self) -> bool {
-        self.batch.is_empty() || self.waits_until().is_some()
+        let is_under_way = self.beside.as_ref().is_some_and(|beside| beside.is_under_way);
+        self.batch.is_empty() || is_under_way || self.waits_until().is_some()
+    }
+
+    /// Number of changes of the current turn.
+    pub(super) const fn pending(&self) -> usize {
+        self.batch.changes.len()
     }
 
     pub(super) fn take_batch(&mut self) -> Batch {
@@ -217,14 +275,31 @@ impl Storing {
         std::mem::take(&mut self.batch)
     }
 
-    /// Keeps the changes of a batch that could not be stored and whose result nobody awaits. Returns how many of the
-    /// oldest were discarded.
-    pub(super) fn keep_unstored(&mut self, batch: Batch) -> usize {
+    /// Keeps the changes of a batch that could not be stored and whose result nobody awaits, before those of later
+    /// turns if it was tried. Returns how many of the oldest were discarded.
+    pub(super) fn keep_unstored(&mut self, batch: Batch, was_tried: bool) -> usize {
         let awaited: BTreeSet<usize> = batch.receipts.iter().map(|(index, _)| *index).collect();
-        let kept = batch.changes.into_iter().enumerate().filter(|(index, _)| !awaited.contains(index));
-        self.unstored.extend(kept.map(|(_, change)| change));
+        let is_in_doubt = was_tried && self.beside.is_some();
+        let mut undone = Vec::new();
+        let mut kept = VecDeque::new();
+        for (index, change) in batch.changes.into_iter().enumerate() {
+            if !awaited.contains(&index) {
+                kept.push_back(change);
+            } else if is_in_doubt {
+                undone.extend(undo(&change));
+            }
+        }
+        if was_tried {
+            self.doubtful = if is_in_doubt { kept.len() } else { 0 };
+            kept.extend(undone);
+            kept.append(&mut self.unstored);
+            self.unstored = kept;
+        } else {
+            self.unstored.append(&mut kept);
+        }
         let surplus = self.unstored.len().saturating_sub(MAX_UNSTORED);
         self.unstored.drain(..surplus);
+        self.doubtful = self.doubtful.saturating_sub(surplus);
         surplus
     }
 
@@ -238,6 +313,19 @@ impl Storing {
     }
 
     pub(super) fn take_unstored(&mut self) -> Batch {
-        Batch { changes: std::mem::take(&mut self.unstored).into(), ..Batch::default() }
+        let doubtful = std::mem::take(&mut self.doubtful);
+        Batch { changes: std::mem::take(&mut self.unstored).into(), doubtful, ..Batch::default() }
+    }
+}
+
+/// What takes back a change whose sender was told that it was not stored, although it may have been. Rows may stay.
+fn undo(change: &StoreChange) -> Option<StoreChange> {
+    match change {
+        StoreChange::Queue(QueueChange::Put(QueuedRequest { head, .. })) => {
+            Some(StoreChange::Queue(QueueChange::Delete { target: head.target, sequence: head.sequence }))
+        }
+        StoreChange::TakeToken(taken) => Some(StoreChange::GiveBackToken(taken.hash)),
+        StoreChange::OpenToken { token, .. } => Some(StoreChange::CloseToken(token.clone())),
+        _ => None,
     }
 }

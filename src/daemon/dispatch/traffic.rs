@@ -51,7 +51,9 @@ impl Dispatch {
         match &mut entry.kind {
             Kind::External(external) => external.zmtp.room(),
             Kind::Link { zmtp, .. } => zmtp.room(),
-            Kind::Api(_) | Kind::WebSocket(_) | Kind::WebSocketParent | Kind::Undecided(_) | Kind::Ssh { .. } => None,
+            Kind::WebSocket(node) => node.room(),
+            Kind::WebSocketParent => self.dialled.websocket()?.room(connection),
+            Kind::Api(_) | Kind::Undecided(_) | Kind::Ssh { .. } => None,
         }
     }
 
@@ -60,6 +62,8 @@ impl Dispatch {
         match self.connections.get_mut(connection).map(|entry| &mut entry.kind) {
             Some(Kind::External(external)) => external.zmtp.received_into_room(count_bytes),
             Some(Kind::Link { zmtp, .. }) => zmtp.received_into_room(count_bytes),
+            Some(Kind::WebSocket(node)) => node.received_into_room(count_bytes, now),
+            Some(Kind::WebSocketParent) => self.parent_received_into_room(connection, count_bytes, now),
             _ => {}
         }
         self.pump(connection, now);

@@ -66,7 +66,7 @@ impl CopyWork {
     pub(super) fn write(&mut self, sink: SinkId, steps: Vec<SinkStep>) {
         let mut open = self.sinks.remove(&sink).unwrap_or_default();
         self.jobs.submit(Box::new(move || {
-            let done = steps.into_iter().map(|step| open.run(step)).collect();
+            let done = open.run_all(steps);
             CopyResult::Sink(sink, open, done)
         }));
     }

@@ -6,6 +6,8 @@
 
 mod added_nodes;
 mod announcing;
+#[cfg_attr(not(feature = "centreon"), path = "beside_absent.rs")]
+mod beside;
 mod children;
 mod copies;
 mod keys;
@@ -18,12 +20,15 @@ mod register_file;
 mod reload;
 #[cfg_attr(not(feature = "status"), path = "reports_absent.rs")]
 mod reports;
+#[cfg_attr(not(feature = "centreon"), path = "server_commits_absent.rs")]
+mod server_commits;
 #[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
 mod ssh;
 #[cfg_attr(not(feature = "centreon"), path = "statistics_absent.rs")]
 mod statistics;
 mod storage;
 mod streams;
+mod time_source;
 mod upkeep;
 mod vault_watch;
 #[cfg_attr(not(feature = "centreon"), path = "web_tokens_absent.rs")]
@@ -69,6 +74,7 @@ use register_file::RegisterFile;
 use ssh::SshConnections;
 use storage::{JobResult, Storage};
 use streams::Streams;
+use time_source::TimeSource;
 use upkeep::Upkeep;
 use vault_watch::VaultWatch;
 use work::Host;
@@ -134,6 +140,7 @@ struct EventLoop {
     ssh: SshConnections,
     copies: CopyWork,
     vault: VaultWatch,
+    time_source: TimeSource,
     /// Durations of turns.
     #[cfg(feature = "status")]
     turns: Histogram,
@@ -196,6 +203,8 @@ impl EventLoop {
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
         let (mut storage, stored) = Storage::open(&config, log, now)?;
+        let time_source = TimeSource::start(log, clock::read());
+        let now = clock::read();
         let registry = poll.registry();
         storage.register(registry).map_err(RunError::new)?;
         registry.register(signals.source(), SIGNALS, Interest::READABLE).map_err(RunError::new)?;
@@ -224,7 +233,8 @@ impl EventLoop {
         let environment = environment.unwrap_or_else(|| Environment::new(&[]));
         let children = Children::new(environment, registry.try_clone().map_err(RunError::new)?);
         let host = Host::new(&config, keys.private);
-        let dispatch = Dispatch::new(config, own_key, stored, surroundings, now);
+        let mut dispatch = Dispatch::new(config, own_key, stored, surroundings, now);
+        dispatch.clock_is_right(time_source.is_right(), now);
         Ok(move |log| Self {
             poll,
             dispatch,
@@ -246,6 +256,7 @@ impl EventLoop {
             ssh,
             copies,
             vault,
+            time_source,
             #[cfg(feature = "status")]
             turns: Histogram::default(),
             phase: Phase::Running,
@@ -344,6 +355,7 @@ impl EventLoop {
 
     /// Does everything between two waits.
     fn turn(&mut self, now: Now) {
+        self.look_at_clock(now);
         self.workers.handle_timeout();
         self.ssh.handle_timeout();
         self.copies.handle_timeout();
@@ -386,6 +398,7 @@ impl EventLoop {
                 Effect::Keys(work) => self.key_work(work),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
+                Effect::LearnTime(passed) => clock::learn(passed),
                 Effect::Stopped => self.phase = Phase::Stopped(now.monotonic + LAST_FLUSH),
             }
         }
@@ -411,6 +424,8 @@ impl EventLoop {
                 JobResult::Key(done) => self.key_done(done, now),
                 JobResult::Admitted(result) => self.admitted(result, now),
                 JobResult::ConfigurationRead(reading) => self.configuration_read(reading, now),
+                #[cfg(feature = "centreon")]
+                JobResult::Committed(finished) => self.commit_ended(*finished, now),
                 JobResult::Verified(result) => self.database_verified(result, now),
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }
@@ -448,6 +463,7 @@ impl EventLoop {
 
     fn finish(&mut self) {
         self.children.kill_all();
+        self.await_commit();
         self.workers.shutdown(LAST_JOBS);
         self.copies.shutdown();
         while self.workers.poll_finished().is_some() {}

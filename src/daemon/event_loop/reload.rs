@@ -19,9 +19,8 @@ pub(super) type Reading = Result<Box<Config>, Vec<Problem>>;
 /// Forbids copies to write the files of this daemon.
 pub(super) fn protect_own_files(config: &Config, logfile: Option<&PathBuf>) {
     let mut files = config.own_files();
-    files.extend(logfile.cloned());
     files.push(joined::path_of(&config.core.database));
-    crate::edge::copy::set_own_files(files, &config.core.database, &config.sources);
+    crate::edge::copy::set_own_files(files, logfile.cloned(), &config.core.database, &config.sources);
 }
 
 impl EventLoop {

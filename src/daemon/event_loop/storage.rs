@@ -10,16 +10,21 @@ use crate::config::Config;
 use crate::config::settings::{self, Commits};
 use crate::daemon::dispatch::{Batch, CryptoOutcome, KeyDone};
 use crate::edge::child_process::ChildProcess;
+use crate::edge::clock;
 use crate::edge::history_store::{self, Applied, HistoryStore, StoreError, StoreErrorKind, StoreOptions};
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
 use crate::edge::memory_folder;
+#[cfg(feature = "centreon")]
+use crate::edge::server_store::Finished;
 use crate::edge::sockets::HandshakeStep;
 use crate::edge::store::{Commit, Store, StorePlace};
 use crate::edge::tls::TlsError;
 use crate::edge::tls::server::ServerContext;
 use crate::model::command::{CommandEnd, CommandId};
 use crate::model::connection::ConnectionId;
+#[cfg(feature = "centreon")]
+use crate::model::history::StoreChange;
 use crate::model::host_work::HostDone;
 use crate::model::joining::Admitted;
 use crate::model::log::LogLine;
@@ -28,6 +33,7 @@ use crate::model::status::Histogram;
 use crate::model::stored::Stored;
 use crate::model::time::{Monotonic, Now, WallTime};
 
+use super::beside::{self, Beside, Opened};
 use super::questions::{Answers, Questions};
 use super::work::Check;
 use super::workers::Rank;
@@ -45,6 +51,9 @@ pub(super) enum JobResult {
     Handshake(ConnectionId, Box<HandshakeStep>),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
     Checkpointed(Result<(), String>),
+    /// A commit on a server has ended.
+    #[cfg(feature = "centreon")]
+    Committed(Box<Finished>),
     /// The content of the database after another program has written to its file.
     Verified(Result<(), String>),
     /// The web API's answer about the token of this name.
@@ -93,11 +102,16 @@ struct Waiting {
 
 pub(super) struct Storage {
     store: Store,
+    /// What commits on a server need.
+    pub(super) beside: Beside,
     /// Questions that workers answer.
     pub(super) questions: Questions,
     place: StorePlace,
     path: PathBuf,
     checkpoint_bytes: u64,
+    /// Whether the history is in memory (`storage: memory`).
+    #[cfg(feature = "status")]
+    pub(super) is_in_memory: bool,
     /// When it was last logged that the full history in memory has lost rows, and how many it has lost since.
     dropped: (Option<Monotonic>, usize),
     /// Durations of commits.
@@ -116,40 +130,58 @@ pub(super) struct Storage {
     lost: Option<String>,
 }
 
+/// A database that was opened, and the growth of its log after which a checkpoint follows.
+type File = (Opened, u64);
+
+fn open_file(config: &Config, log: &mut LogWriter, now: Now) -> Result<File, RunError> {
+    let core = &config.core;
+    let (max_bytes, checkpoint_bytes) = match core.storage {
+        settings::Storage::Disk => (None, CHECKPOINT_BYTES),
+        settings::Storage::Memory(max_bytes) => {
+            let folder = core.database.parent().unwrap_or(&core.database);
+            memory_folder::make(folder).map_err(RunError::new)?;
+            (Some(max_bytes), CHECKPOINT_IN_MEMORY_BYTES)
+        }
+    };
+    let options = StoreOptions {
+        create_schema: core.create_schema,
+        synchronous_full: core.commits != Commits::Normal,
+        max_bytes,
+        cache_kib: if config.modules.proxy.is_some() { CACHE_WITH_NODES_KIB } else { CACHE_KIB },
+    };
+    let mut store = HistoryStore::open(&core.database, options).map_err(RunError::new)?;
+    if let Err(reason) = store.make_shrinkable() {
+        log.write(&LogLine::info("core", reason), now.wall);
+    }
+    let mut stored = store.load().map_err(RunError::new)?;
+    stored.restored.newest_ctime = store.newest_ctime();
+    let (store, place) = (Store::File(Box::new(store)), StorePlace::from(core.database.as_path()));
+    Ok(((store, stored, place, Beside::default()), checkpoint_bytes))
+}
+
 impl Storage {
     pub(super) fn open(config: &Config, log: &mut LogWriter, now: Now) -> Result<(Self, Stored), RunError> {
-        let core = &config.core;
-        let (max_bytes, checkpoint_bytes) = match core.storage {
-            settings::Storage::Disk => (None, CHECKPOINT_BYTES),
-            settings::Storage::Memory(max_bytes) => {
-                let folder = core.database.parent().unwrap_or(&core.database);
-                memory_folder::make(folder).map_err(RunError::new)?;
-                (Some(max_bytes), CHECKPOINT_IN_MEMORY_BYTES)
-            }
+        let (opened, checkpoint_bytes) = match beside::open(config, log, now)? {
+            Some(opened) => (opened, u64::MAX),
+            None => open_file(config, log, now)?,
         };
-        let options = StoreOptions {
-            create_schema: core.create_schema,
-            synchronous_full: core.commits != Commits::Normal,
-            max_bytes,
-            cache_kib: if config.modules.proxy.is_some() { CACHE_WITH_NODES_KIB } else { CACHE_KIB },
-        };
-        let store = HistoryStore::open(&core.database, options).map_err(RunError::new)?;
-        if let Err(reason) = store.make_shrinkable() {
-            log.write(&LogLine::info("core", reason), now.wall);
-        }
-        let (store, place) = (Store::File(Box::new(store)), StorePlace::from(core.database.as_path()));
-        let mut stored = store.load().map_err(RunError::new)?;
+        let (store, mut stored, place, beside) = opened;
         for warning in stored.warnings.drain(..) {
             log.write(&LogLine::warning("core", warning), now.wall);
         }
-        let path = core.database.clone();
+        // A machine whose clock starts in 1970 goes on from there.
+        clock::learn(WallTime::from_seconds(stored.restored.newest_ctime.ceil() as i64));
+        let path = config.core.database.clone();
         Ok((
             Self {
                 store,
+                beside,
                 questions: Questions::new(place.clone()),
                 place,
                 path,
                 checkpoint_bytes,
+                #[cfg(feature = "status")]
+                is_in_memory: matches!(config.core.storage, settings::Storage::Memory(_)),
                 dropped: (None, 0),
                 #[cfg(feature = "status")]
                 commits: Histogram::default(),
@@ -171,7 +203,8 @@ impl Storage {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Monotonic> {
-        self.waiting.as_ref().map(|waiting| waiting.look_at).into_iter().chain(self.retry_at).min()
+        let looks = self.waiting.as_ref().map(|waiting| waiting.look_at);
+        looks.into_iter().chain(self.retry_at).chain(self.beside.poll_timeout()).min()
     }
 
     /// Whether a commit can be expected to succeed: the last one did, and the disk has space.
@@ -195,7 +228,7 @@ impl Storage {
     /// The time of the next check, while no input may be read.
     pub(super) fn full_until(&self) -> Option<Monotonic> {
         let waiting = self.waiting.as_ref().filter(|waiting| waiting.batch.changes.len() >= WAITING_MAX);
-        waiting.map(|waiting| waiting.look_at)
+        waiting.map(|waiting| waiting.look_at).or_else(|| self.beside.full_until())
     }
 
     /// Registers the watch of the database's files in the poll.
@@ -232,6 +265,12 @@ impl Storage {
         stored.map(drop).map_err(|error| format!("{} changes are lost: {error}", last.changes.len()))
     }
 
+    /// Takes the end of a commit on a server.
+    #[cfg(feature = "centreon")]
+    pub(super) fn take_back(&mut self, finished: Finished) -> (Vec<StoreChange>, Result<Applied, StoreError>) {
+        self.store.take_back(finished)
+    }
+
     /// Returns memory to the system after a burst.
     pub(super) fn release_memory(&self) {
         self.store.release_memory();
@@ -263,8 +302,13 @@ impl EventLoop {
         if self.storage.retry_at.is_some_and(|when| when <= now.monotonic) {
             self.storage.retry_at = None;
             let batch = self.dispatch.take_unstored();
-            self.commit_batch(batch, now);
+            if self.storage.beside.is_on() {
+                self.commit_or_wait(batch, now.monotonic, FIRST_LOOK, now);
+            } else {
+                self.commit_batch(batch, now);
+            }
         }
+        self.renew_lease(now);
         let is_well = self.dispatch.may_begin_early() && self.storage.is_well();
         while is_well && self.dispatch.may_begin_early() {
             self.dispatch.begin_early(now);
@@ -272,12 +316,19 @@ impl EventLoop {
         if self.dispatch.waits_until().is_some_and(|until| now.monotonic < until) {
             return;
         }
+        let is_refused = self.storage.beside.is_on() && self.storage.failing;
+        if self.storage.beside.is_under_way() && !is_refused {
+            // They share the next commit.
+            let is_full = self.dispatch.pending_changes() >= WAITING_MAX;
+            self.storage.beside.set_full(is_full.then(|| now.monotonic + LAST_LOOK));
+            return;
+        }
         let batch = self.dispatch.take_batch();
         if batch.is_empty() {
             return;
         }
-        if self.dispatch.has_unstored() {
-            self.dispatch.committed(batch, false, now);
+        if is_refused || self.dispatch.has_unstored() {
+            self.dispatch.refused(batch, now);
             return;
         }
         if let Some(waiting) = &mut self.storage.waiting {
@@ -362,14 +413,20 @@ impl EventLoop {
         self.storage.lost = Some(text);
     }
 
-    fn commit_or_wait(&mut self, batch: Batch, since: Monotonic, pause: Duration, now: Now) {
+    pub(super) fn commit_or_wait(&mut self, mut batch: Batch, since: Monotonic, pause: Duration, now: Now) {
         self.check_database(now);
         if self.storage.lost.is_some() {
-            return self.dispatch.committed(batch, false, now);
+            return self.dispatch.refused(batch, now);
         }
         #[cfg(feature = "status")]
         let begin = std::time::Instant::now();
-        let Commit::Done(applied) = self.storage.store.begin(&batch.changes, now.wall);
+        let applied = match self.storage.store.begin(&mut batch.changes, batch.doubtful, now.wall) {
+            Commit::Done(applied) => applied,
+            #[cfg(feature = "centreon")]
+            Commit::Later(job) => return self.commit_beside(batch, job, now),
+            #[cfg(feature = "centreon")]
+            Commit::Busy => return self.dispatch.refused(batch, now),
+        };
         #[cfg(feature = "status")]
         self.storage.commits.count(u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX));
         if let Err(error) = &applied
@@ -383,7 +440,7 @@ impl EventLoop {
     }
 
     /// Takes the end of a commit.
-    fn applied(&mut self, mut batch: Batch, applied: Result<Applied, StoreError>, now: Now) {
+    pub(super) fn applied(&mut self, mut batch: Batch, applied: Result<Applied, StoreError>, now: Now) {
         let mut purge_left = false;
         let stored = match applied {
             Ok(applied) => {
@@ -397,6 +454,9 @@ impl EventLoop {
                 true
             }
             Err(error) => {
+                if let (StoreErrorKind::InUse(_), true) = (error.kind, self.storage.beside.is_on()) {
+                    self.database_is_lost(&error.to_string(), now);
+                }
                 if !std::mem::replace(&mut self.storage.failing, true) {
                     self.log.write(&LogLine::error("core", error.to_string()), now.wall);
                 }
@@ -407,7 +467,9 @@ impl EventLoop {
         if purge_left {
             self.dispatch.purge_left(now);
         }
-        if self.dispatch.has_unstored() && self.storage.retry_at.is_none() {
+        // A server is asked again by itself, because nothing is sent to it meanwhile.
+        let is_asked = self.dispatch.has_unstored() || !stored && self.storage.beside.is_on();
+        if is_asked && self.storage.retry_at.is_none() {
             self.storage.retry_at = Some(now.monotonic + RETRY);
         }
     }

@@ -115,6 +115,16 @@ impl Host {
 impl EventLoop {
     /// Starts work that the deciding core requests of this machine.
     pub(super) fn host_work(&mut self, work: HostWork, now: Now) {
+        let asks = matches!(work, HostWork::Query { .. } | HostWork::Work { work: Work::Queue(_), .. });
+        let pending = self.dispatch.pending_changes();
+        let work = if asks { self.storage.beside.keep(work, pending) } else { Some(work) };
+        if let Some(work) = work {
+            self.begin_host_work(work, now);
+        }
+    }
+
+    /// The same for work that need not wait for changes.
+    pub(super) fn begin_host_work(&mut self, work: HostWork, now: Now) {
         match work {
             HostWork::Query { query, filter, limit } => self.storage.questions.ask((query, filter, limit)),
             HostWork::RunCommand { command, spec } => {

@@ -32,10 +32,12 @@ pub(super) enum Rank {
     SlowMatch,
     /// Handshakes of strangers.
     Stranger,
+    /// Commits on a database server, on a thread of their own.
+    Store,
 }
 
 /// The ranks in order, the maximum number of threads of each, and whether these threads have a low priority.
-const RANKS: [(Rank, usize, bool); 10] = [
+const RANKS: [(Rank, usize, bool); 11] = [
     (Rank::Own, 2, false),
     (Rank::Handshake, 2, false),
     (Rank::Spawn, 2, false),
@@ -46,6 +48,7 @@ const RANKS: [(Rank, usize, bool); 10] = [
     (Rank::Question, 4, true),
     (Rank::SlowMatch, 2, true),
     (Rank::Stranger, 1, true),
+    (Rank::Store, 1, false),
 ];
 
 /// One queue for each rank. Threads start on demand.

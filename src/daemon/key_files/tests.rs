@@ -3,7 +3,7 @@ use crate::edge::temp_dir::TempDir;
 use crate::wire::gorgone::seeded_random::SeededRandom;
 use crate::wire::gorgone::test_keys::{CLIENT_PKCS1, SERVER_PKCS1, SERVER_PKCS8, SERVER_SPKI, SHORT_PKCS1};
 
-/// A directory with a private key of `mode` and a public key; an empty text leaves a file out.
+/// Makes a directory with a private key of `mode` and a public key. An empty text leaves a file out.
 fn files(private: &str, mode: u32, public: &str) -> (TempDir, PathBuf, PathBuf) {
     let directory = TempDir::new();
     let (private_path, public_path) = (directory.join(PRIVATE_NAME), directory.join(PUBLIC_NAME));
@@ -21,7 +21,7 @@ fn load(private: &Path, public: &Path) -> Result<KeyPair, KeyFileError> {
     load_or_create(private, public, &mut SeededRandom::new(&[3; 32]))
 }
 
-/// What loading says, without the directory.
+/// Returns the message of loading, without the directory.
 fn refusal(private: &str, mode: u32, public: &str) -> String {
     let (directory, private, public) = files(private, mode, public);
     let error = load(&private, &public).err().expect("the keys were taken");

@@ -32,6 +32,8 @@ pub(super) struct Machine {
     pub descriptors_max: Option<u64>,
     /// Size of the database with its write-ahead log in bytes.
     pub database_bytes: Option<u64>,
+    /// Whether the history is in memory.
+    pub is_in_memory: bool,
     /// Why the database takes no rows now.
     pub stores_not: Option<String>,
     /// Durations of commits.

@@ -6,6 +6,7 @@
 
 mod sealing;
 
+use super::system;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -58,7 +59,9 @@ pub fn write(to: &Path, database: &Path, items: &[Item], passphrase: Option<&[u8
     }
     let (aside, copy) = (beside(to, ".new"), beside(to, ".database"));
     let written = copy_database(database, &copy).and_then(|()| {
-        let archived = archive(&aside, &copy, items, passphrase).and_then(|()| fs::rename(&aside, to));
+        let archived = archive(&aside, &copy, items, passphrase)
+            .and_then(|()| fs::rename(&aside, to))
+            .and_then(|()| system::sync_folder_of(to));
         archived.map_err(|error| format!("{}: cannot be written: {error}", to.display()))
     });
     for left in [&copy, &aside] {

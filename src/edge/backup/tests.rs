@@ -3,7 +3,7 @@ use std::os::unix::fs::MetadataExt as _;
 use super::*;
 use crate::edge::temp_dir::TempDir;
 
-/// A database with a row, and a file beside it.
+/// Makes a database with a row, and a file beside it.
 fn platform(dir: &TempDir) -> (PathBuf, Vec<Item>) {
     let database = dir.join("history.sdb");
     let connection = Connection::open(&database).unwrap();
@@ -39,7 +39,7 @@ fn what_was_backed_up_comes_back_sealed_or_not() {
 fn a_wrong_passphrase_and_a_file_that_was_cut_or_changed_are_noticed() {
     let dir = TempDir::new();
     let (database, mut items) = platform(&dir);
-    // Random, so that the archive has several pieces.
+    // The bytes are random so that the archive has several pieces.
     let mut noise = vec![0; 300_000];
     crate::model::random::Random::fill(&mut crate::edge::random::SystemRandom::new(), &mut noise);
     fs::write(dir.join("noise"), noise).unwrap();

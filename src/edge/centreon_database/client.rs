@@ -2,6 +2,7 @@
 //! 10).
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::time::Instant;
 
 use super::auth;
 use super::packet::{Greeting, Malformed, Reader, is_end, read_error};
@@ -12,7 +13,7 @@ use crate::model::text::quoted;
 
 /// The reason why a connection failed.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(in crate::edge) enum Fault {
     /// The connection failed or took too long.
     Io(io::Error),
     /// The server reported an error: its number and text.
@@ -50,24 +51,27 @@ const PACKET_MAX: usize = 4 << 20;
 const ROWS_MAX: usize = 200_000;
 
 /// A row of a result; `None` is NULL.
-pub(super) type Row = Vec<Option<String>>;
+pub(in crate::edge) type Row = Vec<Option<String>>;
 
 /// An authenticated connection.
-pub(super) struct Client {
+pub(in crate::edge) struct Client {
     stream: BufReader<Stream>,
     sequence: u8,
+    /// The server's number of this connection.
+    number: u32,
 }
 
 impl Client {
     /// Logs in on a new connection to `host`.
-    pub(super) fn login(stream: Stream, settings: &DatabaseSettings, host: &str) -> Result<Self, Fault> {
-        let mut client = Self { stream: BufReader::with_capacity(16 << 10, stream), sequence: 0 };
+    pub(in crate::edge) fn login(stream: Stream, settings: &DatabaseSettings, host: &str) -> Result<Self, Fault> {
+        let mut client = Self { stream: BufReader::with_capacity(16 << 10, stream), sequence: 0, number: 0 };
         let packet = client.read_packet()?;
         if packet.first() == Some(&0xff) {
             let (code, text) = read_error(&packet)?;
             return Err(Fault::Server(code, text));
         }
         let greeting = Greeting::read(&packet)?;
+        client.number = greeting.connection;
         if greeting.capabilities & (PROTOCOL_41 | SECURE_CONNECTION) != PROTOCOL_41 | SECURE_CONNECTION {
             return Err(Fault::Other("the server is too old: MySQL 5.5 or MariaDB 5.5 is needed".to_owned()));
         }
@@ -168,15 +172,41 @@ impl Client {
         self.write_packet(&packet)
     }
 
+    /// The server's number of this connection, which `KILL` takes.
+    pub(in crate::edge) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Sets when everything on this connection must have ended; each step still has its own limit.
+    pub(in crate::edge) fn set_deadline(&mut self, deadline: Instant) {
+        self.stream.get_mut().set_deadline(deadline);
+    }
+
     /// Runs a query; returns the names of the columns, and the rows.
-    pub(super) fn query(&mut self, sql: &str) -> Result<(Vec<String>, Vec<Row>), Fault> {
-        self.sequence = 0;
-        let mut packet = vec![3];
-        packet.extend_from_slice(sql.as_bytes());
-        self.write_packet(&packet)?;
+    pub(in crate::edge) fn query(&mut self, sql: &str) -> Result<(Vec<String>, Vec<Row>), Fault> {
+        let mut rows = Vec::new();
+        let columns = self.query_each(sql, |row| {
+            rows.push(row);
+            rows.len() <= ROWS_MAX
+        })?;
+        if rows.len() > ROWS_MAX {
+            return Err(Fault::Other(format!("a table has more than {ROWS_MAX} rows")));
+        }
+        Ok((columns, rows))
+    }
+
+    /// Runs a query and hands over each row, until `take` returns `false`; further rows are read and dropped. Returns
+    /// the names of the columns.
+    pub(in crate::edge) fn query_each(
+        &mut self,
+        sql: &str,
+        mut take: impl FnMut(Row) -> bool,
+    ) -> Result<Vec<String>, Fault> {
+        self.send(sql)?;
+        self.flush()?;
         let first = self.read_answer()?;
         if first.first() == Some(&0) {
-            return Ok((Vec::new(), Vec::new()));
+            return Ok(Vec::new());
         }
         let count = Reader(&first).length()?;
         if count > 4_096 {
@@ -195,22 +225,62 @@ impl Client {
         if !is_end(&self.read_answer()?) {
             return Err(Malformed.into());
         }
-        let mut rows = Vec::new();
+        let mut wants_more = true;
         loop {
             let packet = self.read_answer()?;
             if is_end(&packet) {
-                return Ok((columns, rows));
+                return Ok(columns);
             }
-            if rows.len() >= ROWS_MAX {
-                return Err(Fault::Other(format!("a table has more than {ROWS_MAX} rows")));
+            if wants_more {
+                let mut reader = Reader(&packet);
+                wants_more = take((0..count).map(|_| reader.text()).collect::<Result<Row, Malformed>>()?);
             }
-            let mut reader = Reader(&packet);
-            rows.push((0..count).map(|_| reader.text()).collect::<Result<Row, Malformed>>()?);
         }
     }
 
+    /// Runs statements that return no rows, one after the other, without waiting between them; returns the number of
+    /// rows that each affected. All are run, also those after one that failed, so they belong into a transaction that
+    /// is committed afterwards. The caller bounds their number: their answers must fit into the socket's buffer.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub(in crate::edge) fn execute_all<'a>(
+        &mut self,
+        statements: impl Iterator<Item = &'a str>,
+    ) -> Result<Vec<u64>, Fault> {
+        let mut count = 0;
+        for statement in statements {
+            self.send(statement)?;
+            count += 1;
+        }
+        self.flush()?;
+        let (mut affected, mut first_fault) = (Vec::with_capacity(count), None);
+        for _ in 0..count {
+            self.sequence = 1;
+            match self.read_answer().and_then(|packet| affected_rows(&packet)) {
+                Ok(rows) => affected.push(rows),
+                Err(fault @ Fault::Server(..)) => first_fault = first_fault.or(Some(fault)),
+                Err(fault) => return Err(first_fault.unwrap_or(fault)),
+            }
+        }
+        first_fault.map_or(Ok(affected), Err)
+    }
+
+    /// Writes a query without waiting for its answer.
+    fn send(&mut self, sql: &str) -> Result<(), Fault> {
+        self.sequence = 0;
+        let mut packet = Vec::with_capacity(sql.len() + 1);
+        packet.push(3);
+        packet.extend_from_slice(sql.as_bytes());
+        self.put_packet(&packet)
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        Ok(self.stream.get_mut().flush()?)
+    }
+
     /// Sends QUIT; the server then closes the connection.
-    pub(super) fn quit(mut self) {
+    pub(in crate::edge) fn quit(mut self) {
         self.sequence = 0;
         // If this fails, the server notices the closed connection.
         let _ = self.write_packet(&[1]);
@@ -243,16 +313,28 @@ impl Client {
     }
 
     fn write_packet(&mut self, payload: &[u8]) -> Result<(), Fault> {
+        self.put_packet(payload)?;
+        self.flush()
+    }
+
+    fn put_packet(&mut self, payload: &[u8]) -> Result<(), Fault> {
         let len = u32::try_from(payload.len()).ok().filter(|len| *len < 1 << 24).ok_or(Malformed)?;
         let [low, middle, high, _] = len.to_le_bytes();
         let mut packet = vec![low, middle, high, self.sequence];
         packet.extend_from_slice(payload);
         self.sequence = self.sequence.wrapping_add(1);
-        let stream = self.stream.get_mut();
-        stream.write_all(&packet)?;
-        stream.flush()?;
+        self.stream.get_mut().write_all(&packet)?;
         Ok(())
     }
+}
+
+/// Reads how many rows a statement affected.
+fn affected_rows(packet: &[u8]) -> Result<u64, Fault> {
+    let mut reader = Reader(packet);
+    if reader.byte()? != 0 {
+        return Err(Malformed.into());
+    }
+    Ok(u64::try_from(reader.length()?).unwrap_or(u64::MAX))
 }
 
 /// The first 32 bytes of a login, which are also the complete request for TLS.

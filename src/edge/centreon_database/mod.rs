@@ -7,7 +7,7 @@
 #[cfg(feature = "centreon")]
 mod auth;
 #[cfg(feature = "centreon")]
-mod client;
+pub(in crate::edge) mod client;
 #[cfg(feature = "centreon")]
 mod orders;
 #[cfg(feature = "centreon")]
@@ -17,7 +17,7 @@ mod statistics;
 #[cfg(feature = "centreon")]
 mod stream;
 #[cfg(feature = "centreon")]
-mod tables;
+pub(in crate::edge) mod tables;
 
 use std::fmt;
 

@@ -58,6 +58,8 @@ impl<'a> Reader<'a> {
 /// The greeting of a server (protocol version 10).
 pub(super) struct Greeting {
     pub(super) capabilities: u32,
+    /// The server's number of the connection.
+    pub(super) connection: u32,
     /// Random bytes for the preferred plugin.
     pub(super) nonce: Vec<u8>,
     /// Name of the plugin that the server prefers.
@@ -73,7 +75,7 @@ impl Greeting {
             return Err(Malformed);
         }
         let version = String::from_utf8_lossy(reader.zero_ended()).chars().take(80).collect();
-        reader.bytes(4)?;
+        let connection = u32::try_from(reader.number(4)?).map_err(|_| Malformed)?;
         let mut nonce = reader.bytes(8)?.to_vec();
         reader.bytes(1)?;
         let low = reader.number(2)?;
@@ -85,7 +87,7 @@ impl Greeting {
         nonce.extend_from_slice(rest.strip_suffix(&[0]).unwrap_or(rest));
         let plugin = String::from_utf8_lossy(reader.zero_ended()).into_owned();
         let capabilities = u32::try_from(high << 16 | low).map_err(|_| Malformed)?;
-        Ok(Self { capabilities, nonce, plugin, version })
+        Ok(Self { capabilities, connection, nonce, plugin, version })
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustls::{ClientConnection, StreamOwned};
 
 /// A connection with its time limits.
-pub(super) struct Stream {
+pub(in crate::edge) struct Stream {
     transport: Option<Transport>,
     step: Duration,
     deadline: Instant,
@@ -32,6 +32,11 @@ impl Stream {
     /// Connects to a Unix socket.
     pub(super) fn unix(path: &Path, step: Duration, deadline: Instant) -> io::Result<Self> {
         Ok(Self { transport: Some(Transport::Unix(UnixStream::connect(path)?)), step, deadline })
+    }
+
+    /// Sets when everything must have ended.
+    pub(super) const fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
     }
 
     /// Whether the connection is protected from eavesdropping: TLS or a Unix socket.

@@ -39,11 +39,15 @@ pub(super) fn read(settings: &DatabaseSettings) -> Result<PollerTables, Database
 }
 
 pub(super) fn connect(settings: &DatabaseSettings) -> Result<Client, DatabaseFault> {
-    let deadline = Instant::now() + WHOLE;
+    log_in(settings, Instant::now() + WHOLE).map_err(|fault| explain(fault, settings))
+}
+
+/// Connects and logs in; everything on the connection ends at `deadline`.
+pub(in crate::edge) fn log_in(settings: &DatabaseSettings, deadline: Instant) -> Result<Client, Fault> {
     let step = settings.read_timeout;
     let over_socket = |path: &Path| {
         let stream = Stream::unix(path, step, deadline).map_err(Fault::Io);
-        stream.and_then(|stream| Client::login(stream, settings, "localhost")).map_err(|fault| explain(fault, settings))
+        stream.and_then(|stream| Client::login(stream, settings, "localhost"))
     };
     let (host, port) = match &settings.place {
         DatabasePlace::Socket(path) => return over_socket(path),
@@ -54,14 +58,14 @@ pub(super) fn connect(settings: &DatabaseSettings) -> Result<Client, DatabaseFau
         DatabasePlace::Tcp { host, port } => (host.as_str(), *port),
     };
     let mut last = None;
-    for address in resolver::resolve(host, port).map_err(|text| DatabaseFault { text, is_refusal: false })? {
+    let unknown = |text| Fault::Io(std::io::Error::new(ErrorKind::AddrNotAvailable, text));
+    for address in resolver::resolve(host, port).map_err(unknown)? {
         match Stream::tcp(&address, settings.connect_timeout, step, deadline) {
-            Ok(stream) => return Client::login(stream, settings, host).map_err(|fault| explain(fault, settings)),
+            Ok(stream) => return Client::login(stream, settings, host),
             Err(error) => last = Some(error),
         }
     }
-    let error = last.unwrap_or_else(|| ErrorKind::AddrNotAvailable.into());
-    Err(explain(Fault::Io(error), settings))
+    Err(Fault::Io(last.unwrap_or_else(|| ErrorKind::AddrNotAvailable.into())))
 }
 
 fn read_tables(client: &mut Client) -> Result<PollerTables, Fault> {
@@ -150,6 +154,7 @@ fn sentence(fault: Fault, settings: &DatabaseSettings) -> String {
             ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
                 format!("{at} cannot be reached ({error}): check the address and the network")
             }
+            ErrorKind::AddrNotAvailable => error.to_string(),
             _ => format!("the connection to {at} failed: {error}"),
         },
         Fault::Server(1045 | 1698 | 4151, _) => {

@@ -22,7 +22,8 @@ fn start(spec: &CommandSpec) -> ChildProcess {
     ChildProcess::spawn(spec, &Environment::new(&[]), clock::read(), |_| ()).unwrap()
 }
 
-/// Plays the event loop. Instead of `SIGCHLD`, which the test process does not read, it looks every few milliseconds.
+/// Acts as the event loop. Instead of reading `SIGCHLD`, which the test process does not, it checks every few
+/// milliseconds.
 fn finish(process: &mut ChildProcess) -> CommandOutcome {
     let poll = watching(process);
     finish_with(process, poll)
@@ -38,7 +39,7 @@ fn finish_with(process: &mut ChildProcess, mut poll: Poll) -> CommandOutcome {
         }
         assert!(clock::read().monotonic.since(start.monotonic) < Duration::from_secs(120), "the command does not end");
         while let Err(error) = poll.poll(&mut events, Some(Duration::from_millis(5))) {
-            // A signal of another test.
+            // This was a signal of another test.
             assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
         }
         tell(process, &events);
@@ -131,7 +132,7 @@ fn a_child_has_no_mask_no_input_no_descriptors_of_ours_and_a_group_of_its_own() 
     let outcome = run(&shell(script));
     let lines: Vec<&str> = text(&outcome).lines().collect();
     assert_eq!(lines, ["SigBlk:\t0000000000000000", "/dev/null", "/", "leader"]);
-    // The fourth is the directory that `ls` reads.
+    // The fourth one is the directory that `ls` reads.
     assert_eq!(text(&run(&words(&["ls", "/proc/self/fd"]))), "0\n1\n2\n3\n");
 }
 
@@ -182,7 +183,7 @@ fn reading_stops_at_its_budget() {
     let mut read = Vec::new();
     while read.is_empty() {
         while let Err(error) = poll.poll(&mut events, Some(Duration::from_secs(10))) {
-            // A signal of another test.
+            // This was a signal of another test.
             assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
         }
         tell(&mut process, &events);
@@ -195,7 +196,7 @@ fn reading_stops_at_its_budget() {
 
 #[test]
 fn a_time_out_kills_the_whole_group_and_keeps_the_output() {
-    // On a loaded machine the shell may not have come far enough after the first of these times.
+    // On a loaded machine the shell may not have got far enough after the first of these times.
     let (mut process, leader, outcome) = [300, 3_000, 30_000]
         .into_iter()
         .find_map(|timeout| {
@@ -265,7 +266,7 @@ fn finish_ahead(process: &mut ChildProcess, ahead: Duration) -> CommandOutcome {
 
 #[test]
 fn a_command_that_is_asked_to_end_has_time_for_it_with_its_children_and_is_killed_afterwards() {
-    // It ends by itself, with what it still has to say.
+    // The command ends by itself, with the output that it still has.
     let mut process = start(&shell("trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.02; done"));
     let text_of = |outcome: &CommandOutcome| String::from_utf8_lossy(&outcome.output).into_owned();
     while process.kept_bytes() == 0 {
@@ -274,10 +275,10 @@ fn a_command_that_is_asked_to_end_has_time_for_it_with_its_children_and_is_kille
     }
     process.end_group(clock::read().monotonic);
     let outcome = finish(&mut process);
-    // A shell may say on its other output that its child was ended, which may be read later.
+    // A shell may report on its other output that its child was ended, and that may be read later.
     assert_eq!(outcome.end, CommandEnd::Exited(3));
     assert!(text_of(&outcome).contains("bye\n"));
-    // The shell ends at once, its child after a moment: that is waited for.
+    // The shell ends at once and its child a moment later: the test waits for that.
     let child = "(trap 'sleep 0.3; echo cleaned; exit' TERM; echo up; while :; do sleep 0.02; done) & wait";
     let mut process = start(&shell(child));
     while process.kept_bytes() == 0 {
@@ -286,7 +287,7 @@ fn a_command_that_is_asked_to_end_has_time_for_it_with_its_children_and_is_kille
     }
     process.end_group(clock::read().monotonic);
     assert!(text_of(&finish(&mut process)).contains("cleaned\n"));
-    // Neither the command nor its child listens.
+    // Neither the command nor its child reacts to TERM.
     let mut process = start(&shell("trap '' TERM; echo up; sleep 600 & sleep 600"));
     let leader = process.id();
     while process.kept_bytes() == 0 {

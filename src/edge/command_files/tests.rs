@@ -32,7 +32,7 @@ impl Bench {
         self.files.run(FileWork::Read(mark))
     }
 
-    /// The lines of the next piece.
+    /// Returns the lines of the next piece.
     #[track_caller]
     fn piece(&mut self) -> FilePiece {
         match self.read_from(None) {
@@ -42,7 +42,7 @@ impl Bench {
         }
     }
 
-    /// Reads everything that is there; file and line.
+    /// Reads everything that is there. Returns file and line.
     fn all(&mut self) -> Vec<String> {
         let mut found = Vec::new();
         loop {
@@ -107,7 +107,7 @@ fn a_file_is_read_on_from_its_mark_and_another_of_its_name_from_its_start() {
     let piece = bench.piece();
     let lines: Vec<u64> = piece.lines.iter().map(|(position, _)| *position).collect();
     assert_eq!((lines, piece.next), (vec![0, 2, 5], 7));
-    // The daemon was killed behind the first line.
+    // The daemon was killed after the first line.
     let mark = FileMark { path: piece.path.clone(), identity: piece.identity.clone(), offset: 2 };
     bench.files = Bench::reader(&bench.dir);
     let FileOutcome::Piece(again) = bench.read_from(Some(mark.clone())) else { panic!() };
@@ -147,7 +147,7 @@ fn two_readers_of_one_directory_take_each_file_once() {
     let second = std::thread::spawn(move || other.all());
     let mut found = bench.all();
     found.extend(second.join().unwrap());
-    // A reader that stopped while the other had a file in hand looks again.
+    // A reader that stopped while the other one held a file looks again.
     found.extend(bench.all());
     found.sort();
     let expected: Vec<String> = (0..100).map(|number| format!("{number:03}.cmd_read: {number}")).collect();

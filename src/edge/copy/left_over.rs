@@ -19,6 +19,7 @@ use rustix::fs::{AtFlags, FileType};
 use super::inside::{Inside, Way};
 use super::text::hex;
 use super::unpack;
+use crate::edge::clock;
 
 const PREFIX: &str = ".copy_";
 const NOTE_SUFFIX: &str = ".to";
@@ -117,7 +118,7 @@ pub(super) fn clear_orphan(note: &Path, kept: Duration, now: SystemTime) {
     let Some(name) = note.file_name().and_then(|name| name.to_str()) else { return };
     let Some(digest) = name.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(NOTE_SUFFIX)) else { return };
     let changed = fs::symlink_metadata(note).and_then(|metadata| metadata.modified());
-    let age = changed.ok().and_then(|changed| now.duration_since(changed).ok());
+    let age = changed.ok().map(|changed| clock::age_of_file(changed, now));
     let note = Note(note.to_owned());
     let Some(place) = note.place().filter(|_| age.is_some_and(|age| age >= kept)) else { return };
     clear_file(&place, digest);

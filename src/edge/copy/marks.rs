@@ -15,6 +15,7 @@ use rustix::fs::FlockOperation;
 
 use super::left_over;
 use super::text::hex;
+use crate::edge::clock;
 
 const MARK_PREFIX: &str = ".copy_";
 const FILE_PREFIX: &str = "copy_";
@@ -116,7 +117,7 @@ pub(super) fn sweep(directory: &Path, now: SystemTime) {
         let Some(file) = target_of(&mark).filter(|_| is_ours) else { continue };
         match fs::symlink_metadata(&file) {
             Ok(metadata) => {
-                let age = metadata.modified().ok().and_then(|modified| now.duration_since(modified).ok());
+                let age = metadata.modified().ok().map(|modified| clock::age_of_file(modified, now));
                 left.push((age.unwrap_or_default(), mark, file));
             }
             // Its file has been put in place or removed.

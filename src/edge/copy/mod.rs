@@ -9,6 +9,7 @@ pub mod source;
 pub mod unpack;
 
 mod attributes;
+mod below;
 mod digest;
 mod inside;
 mod left_over;

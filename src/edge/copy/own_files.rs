@@ -10,16 +10,18 @@ use rustix::fs::{AtFlags, Stat};
 use crate::config::Sources;
 
 static OWN: RwLock<Own> =
-    RwLock::new(Own { files: Vec::new(), sources: Sources { files: Vec::new(), patterns: Vec::new() } });
+    RwLock::new(Own { files: Vec::new(), log: None, sources: Sources { files: Vec::new(), patterns: Vec::new() } });
 
 struct Own {
     files: Vec<PathBuf>,
+    /// The log, which holds no secrets and may be read.
+    log: Option<PathBuf>,
     sources: Sources,
 }
 
 /// Names the files of this process, at the start and whenever the configuration was read again: keys, configuration,
 /// database, log. Files that stand beside the database with a longer name belong to it.
-pub fn set_own_files(files: Vec<PathBuf>, database: &Path, sources: &Sources) {
+pub fn set_own_files(files: Vec<PathBuf>, log: Option<PathBuf>, database: &Path, sources: &Sources) {
     let mut files = files;
     files.extend(std::env::current_exe());
     for suffix in ["", "-wal", "-shm", ".stheno-lock"] {
@@ -28,7 +30,7 @@ pub fn set_own_files(files: Vec<PathBuf>, database: &Path, sources: &Sources) {
         files.push(name.into());
     }
     if let Ok(mut own) = OWN.write() {
-        *own = Own { files, sources: sources.clone() };
+        *own = Own { files, log, sources: sources.clone() };
     }
 }
 
@@ -47,14 +49,32 @@ pub(super) fn refuse_own(directory: BorrowedFd<'_>, name: &OsStr) -> Result<(), 
             false => Ok(()),
         };
     };
-    let is_same = |own: &Stat| (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino);
-    match own.files.iter().filter_map(|path| rustix::fs::stat(path).ok()).any(|own| is_same(&own)) {
+    match own.files.iter().chain(&own.log).any(|path| is_same(path, &there)) {
         true => {
             Err("it is a file of this daemon itself: its key, certificate, configuration, database, log or program"
                 .to_owned())
         }
         false => Ok(()),
     }
+}
+
+/// Refuses a name in a directory if it is one of these files, also under another name, except the log.
+///
+/// # Errors
+/// It is one of these files.
+pub(super) fn refuse_own_reading(directory: BorrowedFd<'_>, name: &OsStr) -> Result<(), String> {
+    let Ok(own) = OWN.read() else { return Ok(()) };
+    let Ok(there) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(()) };
+    match own.files.iter().any(|path| is_same(path, &there)) {
+        true => Err("it is a file of the daemon itself, which is not given away: its key, configuration, database or \
+                     program"
+            .to_owned()),
+        false => Ok(()),
+    }
+}
+
+fn is_same(path: &Path, there: &Stat) -> bool {
+    rustix::fs::stat(path).is_ok_and(|own| (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino))
 }
 
 /// Where an open directory is; `None` without `/proc`.

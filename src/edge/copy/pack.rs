@@ -7,6 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, Read, Seek, Write};
+use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ use rustix::io::Errno;
 use tar::{Builder, EntryType, Header, HeaderMode};
 
 use super::attributes::octal;
+use super::own_files::refuse_own_reading;
+use super::place;
 use super::text::{about, failure, words};
 use crate::edge::system;
 use crate::model::copy::{Attributes, CopyFailure, SourceSpec};
@@ -73,21 +76,26 @@ impl Changes {
 
 /// Packs the directory. Returns also notes about what was left out or changed meanwhile. The file no longer has a name
 /// on return, so nothing is left behind.
-pub(super) fn pack(spec: &SourceSpec) -> Result<(File, Vec<String>), CopyFailure> {
+pub(super) fn pack(spec: &SourceSpec, opened: Option<File>) -> Result<(File, Vec<String>), CopyFailure> {
     let source = &spec.source;
-    fs::read_dir(source)
-        .map_err(|error| failure(format!("cannot chdir: {}", words(&error)), source.display().to_string()))?;
-    let Some(cache_dir) = &spec.cache_dir else {
+    if opened.is_none() {
+        fs::read_dir(source)
+            .map_err(|error| failure(format!("cannot chdir: {}", words(&error)), source.display().to_string()))?;
+    }
+    let allowed = spec.below.as_ref().map(|below| place::scratch(spec.cache_dir.as_deref(), &below.pack_roots));
+    let Some(cache_dir) = allowed.as_deref().or(spec.cache_dir.as_deref()) else {
         return Err(failure("cannot chdir: no cache_dir was given", ""));
     };
     fs::read_dir(cache_dir)
         .map_err(|error| failure(format!("cannot chdir: {}", words(&error)), cache_dir.display().to_string()))?;
     let path = cache_dir.join(&spec.archive_name);
     let failed = |error: &io::Error| failure("tar failed", about(&path, error));
-    let mut file = create(&path).map_err(|error| failed(&error))?;
-    let directory = File::open(source).map_err(|error| failure("tar failed", about(source, &error)))?;
+    let is_for_reader = spec.below.is_some();
+    let mut file = create(&path, !is_for_reader).map_err(|error| failed(&error))?;
+    let directory = opened.map_or_else(|| File::open(source), Ok);
+    let directory = directory.map_err(|error| failure("tar failed", about(source, &error)))?;
     let changes = Changes::of(&spec.attributes);
-    let mut packing = Packing { root: source, directory, changes, notes: Vec::new() };
+    let mut packing = Packing { root: source, directory, changes, is_for_reader, notes: Vec::new() };
     packing.write(&mut file).map_err(|problem| match problem {
         Problem::Archive(error) => failed(&error),
         Problem::Source(path, error) => failure("tar failed", format!("cannot read {}", about(&path, &error))),
@@ -97,11 +105,13 @@ pub(super) fn pack(spec: &SourceSpec) -> Result<(File, Vec<String>), CopyFailure
     Ok((file, packing.notes))
 }
 
-/// A new file that replaces any other and is unlinked at once.
-fn create(path: &Path) -> io::Result<File> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+/// A new file that is unlinked at once. One of this name is removed before if it `replaces` any.
+fn create(path: &Path, replaces: bool) -> io::Result<File> {
+    if replaces
+        && let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
     }
     let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
     fs::remove_file(path)?;
@@ -138,6 +148,8 @@ struct Packing<'a> {
     /// The open root. A directory that takes its place later is not read.
     directory: File,
     changes: Changes,
+    /// Whether another daemon reads it: files of this daemon itself are left out.
+    is_for_reader: bool,
     notes: Vec<String>,
 }
 
@@ -225,6 +237,11 @@ impl Packing<'_> {
         } else if kind.is_dir() {
             header.set_size(0);
             builder.append_data(&mut header, relative, io::empty()).map_err(Problem::Archive)?;
+        } else if kind.is_file()
+            && self.is_for_reader
+            && let Err(why) = refuse_own_reading(place.as_fd(), name)
+        {
+            self.notes.push(format!("{} is left out: {why}", full.display()));
         } else if kind.is_file() {
             self.write_file(builder, &open_same(place, name, &metadata, &full)?, (relative, &metadata), header)?;
         } else {
@@ -253,9 +270,11 @@ impl Packing<'_> {
             return Err(Problem::Source(full, error));
         }
         written.map_err(Problem::Archive)?;
-        let is_same = |now: Metadata| now.size() == size && now.modified().ok() == metadata.modified().ok();
-        if !file.metadata().is_ok_and(is_same) {
-            self.notes.push(format!("{} changed while it was packed: its first {size} bytes are sent", full.display()));
+        let now = file.metadata().map_err(|error| Problem::Source(full.clone(), error))?;
+        if now.size() > size {
+            self.notes.push(format!("{} grew while it was packed: its first {size} bytes are sent", full.display()));
+        } else if now.size() < size || now.modified().ok() != metadata.modified().ok() {
+            return Err(Problem::Changed(full));
         }
         Ok(())
     }
@@ -341,8 +360,13 @@ mod tests {
         fs::create_dir(folder.join("secrets")).unwrap();
         let source = folder.join("source");
         let directory = File::open(&source).unwrap();
-        let packing =
-            Packing { root: &source, directory, changes: Changes::of(&Attributes::default()), notes: Vec::new() };
+        let packing = Packing {
+            root: &source,
+            directory,
+            changes: Changes::of(&Attributes::default()),
+            is_for_reader: false,
+            notes: Vec::new(),
+        };
         assert!(packing.enter(Path::new("inner")).is_ok());
         fs::remove_dir(source.join("inner")).unwrap();
         symlink("../secrets", source.join("inner")).unwrap();

@@ -43,6 +43,13 @@ fn existing(path: &Path) -> PathBuf {
     }
 }
 
+/// The directory for a file without a name: the wanted one where it is allowed, else that of the system.
+pub(super) fn scratch(wanted: Option<&Path>, roots: &[PathBuf]) -> PathBuf {
+    let allowed =
+        wanted.filter(|directory| directory.is_absolute() && (roots.is_empty() || root_of(directory, roots).is_some()));
+    allowed.unwrap_or(Path::new("/var/tmp")).to_owned()
+}
+
 fn outside_roots(path: &Path) -> String {
     format!("{} is outside copy_roots", path.display())
 }
@@ -246,7 +253,7 @@ mod tests {
         symlink("../target", &link).unwrap();
         placed(&folder, &link).unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "new");
-        // Only root can make a link of another user.
+        // Only root can create a link that belongs to another user.
         if lchown(&link, Some(65_534), None).is_ok() {
             fs::write(&target, "old").unwrap();
             let refused = placed(&folder, &link).unwrap_err();

@@ -15,7 +15,7 @@ use super::place::{self, Gathered};
 use super::room::max_unpacked_bytes;
 use super::text::{about, failure, hex, words};
 use super::{attributes, unpack};
-use crate::edge::{private_tmp, system};
+use crate::edge::{clock, private_tmp, system};
 use crate::model::base64_text;
 use crate::model::copy::{Attributes, CopyFailure, CopyKind, DigestKind, SinkDone, SinkSpec, SinkStep};
 
@@ -62,18 +62,30 @@ impl Sink {
         Some(file)
     }
 
+    /// Does steps one after the other. Those behind a failure are not done, which would begin the copy anew.
+    pub fn run_all(&mut self, steps: Vec<SinkStep>) -> Vec<SinkDone> {
+        let mut done: Vec<SinkDone> = Vec::with_capacity(steps.len());
+        for step in steps {
+            done.push(match done.last() {
+                Some(failed @ SinkDone::Failed(_)) => failed.clone(),
+                _ => self.run(step),
+            });
+        }
+        done
+    }
+
     /// Does one step. A failure leaves nothing of the copy.
     pub fn run(&mut self, step: SinkStep) -> SinkDone {
         let done = match step {
-            SinkStep::Query { spec, total, md5, attributes, restart, identity, digest } => {
+            SinkStep::Query { spec, total, md5, attributes, keep, identity, digest } => {
                 self.identity = identity;
-                self.kind = if digest == digest::fastest() { digest } else { DigestKind::Md5 };
-                self.query(&spec, total, md5.as_deref(), &attributes, restart)
+                self.kind = digest::taken(digest);
+                self.query(&spec, total, md5.as_deref(), &attributes, keep)
             }
             SinkStep::Chunk { spec, json, base64, size, offset } => {
                 self.chunk(&spec, json.get(base64).unwrap_or_default(), size, offset)
             }
-            SinkStep::End { spec, md5, attributes } => self.end(&spec, &md5, &attributes),
+            SinkStep::End { spec, md5, attributes, note } => self.end(&spec, &md5, &attributes, note),
             SinkStep::Keep => {
                 if let Some(open) = self.open.take() {
                     marks::release(&open.file);
@@ -105,9 +117,10 @@ impl Sink {
         total: u64,
         md5: Option<&str>,
         attributes: &Attributes,
-        restart: bool,
+        keep: Option<u64>,
     ) -> Result<SinkDone, CopyFailure> {
         let path = path_of(spec)?;
+        let restart = keep == Some(0);
         if !restart && !spec.is_passed_on {
             self.find(&path).map_err(|error| open_failed(&path, &error))?;
         }
@@ -132,14 +145,15 @@ impl Sink {
                 return Ok(SinkDone::Unchanged(attributes::apply(file, attributes, &shown)));
             }
         }
-        let (received, md5) = match &mut self.open {
-            Some(open) => {
-                open.digest_by(self.kind).map_err(|error| open_failed(&path, &error))?;
-                (open.received, open.digest.hex())
-            }
-            None => (0, Digest::new(self.kind).hex()),
+        let same_size = destination.is_some();
+        let Some(open) = &mut self.open else {
+            let md5 = Digest::new(self.kind).hex();
+            return Ok(SinkDone::Found { received: 0, md5, pieces: String::new(), same_size });
         };
-        Ok(SinkDone::Found { received, md5, same_size: destination.is_some() })
+        let kept = keep.filter(|keep| *keep < open.received).map_or(Ok(()), |keep| open.cut(keep));
+        kept.and_then(|()| open.digest_by(self.kind)).map_err(|error| open_failed(&path, &error))?;
+        let (received, md5, pieces) = (open.received, open.digest.hex(), open.digest.pieces());
+        Ok(SinkDone::Found { received, md5, pieces, same_size })
     }
 
     /// Finds what was gathered before by this copy or by an earlier request for the same, which keeps its name.
@@ -209,7 +223,13 @@ impl Sink {
         Ok(SinkDone::Written(open.received))
     }
 
-    fn end(&mut self, spec: &SinkSpec, md5: &str, attributes: &Attributes) -> Result<SinkDone, CopyFailure> {
+    fn end(
+        &mut self,
+        spec: &SinkSpec,
+        md5: &str,
+        attributes: &Attributes,
+        note: Option<String>,
+    ) -> Result<SinkDone, CopyFailure> {
         let path = path_of(spec)?;
         let identity = if self.open.is_none() { self.identity_of(&path) } else { String::new() };
         let open = match &mut self.open {
@@ -259,6 +279,7 @@ impl Sink {
             // A moved file no longer has that name.
             open.remove();
         }
+        notes.extend(note);
         notes.extend(private_tmp::hiding(&spec.destination).map(|directory| {
             let shown = spec.destination.display();
             format!("{shown} is there, but {directory} is this service's own (PrivateTmp): nobody else sees it")
@@ -337,13 +358,24 @@ impl Open {
         }))
     }
 
+    /// Keeps the beginning alone: what is behind it is not what was sent.
+    fn cut(&mut self, len_bytes: u64) -> io::Result<()> {
+        self.file.set_len(len_bytes)?;
+        self.file.seek(io::SeekFrom::Start(len_bytes))?;
+        (self.received, self.written) = (len_bytes, self.written.min(len_bytes));
+        let kind = self.digest.kind();
+        self.digest_anew(kind)
+    }
+
     /// Computes the digest again if it is of another kind, because a sender may have begun without asking.
     fn digest_by(&mut self, kind: DigestKind) -> io::Result<()> {
-        if self.digest.kind() != kind {
-            self.digest = Digest::new(kind);
-            self.file.rewind()?;
-            self.digest.read(&mut self.file, self.received)?;
-        }
+        if self.digest.kind() == kind { Ok(()) } else { self.digest_anew(kind) }
+    }
+
+    fn digest_anew(&mut self, kind: DigestKind) -> io::Result<()> {
+        self.digest = Digest::new(kind);
+        self.file.rewind()?;
+        self.digest.read(&mut self.file, self.received)?;
         Ok(())
     }
 
@@ -373,7 +405,7 @@ fn forget(path: &Path) {
 
 /// Removes marks without a file, and old leftovers.
 fn sweep_beside(path: &Path) {
-    marks::sweep(path.parent().unwrap_or(Path::new(".")), std::time::SystemTime::now());
+    marks::sweep(path.parent().unwrap_or(Path::new(".")), clock::of_files());
 }
 
 fn open_failed(path: &Path, error: &io::Error) -> CopyFailure {
@@ -385,10 +417,7 @@ fn open_failed(path: &Path, error: &io::Error) -> CopyFailure {
 fn path_of(spec: &SinkSpec) -> Result<PathBuf, CopyFailure> {
     if spec.is_passed_on {
         let name = format!("copy_local_{}", spec.token);
-        let cache_dir = spec.cache_dir.as_ref().filter(|cache_dir| {
-            cache_dir.is_absolute() && (spec.roots.is_empty() || place::root_of(cache_dir, &spec.roots).is_some())
-        });
-        return Ok(cache_dir.map_or_else(|| PathBuf::from("/var/tmp"), Clone::clone).join(name));
+        return Ok(place::scratch(spec.cache_dir.as_deref(), &spec.roots).join(name));
     }
     let token = spec.token.as_str();
     let name = if token.len() <= TOKEN_IN_NAME_MAX {

@@ -5,10 +5,11 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::digest::{self, Digest};
-use super::pack;
 use super::text::{about, failure, words};
+use super::{below, pack};
 use crate::model::base64_text;
 use crate::model::copy::{Chunk, ChunkFrame, CopyFailure, CopyKind, DigestKind, SourceDone, SourceSpec, SourceStep};
 
@@ -23,9 +24,13 @@ struct Open {
     file: File,
     kind: CopyKind,
     size: u64,
-    /// Modification time and inode of the file, which are the same at the end unless somebody changed it.
+    /// Size and times of the file, which are the same at the end unless somebody changed it.
     stamp: Stamp,
+    /// Whether it had been changed just before, so that the same times tell nothing.
+    is_fresh: bool,
     digest: Digest,
+    /// Whether it may become longer meanwhile: a log that another daemon reads is written to all the time.
+    may_grow: bool,
     read: u64,
     buffer: Vec<u8>,
 }
@@ -33,19 +38,29 @@ struct Open {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     size: u64,
-    seconds: i64,
-    nanoseconds: i64,
-    inode: u64,
+    modified: (i64, i64),
+    /// When content, owner or permissions were changed. Nobody can set it.
+    changed: (i64, i64),
 }
+
+/// The clock of file times may be as coarse as this.
+const COARSE: Duration = Duration::from_millis(50);
 
 impl Stamp {
     fn of(metadata: &fs::Metadata) -> Self {
         Self {
             size: metadata.size(),
-            seconds: metadata.mtime(),
-            nanoseconds: metadata.mtime_nsec(),
-            inode: metadata.ino(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+
+    fn is_fresh(&self) -> bool {
+        let before = SystemTime::now().checked_sub(COARSE).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        before.is_none_or(|before| {
+            let seconds = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
+            self.changed >= (seconds, i64::from(before.subsec_nanos()))
+        })
     }
 }
 
@@ -66,6 +81,7 @@ impl Source {
             }
             (SourceStep::Digest(kind), Some(open)) => open.digest(kind),
             (SourceStep::Rewind(offset, kind), Some(open)) => open.rewind(offset, kind),
+            (SourceStep::Agree { pieces, kind }, Some(open)) => open.agree(&pieces, kind),
             (SourceStep::Read { count, chunk_bytes, frame }, Some(open)) => open.read(count, chunk_bytes, &frame),
             (SourceStep::Finish, Some(open)) => open.finish(),
             (_, None) => Err(failure("remote copy failed", "the source is closed")),
@@ -90,13 +106,15 @@ impl Source {
             file,
             kind,
             size: stamp.size,
+            is_fresh: stamp.is_fresh(),
             stamp,
             digest: Digest::new(DigestKind::Md5),
+            may_grow: spec.below.is_some(),
             read: 0,
             buffer: Vec::new(),
         };
         self.open = Some(open);
-        Ok(SourceDone::Opened { kind, total: stamp.size, notes, digest: digest::fastest() })
+        Ok(SourceDone::Opened { kind, total: stamp.size, notes, digest: DigestKind::pieces_for(stamp.size) })
     }
 }
 
@@ -115,12 +133,15 @@ pub struct Opened {
 /// The error for the last row of the copy.
 pub fn open_source(spec: &SourceSpec) -> Result<Opened, CopyFailure> {
     let path = &spec.source;
-    let metadata = fs::metadata(path).map_err(|error| failure("unknown source", about(path, &error)))?;
+    let unknown = |error: io::Error| failure("unknown source", about(path, &error));
+    let opened = spec.below.as_ref().map(|below| below::open(path, &below.roots)).transpose()?;
+    let metadata = opened.as_ref().map_or_else(|| fs::metadata(path), File::metadata).map_err(unknown)?;
     if metadata.is_file() {
-        return Ok(Opened { file: open_file(path)?, kind: CopyKind::Regular, notes: Vec::new() });
+        let file = opened.map_or_else(|| open_file(path), Ok)?;
+        return Ok(Opened { file, kind: CopyKind::Regular, notes: Vec::new() });
     }
     if metadata.is_dir() {
-        let (file, notes) = pack::pack(spec)?;
+        let (file, notes) = pack::pack(spec, opened)?;
         return Ok(Opened { file, kind: CopyKind::Archive, notes });
     }
     Err(failure("unknown source", format!("{}: neither a file nor a directory", path.display())))
@@ -168,6 +189,13 @@ impl Open {
         Ok(SourceDone::Digest(self.digest.hex()))
     }
 
+    /// The reading position is lost: the next step sets it.
+    fn agree(&mut self, pieces: &str, kind: DigestKind) -> Result<SourceDone, CopyFailure> {
+        let DigestKind::Pieces(log2) = kind else { return Ok(SourceDone::Agreed(0)) };
+        let agreed = self.file.rewind().and_then(|()| digest::agreed(&mut self.file, log2, pieces));
+        agreed.map(SourceDone::Agreed).map_err(|error| self.read_failed(&error))
+    }
+
     fn read(&mut self, count: usize, chunk_bytes: usize, frame: &ChunkFrame) -> Result<SourceDone, CopyFailure> {
         let mut chunks = Vec::with_capacity(count);
         if self.size == 0 {
@@ -191,8 +219,33 @@ impl Open {
     fn finish(&mut self) -> Result<SourceDone, CopyFailure> {
         let metadata = self.file.metadata().map_err(|error| self.read_failed(&error))?;
         // Nobody else can change a packed file, because it has no name.
-        if self.kind == CopyKind::Regular && Stamp::of(&metadata) != self.stamp {
+        if self.kind == CopyKind::Archive {
+            return Ok(SourceDone::Digest(self.digest.hex()));
+        }
+        let now = Stamp::of(&metadata);
+        if now.size < self.size || now.size > self.size && !self.may_grow {
             return Err(self.changed());
+        }
+        if now != self.stamp || self.is_fresh {
+            // Only its owner may have changed, or its end, or the times are too coarse to tell.
+            let SourceDone::Digest(digits) = self.digest(self.digest.kind())? else { return Err(self.changed()) };
+            if digits != self.digest.hex() {
+                return Err(self.changed());
+            }
+            if now.size > self.size {
+                return Ok(SourceDone::Grew(digits));
+            }
+        }
+        if self.may_grow { self.finish_whole() } else { Ok(SourceDone::Digest(self.digest.hex())) }
+    }
+
+    /// Refuses a file whose size the system does not tell, such as those of `/proc`.
+    fn finish_whole(&mut self) -> Result<SourceDone, CopyFailure> {
+        let more = self.file.read(&mut [0]).map_err(|error| self.read_failed(&error))?;
+        if more > 0 {
+            let text =
+                format!("{} is longer than the system says, as in /proc: it cannot be copied", self.path.display());
+            return Err(failure("remote copy failed", text));
         }
         Ok(SourceDone::Digest(self.digest.hex()))
     }
@@ -215,12 +268,18 @@ mod tests {
 
     use super::*;
     use crate::edge::temp_dir::TempDir;
-    use crate::model::copy::Attributes;
+    use crate::model::copy::{Attributes, Reading};
 
     fn spec(source: PathBuf, cache_dir: &TempDir) -> SourceStep {
         let attributes = Attributes::default();
         let cache_dir = Some(cache_dir.path().to_owned());
-        SourceStep::Open(SourceSpec { source, cache_dir, archive_name: "tmp-2.tar.gz".to_owned(), attributes })
+        SourceStep::Open(SourceSpec {
+            source,
+            cache_dir,
+            archive_name: "tmp-2.tar.gz".to_owned(),
+            attributes,
+            below: None,
+        })
     }
 
     fn read(count: usize) -> SourceStep {
@@ -241,7 +300,7 @@ mod tests {
         fs::write(folder.join("file"), "ninebytes").unwrap();
         let mut source = Source::default();
         let opened = source.run(spec(folder.join("file"), &folder));
-        let (kind, notes, digest) = (CopyKind::Regular, Vec::new(), digest::fastest());
+        let (kind, notes, digest) = (CopyKind::Regular, Vec::new(), DigestKind::pieces_for(9));
         assert_eq!(opened, SourceDone::Opened { kind, total: 9, notes, digest });
         let SourceDone::Chunks(chunks) = source.run(read(8)) else { panic!() };
         let expected = [
@@ -279,6 +338,55 @@ mod tests {
             assert_eq!(failure_of(done), named, "{new}");
             assert!(!source.is_open());
         }
+    }
+
+    #[test]
+    fn a_file_that_changes_within_one_tick_of_its_clock_is_noticed_and_one_that_is_only_touched_is_not() {
+        let folder = TempDir::new();
+        let file = folder.join("file");
+        for (new, is_same) in [("twelve bytes", true), ("other  bytes", false)] {
+            fs::write(&file, "twelve bytes").unwrap();
+            let mut source = Source::default();
+            let _opened = source.run(spec(file.clone(), &folder));
+            let _chunks = source.run(read(8));
+            let modified = fs::metadata(&file).unwrap().modified().unwrap();
+            fs::write(&file, new).unwrap();
+            File::options().write(true).open(&file).unwrap().set_modified(modified).unwrap();
+            let done = source.run(SourceStep::Finish);
+            assert_eq!(matches!(done, SourceDone::Digest(_)), is_same, "{done:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_grows_while_another_daemon_reads_it_is_what_it_was_and_says_so() {
+        let folder = TempDir::new();
+        let file = folder.join("log");
+        let roots: Arc<[PathBuf]> = Arc::from([folder.path().to_owned()]);
+        let opened = |path: &Path| {
+            let SourceStep::Open(mut spec) = spec(path.to_owned(), &folder) else { panic!() };
+            spec.below = Some(Reading { roots: roots.clone(), pack_roots: Arc::from([]) });
+            let mut source = Source::default();
+            (source.run(SourceStep::Open(spec)), source)
+        };
+        for (new, says) in [("twelve bytes and more", "Grew"), ("other bytes and more", "Failed"), ("less", "Failed")] {
+            fs::write(&file, "twelve bytes").unwrap();
+            let (_, mut source) = opened(&file);
+            let _chunks = source.run(read(8));
+            fs::write(&file, new).unwrap();
+            let done = source.run(SourceStep::Finish);
+            assert!(format!("{done:?}").starts_with(says), "{new}: {done:?}");
+        }
+        fs::write(&file, "").unwrap();
+        let (_, mut source) = opened(&file);
+        let _chunk = source.run(read(1));
+        assert!(matches!(source.run(SourceStep::Finish), SourceDone::Digest(_)), "an empty file is a file");
+        let roots: Arc<[PathBuf]> = Arc::from([PathBuf::from("/proc")]);
+        let SourceStep::Open(mut spec) = spec(PathBuf::from("/proc/version"), &folder) else { panic!() };
+        spec.below = Some(Reading { roots, pack_roots: Arc::from([]) });
+        let mut source = Source::default();
+        let _opened = source.run(SourceStep::Open(spec));
+        let _chunk = source.run(read(1));
+        assert!(failure_of(source.run(SourceStep::Finish)).contains("longer than the system says"));
     }
 
     #[test]

@@ -7,10 +7,10 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
 use super::{
-    HistoryStore, LAST_PATIENCE, StoreError, StoreErrorKind, WRITE_PATIENCE, column, legacy, purge, queue, taken,
-    time_order,
+    HistoryStore, LAST_PATIENCE, StoreError, StoreErrorKind, WRITE_PATIENCE, column, legacy, marks, purge, queue,
+    taken, time_order,
 };
-use crate::model::history::{HistoryRow, RowOrigin, StoreChange, SyncMark};
+use crate::model::history::{HistoryRow, StoreChange};
 use crate::model::node_id::NodeId;
 use crate::model::random::to_hex;
 use crate::model::session::StoredSession;
@@ -42,12 +42,25 @@ pub struct Applied {
 /// It counts in steps of 10 µs: the original prints numbers with 15 digits, and a time that it rounds up would hide
 /// rows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CommitClock(i64);
+pub struct CommitClock(i64);
 
 impl CommitClock {
     const TICKS_PER_SECOND: i64 = 100_000;
 
-    fn next(&mut self, wall: WallTime) -> f64 {
+    /// A clock that continues after a time in its steps.
+    #[must_use]
+    pub const fn at_ticks(ticks: i64) -> Self {
+        Self(ticks)
+    }
+
+    /// The newest time in its steps.
+    #[must_use]
+    pub const fn ticks(self) -> i64 {
+        self.0
+    }
+
+    /// Returns the `ctime` of the next row.
+    pub fn next(&mut self, wall: WallTime) -> f64 {
         let now = wall.as_micros().div_euclid(10);
         let behind = self.0 >= now && self.0.saturating_sub(now) < MAX_LEAD;
         self.0 = if behind { self.0.saturating_add(1) } else { now };
@@ -56,7 +69,8 @@ impl CommitClock {
 
     /// The newest `ctime` in seconds since the epoch.
     #[expect(clippy::cast_precision_loss, reason = "such counts fit 53 bits until the year 4800")]
-    pub(super) fn seconds(self) -> f64 {
+    #[must_use]
+    pub fn seconds(self) -> f64 {
         self.0 as f64 / Self::TICKS_PER_SECOND as f64
     }
 }
@@ -86,8 +100,9 @@ impl HistoryStore {
         if changes.is_empty() {
             return Ok(Applied::default());
         }
+        let max_pages = self.max_bytes.map(|bytes| i64::try_from(bytes / self.page_size.max(1)).unwrap_or(i64::MAX));
         let mut order = Order { clock: self.clock, is_kept: self.is_ordered };
-        match run(&mut self.connection, changes, wall, &mut order, self.max_pages) {
+        match run(&mut self.connection, changes, wall, &mut order, max_pages) {
             Ok((applied, last_row_id)) => {
                 self.last_row_id = last_row_id.unwrap_or(self.last_row_id);
                 self.clock = order.clock;
@@ -151,7 +166,7 @@ fn run(
     let mut applied = Applied::default();
     let mut last_row_id = None;
     let mut insert = None;
-    let passing = passing_tokens(changes);
+    let (passing, said) = (passing_tokens(changes), marks::said(changes));
     for (index, change) in changes.iter().enumerate() {
         match change {
             StoreChange::InsertRow(row) => {
@@ -182,17 +197,9 @@ fn run(
                 let sql = "INSERT OR REPLACE INTO stheno_ssh_host_keys (host, line) VALUES (?1, ?2)";
                 transaction.prepare_cached(sql)?.execute([host, line])?;
             }
-            StoreChange::PutSyncMark(node, mark) => put_mark(&transaction, *node, *mark)?,
-            StoreChange::PutOriginMark(RowOrigin { history, id }) => {
-                // `REPLACE` would delete the row first.
-                let sql = "INSERT INTO stheno_origin_marks (node, history, last_id) VALUES (?1, ?2, ?3) \
-                           ON CONFLICT (node, history) DO UPDATE SET last_id = excluded.last_id";
-                transaction.prepare_cached(sql)?.execute(params![sql_id(history.node), history.number, id])?;
-            }
-            StoreChange::DeleteSyncMark(node) => {
-                let sql = "DELETE FROM gorgone_synchistory WHERE id = ?1";
-                transaction.prepare_cached(sql)?.execute([sql_id(*node)])?;
-            }
+            StoreChange::PutSyncMark(node, mark) => marks::put(&transaction, *node, *mark)?,
+            StoreChange::PutOriginMark(origin) => marks::put_origin(&transaction, *origin, &said)?,
+            StoreChange::DeleteSyncMark(node) => marks::delete(&transaction, *node)?,
             StoreChange::OpenToken { token, .. } if passing.contains(token.as_str()) => {}
             StoreChange::OpenToken { token, node } => {
                 let sql = "INSERT OR REPLACE INTO stheno_open_tokens (token, node) VALUES (?1, ?2)";
@@ -233,7 +240,8 @@ fn run(
 }
 
 /// Tokens that are opened and closed by the same changes, so that they need not be stored.
-fn passing_tokens(changes: &[StoreChange]) -> BTreeSet<&str> {
+#[must_use]
+pub fn passing_tokens(changes: &[StoreChange]) -> BTreeSet<&str> {
     let opened: BTreeSet<&str> = changes
         .iter()
         .filter_map(|change| match change {
@@ -300,19 +308,6 @@ fn put_fingerprint(transaction: &Transaction<'_>, target: &str, thumbprint: &str
     if transaction.prepare_cached(update)?.execute([target, thumbprint])? == 0 {
         let insert = "INSERT INTO gorgone_target_fingerprint (target, fingerprint) VALUES (?1, ?2)";
         transaction.prepare_cached(insert)?.execute([target, thumbprint])?;
-    }
-    Ok(())
-}
-
-/// Replaces a mark without `ON CONFLICT`, because the index of an old file is not unique.
-fn put_mark(transaction: &Transaction<'_>, node: NodeId, mark: SyncMark) -> Result<()> {
-    let values = params![sql_id(node), mark.ctime, mark.last_id, mark.history, mark.newest];
-    let update = "UPDATE gorgone_synchistory SET ctime = ?2, last_id = ?3, stheno_history = ?4, stheno_newest = ?5 \
-                  WHERE id = ?1";
-    if transaction.prepare_cached(update)?.execute(values)? == 0 {
-        let insert = "INSERT INTO gorgone_synchistory (id, ctime, last_id, stheno_history, stheno_newest) \
-                      VALUES (?1, ?2, ?3, ?4, ?5)";
-        transaction.prepare_cached(insert)?.execute(values)?;
     }
     Ok(())
 }

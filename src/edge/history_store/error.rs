@@ -40,12 +40,20 @@ pub struct StoreError {
     pub kind: StoreErrorKind,
     /// Message of SQLite or the operating system; may be empty.
     pub detail: String,
+    /// Whether it is a database server, whose `detail` is a whole sentence.
+    is_of_server: bool,
 }
 
 impl StoreError {
     /// Creates an error with a given detail.
     pub(super) fn new(path: &Path, kind: StoreErrorKind, detail: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), kind, detail: detail.into() }
+        Self { path: path.to_owned(), kind, detail: detail.into(), is_of_server: false }
+    }
+
+    /// Creates the error of a database server; `text` is a sentence with the remedy.
+    #[cfg(feature = "centreon")]
+    pub(in crate::edge) fn of_server(place: &Path, kind: StoreErrorKind, text: String) -> Self {
+        Self { path: place.to_owned(), kind, detail: text, is_of_server: true }
     }
 
     /// Converts an error of SQLite.
@@ -77,6 +85,9 @@ impl StoreError {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_of_server {
+            return write!(formatter, "database {}: {}", self.path.display(), self.detail);
+        }
         write!(formatter, "database '{}': ", self.path.display())?;
         let text = match self.kind {
             StoreErrorKind::InUse(Some(pid)) => {

@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(verify(&path, store.newest_id()), Ok(()));
         assert!(!store.was_written_by_others(), "once");
         std::thread::sleep(Duration::from_millis(20));
-        // As `cp` does: the file stays, its content goes.
+        // `cp` does this: the file stays, and its content changes.
         fs::write(&path, fs::read(&copy).unwrap()).unwrap();
         assert!(store.was_written_by_others());
         let reason = verify(&path, store.newest_id()).unwrap_err();

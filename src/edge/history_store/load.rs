@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Result, Row};
 
+use super::marks::add_said;
 use super::{column, legacy, queue, taken};
 use crate::model::code::Code;
 use crate::model::history::{HistoryName, Origins, SyncMark};
@@ -40,9 +41,12 @@ impl Warnings {
 pub(super) fn load(connection: &Connection, number: i64) -> Result<Stored> {
     let mut warnings = Warnings::default();
     let open_tokens = open_tokens(connection)?;
+    let marks = marks(connection, &mut warnings)?;
+    let mut origins = Origins { own: number, marks: origin_marks(connection)? };
+    add_said(&mut origins, &marks);
     let restored = Restored {
-        marks: marks(connection, &mut warnings)?,
-        origins: Origins { own: number, marks: origin_marks(connection)? },
+        marks,
+        origins,
         taken_tokens: taken::taken(connection)?,
         not_begun: taken::not_begun(connection, &open_tokens)?,
         open_tokens,

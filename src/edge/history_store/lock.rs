@@ -13,10 +13,13 @@ use crate::edge::system;
 ///
 /// The database itself is not locked, because SQLite would lose its locks when the first descriptor of the file is
 /// closed.
-pub(super) struct DatabaseLock(File);
+pub struct DatabaseLock(File);
 
 impl DatabaseLock {
     /// Takes the lock without waiting and writes our process id into the file.
+    ///
+    /// # Errors
+    /// Another daemon has it, or the file cannot be made.
     pub fn take(database: &Path) -> Result<Self, StoreError> {
         let path = lock_path(database);
         let failed = |error: &std::io::Error| {

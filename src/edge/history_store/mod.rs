@@ -24,24 +24,30 @@ mod identity;
 mod legacy;
 mod load;
 mod lock;
+mod log_file;
 mod looking;
-
 mod maintenance;
+mod marks;
+#[cfg(feature = "centreon")]
+mod moving;
 mod purge;
 mod queue;
 mod reader;
+mod rewrite;
 mod schema;
 mod taken;
 #[cfg(test)]
 mod tests;
 mod time_order;
 
-pub use apply::Applied;
+pub use apply::{Applied, CommitClock, passing_tokens};
 pub use error::{StoreError, StoreErrorKind};
 pub use identity::verify;
-pub use lock::holder;
+pub use lock::{DatabaseLock, holder};
 pub use looking::{Seen, known_key, look, newest_session};
 pub use maintenance::{CheckpointReport, check_integrity, checkpoint, has_room, wal_size_bytes};
+#[cfg(feature = "centreon")]
+pub use moving::FileTables;
 pub use queue::query_queue;
 pub use reader::{HistoryReader, query_kept};
 
@@ -51,11 +57,9 @@ const WRITE_PATIENCE: Duration = Duration::from_millis(20);
 /// How long a start, a reader, and the last commit wait for a lock.
 const LONG_PATIENCE: Duration = Duration::from_secs(1);
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
-/// SQLite's default page size in bytes; used only for estimates.
-const PAGE_SIZE: u64 = 4_096;
-/// Maximum size in bytes of a file that is rewritten at a start so that it can shrink; this takes a fraction of a
-/// second.
-const REWRITTEN_MAX_BYTES: u64 = 32 << 20;
+/// Size in bytes of the pages of a new file. A commit writes whole pages, and most commits change some hundred bytes in
+/// each of a few; with smaller pages a row of a COMMAND would not fit into one.
+const PAGE_SIZE: u64 = 1_024;
 /// Number of prepared statements that are cached.
 const STATEMENTS: usize = 24;
 
@@ -90,7 +94,10 @@ pub struct HistoryStore {
     clock: apply::CommitClock,
     /// Whether row ids increase with `ctime` (see [`time_order`]).
     is_ordered: bool,
-    max_pages: Option<i64>,
+    page_size: u64,
+    /// The value of `PRAGMA synchronous`.
+    synchronous: &'static str,
+    max_bytes: Option<u64>,
     patience: Duration,
     identity: identity::Identity,
     _lock: lock::DatabaseLock,
@@ -113,7 +120,11 @@ impl HistoryStore {
         make_private(path).map_err(|error| StoreError::from_io(path, &error))?;
         let sqlite = |error: rusqlite::Error| StoreError::from_sqlite(path, &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
+        let mut connection = match log_file::vfs() {
+            Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs),
+            None => Connection::open_with_flags(path, flags),
+        }
+        .map_err(sqlite)?;
         connection.busy_timeout(LONG_PATIENCE).map_err(sqlite)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         keep_plans(&connection).map_err(sqlite)?;
@@ -121,7 +132,9 @@ impl HistoryStore {
             return Err(StoreError::new(path, StoreErrorKind::ReadOnly, ""));
         }
         // This applies to a new file; an old one is converted by `make_shrinkable`.
-        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(sqlite)?;
+        connection
+            .execute_batch(&format!("PRAGMA page_size = {PAGE_SIZE}; PRAGMA auto_vacuum = INCREMENTAL"))
+            .map_err(sqlite)?;
         let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(sqlite)?;
         if mode != "wal" {
             return Err(StoreError::new(path, StoreErrorKind::WalUnsupported, format!("journal mode '{mode}'")));
@@ -138,8 +151,8 @@ impl HistoryStore {
         let is_ordered = time_order::settle(&connection).map_err(sqlite)?;
         let (last_row_id, clock) = apply::resume(&connection, is_ordered).map_err(sqlite)?;
         let identity = identity::Identity::new(path).map_err(|error| StoreError::from_io(path, &error))?;
-        let max_pages = options.max_bytes.map(|bytes| i64::try_from(bytes / PAGE_SIZE).unwrap_or(i64::MAX));
-        let (path, patience) = (path.to_owned(), LONG_PATIENCE);
+        let page_size = page_size(&connection).map_err(sqlite)?;
+        let (path, patience, max_bytes) = (path.to_owned(), LONG_PATIENCE, options.max_bytes);
         Ok(Self {
             connection,
             path,
@@ -147,7 +160,9 @@ impl HistoryStore {
             last_row_id,
             clock,
             is_ordered,
-            max_pages,
+            page_size,
+            synchronous,
+            max_bytes,
             patience,
             identity,
             _lock: lock,
@@ -179,37 +194,15 @@ impl HistoryStore {
         &self.path
     }
 
-    /// Makes sure that purges shrink the file. A file created by another program must be rewritten for that: a small
-    /// one is rewritten now; a large one keeps its free space for later rows.
-    ///
-    /// # Errors
-    /// Says why purges will not shrink the file.
-    pub fn make_shrinkable(&self) -> Result<(), String> {
-        let sqlite = |error: rusqlite::Error| StoreError::from_sqlite(&self.path, &error).to_string();
-        if purge::number(&self.connection, "auto_vacuum").map_err(sqlite)? == purge::INCREMENTAL {
-            return Ok(());
-        }
-        let pages = purge::number(&self.connection, "page_count").map_err(sqlite)?;
-        if u64::try_from(pages).unwrap_or(0).saturating_mul(PAGE_SIZE) > REWRITTEN_MAX_BYTES {
-            let path = self.path.display();
-            return Err(format!(
-                "{path} keeps its size when rows are purged, and uses the space again; to let it shrink, stop the \
-                    daemon once and run: \
-                 sqlite3 '{path}' 'PRAGMA auto_vacuum = 2; VACUUM'"
-            ));
-        }
-        self.connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)").map_err(sqlite)
-    }
-
-    /// Notes the order of the rows for the next start, which then need not check the existing rows.
+    /// Notes the order of the rows for the next start, which then need not check the existing rows, and the marks of
+    /// histories for an earlier version.
     ///
     /// # Errors
     /// The note cannot be written; the next start takes a little longer.
     pub fn note_order(&self) -> Result<(), StoreError> {
-        if !self.is_ordered {
-            return Ok(());
-        }
-        time_order::note_order(&self.connection).map_err(|error| StoreError::from_sqlite(&self.path, &error))
+        let noted = if self.is_ordered { time_order::note_order(&self.connection) } else { Ok(()) };
+        let noted = noted.and_then(|()| marks::write_said(&self.connection));
+        noted.map_err(|error| StoreError::from_sqlite(&self.path, &error))
     }
 
     /// Number of bytes of the write-ahead log that wait for a [`checkpoint`]. Takes microseconds. Above some megabytes,
@@ -221,7 +214,7 @@ impl HistoryStore {
         let backlog = self.connection.prepare_cached(sql).and_then(|mut statement| {
             statement.query_row([], |row| Ok(row.get::<_, i64>(1)?.saturating_sub(row.get::<_, i64>(2)?)))
         });
-        backlog.map_or(0, |pages| u64::try_from(pages).unwrap_or(0).saturating_mul(PAGE_SIZE))
+        backlog.map_or(0, |pages| u64::try_from(pages).unwrap_or(0).saturating_mul(self.page_size))
     }
 
     /// Tries whether a transaction that writes could begin now. Takes microseconds, and changes nothing.
@@ -266,6 +259,10 @@ fn make_private(path: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() != ErrorKind::AlreadyExists && !path.exists() => Err(error),
         _ => Ok(()),
     }
+}
+
+fn page_size(connection: &Connection) -> rusqlite::Result<u64> {
+    purge::number(connection, "page_size").map(|size| u64::try_from(size).unwrap_or(PAGE_SIZE))
 }
 
 /// Adds the parts of the schema that an older or an empty file lacks.

@@ -13,8 +13,8 @@ const STEP_MAX: Duration = Duration::from_millis(2);
 const ROWS: u32 = 8;
 /// Number of pages released at once.
 const PAGES: u32 = 16;
-/// Number of free pages kept in the file for future rows: 1 MiB.
-const FREE_PAGES_KEPT: i64 = 256;
+/// Number of free pages kept in the file for future rows: 512 KiB, or 2 MiB in a file with larger pages.
+const FREE_PAGES_KEPT: i64 = 512;
 /// Value of `PRAGMA auto_vacuum` of a file that can release pages incrementally.
 pub(super) const INCREMENTAL: i64 = 2;
 
@@ -41,7 +41,7 @@ pub(super) struct Before {
 const SESSIONS: &str = "DELETE FROM gorgone_identity WHERE id IN \
                         (SELECT id FROM gorgone_identity WHERE coalesce(mtime, ctime, 0) < ?1 LIMIT ?2)";
 /// Number of rows deleted at once where the history has a maximum size.
-const DROPPED_AT_ONCE: u32 = 64;
+const DROPPED_AT_ONCE: u32 = 8;
 const OLDEST_ROWS: &str = "DELETE FROM gorgone_history WHERE id IN \
                            (SELECT id FROM gorgone_history ORDER BY id LIMIT ?1) \
                            AND id <> (SELECT max(id) FROM gorgone_history)";

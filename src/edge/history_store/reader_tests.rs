@@ -8,7 +8,7 @@ use crate::model::time::WallTime;
 
 const BIG: PageLimit = PageLimit { rows: usize::MAX, bytes: usize::MAX, whole_instants: false, as_json: false };
 
-/// Four commits a second apart of five rows each: token `t0` to `t4`, code = number of the commit, etime = row id.
+/// Four commits, a second apart, of five rows each: tokens `t0` to `t4`, code = number of the commit, etime = row id.
 fn filled(dir: &TempDir) -> (HistoryStore, PathBuf) {
     let path = dir.join("history.sdb");
     let mut store = HistoryStore::open(
@@ -87,7 +87,7 @@ fn a_page_ends_at_its_first_bound_and_the_next_goes_on_by_id() {
         assert_eq!(page.rows.len(), 4);
     }
     assert_eq!(seen, (6..=20).collect::<Vec<_>>());
-    // Each row counts 12 bytes: two fit into 30, and one is read even where none fits.
+    // Each row counts 12 bytes: two fit in 30, and one is read even if none fits.
     let all = LogFilter::default();
     assert_eq!(ids(&reader.query(&all, &PageLimit { bytes: 30, ..BIG }).unwrap()), [1, 2]);
     assert_eq!(ids(&reader.query(&all, &PageLimit { bytes: 0, ..BIG }).unwrap()), [1]);
@@ -100,7 +100,7 @@ fn a_page_ends_at_its_first_bound_and_the_next_goes_on_by_id() {
 fn rows_of_one_instant_stay_together() {
     let dir = TempDir::new();
     let (store, path) = filled(&dir);
-    // As an older version of ours stored them.
+    // These rows are stored as by an older version of ours.
     let connection = Connection::open(&path).unwrap();
     time_order::bring_index(&connection).unwrap();
     connection.execute("UPDATE gorgone_history SET ctime = 1000 + (id - 1) / 10", []).unwrap();
@@ -111,7 +111,7 @@ fn rows_of_one_instant_stay_together() {
     assert_eq!((ids(&page), page.more), ((1..=10).collect(), true));
     let page = reader.query(&since(page.rows.last().unwrap().ctime), &limit).unwrap();
     assert_eq!((ids(&page), page.more), ((11..=20).collect(), false));
-    // A peer goes on after the greatest `ctime` of a page: rows of an old file whose clock went back come in that
+    // A peer continues after the greatest `ctime` of a page: rows of an old file whose clock went back come in that
     // order.
     drop(store);
     connection.execute("UPDATE gorgone_history SET ctime = 2000 - id", []).unwrap();
@@ -128,11 +128,11 @@ fn every_question_uses_its_index_and_none_sorts() {
     let none = LogFilter::default;
     let token = LogFilter { token: Some("t1".into()), after_ctime: Some(1.0), code: Some(Code(1)), ..none() };
     let cases = [
-        (token.clone(), BIG, "INDEX idx_stheno_history_token (<expr>=?)"),
+        (token.clone(), BIG, "INDEX idx_stheno_history_token_ends (<expr>=?)"),
         (
             LogFilter { after_id: Some(1), ..token.clone() },
             by_instant,
-            "idx_stheno_history_token (<expr>=? AND rowid>?)",
+            "idx_stheno_history_token_ends (<expr>=? AND rowid>?)",
         ),
         (LogFilter { after_id: Some(1), token: None, ..token.clone() }, by_instant, "INTEGER PRIMARY KEY (rowid>?)"),
         (LogFilter { token: None, ..token.clone() }, BIG, "INTEGER PRIMARY KEY (rowid>?)"),

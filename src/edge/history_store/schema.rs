@@ -12,7 +12,7 @@ const VERSION: &str = "23.10.0";
 /// The expression of the index of tokens. SQLite uses the index only for an identical expression.
 macro_rules! token_ends {
     () => {
-        "substr(token, 1, 12) || substr(token, -12)"
+        "substr(token, 1, 4) || substr(token, -8)"
     };
 }
 
@@ -27,9 +27,11 @@ struct Table {
     indexes: &'static [(&'static str, &'static str)],
 }
 
-/// Indexes of the original that its statements do not need. Each costs a page in every commit; see
+/// Indexes that no statement needs, most of them the original's. Each costs a page in every commit; see
 /// [`super::time_order`] for the index of `ctime`.
-const SUPERFLUOUS_INDEXES: [&str; 5] = [
+const SUPERFLUOUS_INDEXES: [&str; 6] = [
+    // Of an earlier version, with more of each token.
+    "idx_stheno_history_token",
     "idx_gorgone_history_token",
     "idx_gorgone_history_id",
     "idx_gorgone_history_etime",
@@ -43,17 +45,19 @@ const INT: &str = "int(11) DEFAULT NULL";
 const KEY: &str = "INTEGER PRIMARY KEY";
 
 /// The index finds rows by both ends of their token. With whole tokens of 128 characters the index would be as large as
-/// the rows, and each commit would write more pages to keep the tree balanced.
+/// the rows, and each commit would write more pages to keep the tree balanced. Tokens that are counted differ at their
+/// end; those of two daemons, at their beginning.
 const TOKEN_INDEX: &str = concat!("(", token_ends!(), ")");
 /// The condition that uses the index.
 pub(super) const TOKEN_ENDS: &str = concat!(token_ends!(), " = ?");
 /// Number of characters of each end.
-const TOKEN_END_CHARACTERS: usize = 12;
+const FIRST_CHARACTERS: usize = 4;
+const LAST_CHARACTERS: usize = 8;
 
 /// Returns the value to compare in [`TOKEN_ENDS`].
 pub(super) fn token_ends(token: &str) -> String {
-    let first = token.char_indices().nth(TOKEN_END_CHARACTERS).map_or(token.len(), |(at, _)| at);
-    let last = token.char_indices().nth_back(TOKEN_END_CHARACTERS - 1).map_or(0, |(at, _)| at);
+    let first = token.char_indices().nth(FIRST_CHARACTERS).map_or(token.len(), |(at, _)| at);
+    let last = token.char_indices().nth_back(LAST_CHARACTERS - 1).map_or(0, |(at, _)| at);
     [token.get(..first), token.get(last..)].map(Option::unwrap_or_default).concat()
 }
 
@@ -126,7 +130,7 @@ const TABLES: [Table; 15] = [
         ],
         key: "",
         indexes: &[
-            ("INDEX idx_stheno_history_token", TOKEN_INDEX),
+            ("INDEX idx_stheno_history_token_ends", TOKEN_INDEX),
             ("INDEX idx_stheno_history_instant", "(instant) WHERE instant = 1"),
         ],
     },
@@ -158,11 +162,11 @@ const TABLES: [Table; 15] = [
         key: "",
         indexes: &[("INDEX idx_gorgone_centreon_judge_spare_cluster_name", "(cluster_name)")],
     },
-    // Not in the original, which ignores this table. It has row ids, because earlier versions read it in their order.
+    // Not in the original, which ignores this table. Earlier versions read it in the order of `rowid`.
     Table {
         name: OPEN_TOKENS,
-        columns: &[("token", "varchar(255) NOT NULL PRIMARY KEY"), ("node", INT)],
-        key: "",
+        columns: &[("token", "varchar(255) NOT NULL"), ("node", INT), ("rowid", INT)],
+        key: "token",
         indexes: &[],
     },
     Table {

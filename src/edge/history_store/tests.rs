@@ -64,8 +64,8 @@ pub(super) fn session(routing_id: &str, used: i64) -> StoredSession {
     }
 }
 
-/// The schema of the original's first version, before sessions had vectors.
-const FIRST_SCHEMA: &str = "
+/// The schema of the first version of the original, before sessions had vectors.
+pub(super) const FIRST_SCHEMA: &str = "
     CREATE TABLE `gorgone_identity` (`id` INTEGER PRIMARY KEY, `ctime` int(11) DEFAULT NULL,
         `identity` varchar(2048) DEFAULT NULL, `key` varchar(4096) DEFAULT NULL, `parent` int(11) DEFAULT '0');
     CREATE INDEX idx_gorgone_identity ON gorgone_identity (identity);
@@ -100,8 +100,8 @@ fn a_new_database_has_the_schema_of_the_original() {
         names("index"),
         "idx_gorgone_centreon_judge_spare_cluster_name idx_gorgone_identity \
          idx_gorgone_parent idx_gorgone_synchistory_id idx_gorgone_target_fingerprint_target \
-         idx_stheno_history_instant idx_stheno_history_token idx_stheno_outbox_hash \
-         sqlite_autoindex_stheno_open_tokens_1 sqlite_autoindex_stheno_ssh_host_keys_1"
+         idx_stheno_history_instant idx_stheno_history_token_ends idx_stheno_outbox_hash \
+         sqlite_autoindex_stheno_ssh_host_keys_1"
     );
     let earlier = connection.prepare("SELECT token, node FROM stheno_open_tokens ORDER BY rowid LIMIT 1");
     assert!(earlier.is_ok(), "an earlier version reads it like this: {earlier:?}");
@@ -270,7 +270,7 @@ fn a_directory_or_a_file_in_the_way_is_named() {
 
 #[test]
 fn a_database_that_cannot_be_written_is_refused() {
-    // `/proc` takes no new files, not even from root; a mode would not stop root.
+    // `/proc` accepts no new files, not even from root; permissions would not stop root.
     let error = refused(Path::new("/proc/self/history.sdb"));
     assert!(error.to_string().contains("/proc/self/history.sdb"), "{error}");
     let dir = TempDir::new();
@@ -320,7 +320,7 @@ fn ctimes_only_grow_even_when_the_clock_is_set_back() {
     drop(store);
     let mut store = open(&path);
     store.apply(&[insert("c", 0)], wall(-10)).unwrap();
-    // A day and more is no step of a clock but a correction.
+    // A jump of more than a day is a correction, not a step of the clock.
     store.apply(&[insert("d", 0)], wall(-100_000)).unwrap();
     let page = HistoryReader::open(&path).unwrap().query(&LogFilter::default(), &WHOLE).unwrap();
     let ctimes: Vec<f64> = page.rows.iter().map(|row| row.ctime).collect();

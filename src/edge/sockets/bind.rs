@@ -111,7 +111,7 @@ mod tests {
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-    /// A listener bound like a Perl daemon's.
+    /// Returns a listener that is bound as a Perl daemon does.
     fn perl_like(port: u16) -> io::Result<TcpListener> {
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         set_socket_reuseport(&socket, true)?;

@@ -19,7 +19,7 @@ fn await_event(source: &mut impl Source, interests: Interest) {
     poll.registry().register(source, Token(0), interests).unwrap();
     let mut events = Events::with_capacity(4);
     while let Err(error) = poll.poll(&mut events, Some(Duration::from_secs(10))) {
-        // A signal of another test.
+        // A signal of another test interrupted it.
         assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
     }
     assert!(!events.is_empty(), "nothing happened within 10 s");
@@ -36,7 +36,7 @@ fn await_connected(stream: &mut Stream) -> io::Result<bool> {
     stream.connected()
 }
 
-/// Says `word` on one stream and hears it on the other.
+/// Writes `word` on one stream and reads it on the other.
 fn assert_carries(from: &mut Stream, to: &mut Stream, word: &[u8]) {
     assert_eq!(from.write(word).unwrap(), word.len());
     await_event(to, Interest::READABLE);
@@ -91,7 +91,7 @@ fn a_busy_port_and_a_foreign_address_are_named_with_the_remedy() {
     assert!(refused(&tcp("not a host", 1)).contains("'not a host'"));
 }
 
-/// A listener that was dropped is gone once no command that is just being started has a copy of its descriptor.
+/// A dropped listener is gone only when no command that is just starting has a copy of its descriptor.
 fn bind_when_free(endpoint: &Endpoint) -> Listener {
     let start = std::time::Instant::now();
     loop {
@@ -108,7 +108,7 @@ fn a_port_can_be_bound_again_while_old_connections_linger() {
     let address = listener.local_address().unwrap();
     let mut near = Stream::connect(address).unwrap();
     let (far, _) = accept(&mut listener);
-    // Our side closes first, so it is ours that stays in TIME-WAIT.
+    // Our side closes first, so our connection stays in TIME-WAIT.
     drop((far, listener));
     await_event(&mut near, Interest::READABLE);
     drop(near);
@@ -144,7 +144,7 @@ fn a_stale_socket_is_replaced_but_a_live_one_or_a_file_is_not() {
     let live = refused(&endpoint);
     assert!(live.contains("external.sock") && live.contains("another program listens"), "{live}");
 
-    // Somebody else's file under our old name stays when we go.
+    // A file of somebody else under our old name stays when we end.
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, "a file").unwrap();
     drop(first);
@@ -189,7 +189,7 @@ fn a_stream_becomes_tls_in_place_and_says_that_it_ends() {
         }
     }
     assert_carries(&mut near, &mut far, b"ping");
-    // The client may have to pass over a session ticket first.
+    // The client may have to skip a session ticket first.
     assert_carries(&mut far, &mut near, b"pong");
     near.shutdown_write().unwrap();
     await_event(&mut far, Interest::READABLE);
@@ -201,7 +201,7 @@ fn many_connections_may_wait_to_be_accepted() {
     let any = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
     let listener = Listener::bind(&any, false).unwrap();
     let address = listener.local_address().unwrap();
-    // More than the usual 128: one that found no room would wait a second for its second attempt.
+    // This is more than the usual 128: a connection without a place would wait a second for its second attempt.
     let limit =
         std::fs::read_to_string("/proc/sys/net/core/somaxconn").map_or(128, |text| text.trim().parse().unwrap());
     let start = std::time::Instant::now();

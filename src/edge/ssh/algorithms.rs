@@ -202,7 +202,7 @@ mod tests {
             let text = said(with(at, list), has_old).unwrap_or_default();
             assert!(text.contains(words), "{list}: {text}");
         }
-        // Where one of two kinds stays without, older ones of the other are of no use.
+        // If one of two kinds has no algorithm left, older ones of the other kind are useless.
         let mut both = with(0, "kex-sha1");
         both[4] = "umac";
         assert!(!said(both, false).unwrap().contains("ssh_legacy_algorithms"));

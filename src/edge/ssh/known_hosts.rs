@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn hashed_names_are_found() {
-        // ssh-keygen -H of a line for `host.example`.
+        // Made by `ssh-keygen -H` from a line for `host.example`.
         let ed = key("ssh-ed25519", 1);
         let salt = [7_u8; 20];
         let hash = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &salt), b"[host.example]:2222");

@@ -84,7 +84,10 @@ fn write_broker(settings: &StatisticsSettings, one: &Collected, name: &str) -> R
     let written = (|| -> io::Result<()> {
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(FILE_MODE);
-        options.open(&new)?.write_all(one.text.as_bytes())?;
+        let mut made = options.open(&new)?;
+        made.write_all(one.text.as_bytes())?;
+        // Otherwise a power cut could leave an empty file under the name.
+        made.sync_data()?;
         fs::rename(&new, &file)
     })();
     written.map_err(|error| {

@@ -73,7 +73,7 @@ fn numbers_of_an_engine_are_in_files_that_rrdtool_reads() {
     ] {
         assert!(info.contains(line), "{line}\n{info}");
     }
-    // A second value in the same second is no failure.
+    // A second value within the same second is not an error.
     assert_eq!(write(&settings, &[engine(TEXT)]), [Vec::<String>::new()]);
 }
 

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::{ClientConnection, Resumption, WebPkiServerVerifier};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, RootCertStore, StreamOwned};
 
 use super::session::Session;
 use super::verifier::{Accepted, Verifier};
-use super::{TlsError, certificate, provider};
+use super::{Clock, TlsError, certificate, provider};
 use crate::config::settings::ClientTls;
+use crate::edge::clock;
+use crate::model::time::WallTime;
 
 /// Where distributions keep the trusted roots. The first existing file counts.
 const SYSTEM_ROOTS: [&str; 6] = [
@@ -51,7 +53,7 @@ impl ClientContext {
             ClientTls::NoVerify => Accepted::Any,
         };
         let verifier = Verifier { accepted, provider: Arc::clone(&provider) };
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let mut config = ClientConfig::builder_with_details(provider, Arc::new(Clock))
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsError::new(Path::new(""), error.to_string()))?
             .dangerous()
@@ -137,7 +139,7 @@ impl ClientContext {
 pub enum TlsFault {
     /// The certificate has expired.
     Expired,
-    /// The certificate is not valid yet.
+    /// The certificate is not valid yet, or its end has passed by a clock that cannot be right.
     NotYetValid,
     /// The certificate is for another name.
     WrongName,
@@ -152,9 +154,10 @@ pub enum TlsFault {
 }
 
 impl TlsFault {
-    const fn of(error: &rustls::Error, is_pinned: bool) -> Self {
+    fn of(error: &rustls::Error, is_pinned: bool) -> Self {
         match error {
             rustls::Error::InvalidCertificate(fault) => match fault {
+                CertificateError::ExpiredContext { .. } if clock::wrong().is_some() => Self::NotYetValid,
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
                 CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::WrongName,
@@ -213,13 +216,35 @@ pub(super) fn explain(error: &rustls::Error, server_name: &str) -> String {
     }
 }
 
-fn explain_certificate(fault: &CertificateError) -> String {
+/// What is wrong when a certificate is not valid `until` or `from` a time by this machine's clock.
+fn wrong_clock(machines: WallTime, word: &str, bound: UnixTime) -> String {
+    let bound = time_of(bound);
+    let taken = Some(clock::wall()).filter(|taken| taken.as_seconds().abs_diff(machines.as_seconds()) > 1);
+    let taken = taken.map_or_else(String::new, |taken| format!("; {taken} is taken instead"));
+    format!(
+        "this machine's clock is wrong: it says {machines}{taken}, and the certificate is valid {word} {bound}: set \
+         the clock by NTP"
+    )
+}
+
+fn time_of(time: UnixTime) -> WallTime {
+    WallTime::from_seconds(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+}
+
+pub(super) fn explain_certificate(fault: &CertificateError) -> String {
     match fault {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "it has expired: renew it there, and check the clocks of both machines".to_owned()
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it is not valid yet: check the clocks of both machines".to_owned()
+        CertificateError::ExpiredContext { not_after, .. } => match clock::wrong() {
+            Some(machines) => wrong_clock(machines, "until", *not_after),
+            None => {
+                let (end, now) = (time_of(*not_after), clock::wall());
+                format!(
+                    "it has expired (valid until {end}, by this machine's clock it is {now}): renew it there, and \
+                        check the clocks of both machines"
+                )
+            }
+        },
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            wrong_clock(clock::wrong().unwrap_or_else(clock::wall), "from", *not_before)
         }
         CertificateError::NotValidForNameContext { presented, .. } => {
             let names = if presented.is_empty() { "it names none".to_owned() } else { presented.join(", ") };

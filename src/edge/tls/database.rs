@@ -10,7 +10,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, ClientConfig};
 
 use super::verifier::{Accepted, Verifier};
-use super::{TlsError, certificate, client, private_key, provider};
+use super::{Clock, TlsError, certificate, client, private_key, provider};
 use crate::config::database::DatabaseTls;
 
 /// Explains a failed handshake: the cause and the remedy; `None` for an error from outside TLS.
@@ -34,6 +34,9 @@ pub fn explain(error: &io::Error, settings: Option<&DatabaseTls>) -> Option<Stri
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => "its certificate is for another host: correct 'host', or leave 'mysql_ssl_verify_server_cert' out"
             .to_owned(),
+        rustls::Error::InvalidCertificate(
+            fault @ (CertificateError::ExpiredContext { .. } | CertificateError::NotValidYetContext { .. }),
+        ) => format!("its certificate is refused: {}", client::explain_certificate(fault)),
         rustls::Error::InvalidCertificate(fault) => format!("its certificate is refused: {fault}"),
         other => format!("TLS failed: {other}"),
     })
@@ -57,7 +60,7 @@ pub fn session(settings: &DatabaseTls, host: &str) -> Result<ClientConnection, T
     };
     let verifier = Verifier { accepted, provider: Arc::clone(&provider) };
     let failed = |error: rustls::Error| TlsError::new(Path::new(""), error.to_string());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_details(provider, Arc::new(Clock))
         .with_safe_default_protocol_versions()
         .map_err(failed)?
         .dangerous()

@@ -29,8 +29,13 @@ mod tests;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::TimeProvider;
+
+use crate::edge::clock;
 
 /// Why a certificate or key file cannot be used, with the remedy. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +65,17 @@ impl fmt::Display for TlsError {
 /// The cipher suites and key exchanges that rustls considers safe, computed by ring.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// The time at which certificates have to be valid: that of [`clock::wall`], which has a lower bound.
+#[derive(Debug)]
+struct Clock;
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let micros = u64::try_from(clock::wall().as_micros()).unwrap_or(0);
+        Some(UnixTime::since_unix_epoch(Duration::from_micros(micros)))
+    }
 }
 
 /// Maximum size of a PEM file in bytes. A full bundle of roots has a quarter of a megabyte.

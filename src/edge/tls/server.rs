@@ -9,7 +9,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::certificate::{self, Summary};
 use super::session::Session;
-use super::{TlsError, private_key, provider};
+use super::{Clock, TlsError, private_key, provider};
 use crate::config::settings::ServerTls;
 use crate::model::time::WallTime;
 
@@ -43,7 +43,7 @@ impl ServerContext {
         let certified = CertifiedKey::new(chain, key);
         check_match(&certified, certificate_file, &settings.key_file)?;
         let fault = |error: rustls::Error| TlsError::new(certificate_file, format!("cannot be used: {error}"));
-        let mut config = ServerConfig::builder_with_provider(provider())
+        let mut config = ServerConfig::builder_with_details(provider(), Arc::new(Clock))
             .with_safe_default_protocol_versions()
             .map_err(fault)?
             .with_no_client_auth()

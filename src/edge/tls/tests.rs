@@ -42,7 +42,7 @@ fn client_of_version(version: &'static SupportedProtocolVersion) -> Session {
     Session::client(connection, "localhost".into())
 }
 
-/// A handshake and a word in each direction.
+/// Does a handshake and sends a word in each direction.
 fn talk(client: Session, server: &ServerContext) -> io::Result<(Peer, Peer)> {
     let (mut client, mut server) = join(client, server.session().unwrap(), 1 << 16);
     exchange(&mut client, &mut server, b"ping", b"pong")?;
@@ -128,7 +128,7 @@ fn plain_http_on_the_tls_port_is_named() {
     io::Write::write_all(&mut near, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let error = session.read(&mut far, &mut [0; 100]).unwrap_err();
     assert!(error.to_string().contains("plain HTTP"), "{error}");
-    // The error stays.
+    // The error remains.
     assert!(session.read(&mut far, &mut [0; 100]).unwrap_err().to_string().contains("plain HTTP"));
 }
 

@@ -4,7 +4,7 @@ fn runs(expression: &str, local: &str) -> bool {
     CronExpression::parse(expression).unwrap().fits(minute(local))
 }
 
-/// `2026-11-26 14:05`
+/// The minute `2026-11-26 14:05`.
 fn minute(text: &str) -> Minute {
     let numbers: Vec<i64> = text.split(['-', ' ', ':']).map(|part| part.parse().unwrap()).collect();
     let mut days = 0;
@@ -67,7 +67,7 @@ fn two_day_fields_are_alternatives_unless_one_is_a_lone_star() {
     // The 13th, and every Friday.
     assert!(runs("0 0 13 * 5", "2026-10-13 00:00") && runs("0 0 13 * 5", "2026-10-16 00:00"));
     assert!(!runs("0 0 13 * 5", "2026-10-14 00:00"));
-    // A step is a restriction: even days, the 1st, or Fridays.
+    // A step restricts: even days, the 1st, or Fridays.
     for (day, expected) in [("2026-10-09", true), ("2026-10-12", true), ("2026-10-01", true), ("2026-10-13", false)] {
         assert_eq!(runs("0 0 */2 * 5", &format!("{day} 00:00")), expected, "{day}");
     }
@@ -134,7 +134,7 @@ fn mistakes_name_the_field_and_what_is_allowed() {
     assert!(CronExpression::parse("0 0 30 2 mon").is_ok(), "every Monday in February");
 }
 
-/// Numbers that look random.
+/// Pseudo-random numbers.
 struct Dice(u64);
 
 impl Dice {
@@ -172,8 +172,8 @@ impl Dice {
     }
 }
 
-/// Whether a value stands in a field that is no lone star: the text is read anew for each value. `names` begin with
-/// `first`.
+/// Returns whether a value is in a field that is not a single star. The text is read anew for each value; `names` begin
+/// with `first`.
 fn obvious(field: &str, value: i64, most: i64, names: &[&str], first: i64) -> bool {
     let number = |text: &str| {
         text.parse()
@@ -208,7 +208,7 @@ fn any_expression_means_what_a_slow_reading_of_its_text_says() {
         ];
         let text = fields.join(" ");
         let Ok(expression) = CronExpression::parse(&text) else {
-            // Only a day that never comes is no expression: one in a short month.
+            // Only a day that never comes is refused, such as the 31st of a short month.
             assert!(!is_open(&fields[2]), "{text}");
             continue;
         };
@@ -219,7 +219,7 @@ fn any_expression_means_what_a_slow_reading_of_its_text_says() {
             let (hour, minutes) = (i64::try_from(dice.below(24)).unwrap(), i64::try_from(dice.below(60)).unwrap());
             let local = minute(&format!("{year}-{month}-{day} {hour}:{minutes}"));
             let weekday = (local.div_euclid(1_440) + 4).rem_euclid(7);
-            // Days and months are counted from 0 on, where 0 is the first one; 7 is Sunday, too.
+            // Days and months are counted from 0, which is the first one; 7 is Sunday, too.
             let zero_too = |value: i64| if value == 1 { vec![0, 1] } else { vec![value] };
             let fits = |index: usize, values: &[i64], most, names: &[&str], first| {
                 let field = fields[index].as_str();
@@ -237,8 +237,8 @@ fn any_expression_means_what_a_slow_reading_of_its_text_says() {
     }
 }
 
-/// The next runs by the module that the original uses, from 2026-11-30 04:00 UTC on; `None` for an expression that it
-/// refuses.
+/// Returns the next runs according to the module that the original uses, from 2026-11-30 04:00 UTC on; `None` for an
+/// expression that it refuses.
 fn ask_schedule_cron(expressions: &[String], count: usize) -> Option<Vec<Option<String>>> {
     const SCRIPT: &str = r#"use Schedule::Cron; use POSIX "strftime"; my $c = Schedule::Cron->new(sub {});
         while (<STDIN>) { chomp; my ($e, $t, @r) = ($_, 1796011200); my $six = (split) == 6;
@@ -305,8 +305,9 @@ fn the_module_of_the_original_finds_the_same_runs() {
     .map(str::to_owned)
     .to_vec();
     while expressions.len() < 400 {
-        // Left out is what the module itself gets wrong (findings/schedule_cron_first_weekdays.sh): days of the week in
-        // a month to come; an open minute or hour around the end of a month; and a star in a list, whose place counts.
+        // The comparison leaves out what the module itself gets wrong (findings/schedule_cron_first_weekdays.sh): days
+        // of the week in a future month, an open minute or hour around the end of a month, and a star in a list, whose
+        // position counts.
         let field = |dice: &mut Dice, least, most, names: &[&str]| {
             let field = dice.field(least, most, names);
             if is_open(&field) { "*".to_owned() } else { field }

@@ -4,6 +4,7 @@ use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
 use crate::model::copy::CopyFailure;
+use crate::model::log::LogLine;
 use crate::model::message::{Outgoing, Reply};
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
@@ -53,4 +54,15 @@ pub(super) fn confirm(context: &mut Context, client: ClientId, token: &Token, co
         None => Output::SendToClient { client, outgoing },
         Some(kind) => Output::SendToParent { kind, outgoing },
     });
+}
+
+/// Writes the row that ends a copy with an error.
+pub(super) fn failure_row(context: &mut Context, token: &Token, failure: &CopyFailure) {
+    let text = if failure.detail.is_empty() {
+        failure.message.clone()
+    } else {
+        format!("{} ({})", failure.message, failure.detail)
+    };
+    context.log(LogLine::error("proxy", format!("copy {token}: {text}")));
+    context.finish(token, Code::FINISHED_KO, failure_data(failure));
 }

@@ -103,6 +103,7 @@ impl Local<'_> {
             SourceDone::Opened { kind, total, notes, .. } => {
                 (copy.kind, copy.total) = (kind, total);
                 copy.request.complete_destination(kind);
+                copy.request.note(&notes);
                 for note in notes {
                     self.context.log(LogLine::warning("proxy", note));
                 }
@@ -116,11 +117,12 @@ impl Local<'_> {
                 }
                 self.go_on();
             }
-            SourceDone::Digest(md5) => {
+            SourceDone::Digest(md5) | SourceDone::Grew(md5) => {
                 let end = copy.request.end(copy.kind, &md5, Dialect::Plain);
                 self.take(source, end);
                 self.forget(source);
             }
+            SourceDone::Agreed(_) => {}
             SourceDone::Failed(failure) => {
                 let (token, abort) = (copy.token.clone(), copy.request.abort(copy.kind));
                 let text = failure_data(&failure);

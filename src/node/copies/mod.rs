@@ -3,8 +3,10 @@
 //! Out of scope: files (`edge::copy`), and copies to hosts without a daemon (`node::ssh`).
 
 mod ending;
+pub(super) mod fetch;
 pub(super) mod held;
 mod local;
+mod pace;
 pub(super) mod receiving;
 mod relaying;
 pub(super) mod request;
@@ -21,6 +23,8 @@ use super::nodes::Nodes;
 use super::peer::Handled;
 use super::phase::STOPPING_TEXT;
 use super::ssh::SshHosts;
+use fetch::asking::{Fetcher, Fetching};
+use fetch::serving::Serving;
 use held::{Held, HeldCommands};
 use local::{Local, LocalCopies};
 use receiving::Receiving;
@@ -35,6 +39,9 @@ pub(super) struct Copies {
     pub receiving: Receiving,
     relaying: Relaying,
     local: LocalCopies,
+    fetching: Fetching,
+    /// Sources that other daemons read.
+    pub serving: Serving,
     held: HeldCommands,
 }
 
@@ -59,6 +66,11 @@ impl Copies {
         Relay { context, nodes, relaying: &mut self.relaying }
     }
 
+    /// Returns the copies that we fetch.
+    pub fn fetcher<'a>(&'a mut self, context: &'a mut Context, nodes: &'a mut Nodes) -> Fetcher<'a> {
+        Fetcher { context, nodes, receiving: &mut self.receiving, fetching: &mut self.fetching }
+    }
+
     fn local<'a>(&'a mut self, context: &'a mut Context) -> Local<'a> {
         Local { context, receiving: &mut self.receiving, copies: &mut self.local }
     }
@@ -72,21 +84,30 @@ impl Copies {
     pub fn source_done(&mut self, context: &mut Context, nodes: &mut Nodes, source: SourceId, done: SourceDone) {
         if self.local.has(source) {
             self.local(context).done(source, done);
+        } else if self.serving.has(source) {
+            self.serving.done(context, source, done);
         } else {
             self.sender(context, nodes).done(source, done);
         }
     }
 
     /// Handles the results of steps of a received copy.
-    pub fn sink_done(&mut self, context: &mut Context, sink: SinkId, done: Vec<SinkDone>) {
+    pub fn sink_done(&mut self, context: &mut Context, nodes: &mut Nodes, sink: SinkId, done: Vec<SinkDone>) {
         self.receiving.done(context, sink, done);
         self.local(context).go_on();
+        for (token, data) in self.receiving.take_found() {
+            self.fetcher(context, nodes).found(&token, &data);
+        }
+        if !self.fetching.is_empty() {
+            self.fetcher(context, nodes).go_on();
+        }
     }
 
     /// Ends the copies that are sent, because the daemon stops.
     pub fn stop_sending(&mut self, context: &mut Context, nodes: &mut Nodes) {
         self.sender(context, nodes).stop();
         self.local(context).stop(STOPPING_TEXT);
+        self.fetcher(context, nodes).stop(STOPPING_TEXT);
     }
 
     /// Handles a node's reply to a token. Returns whether it concerned nothing but a copy.
@@ -99,6 +120,7 @@ impl Copies {
         data: &str,
     ) -> bool {
         self.sender(context, nodes).confirmed(id, token, code, data)
+            || self.fetcher(context, nodes).confirmed(id, token, code, data)
             || self.relay(context, nodes).confirmed(id, token, code, data)
     }
 
@@ -107,12 +129,44 @@ impl Copies {
         self.sender(context, nodes).token_ended(token);
         self.relaying.token_ended(token);
         self.local(context).token_ended(token);
+        self.fetcher(context, nodes).token_ended(token);
     }
 
     /// Handles the loss of a link.
     pub fn link_down(&mut self, context: &mut Context, nodes: &mut Nodes, id: NodeId) {
         self.sender(context, nodes).link_down(id);
         self.relay(context, nodes).link_down(id);
+        self.fetcher(context, nodes).link_down(id);
+    }
+
+    /// Handles a link that is up.
+    pub fn link_up(&mut self, context: &mut Context, nodes: &mut Nodes, id: NodeId) {
+        self.sender(context, nodes).link_up(id);
+        self.fetcher(context, nodes).link_up(id);
+    }
+
+    /// Handles the unregistration of a node.
+    pub fn node_gone(&mut self, context: &mut Context, nodes: &mut Nodes, id: NodeId) {
+        self.sender(context, nodes).node_gone(id);
+        self.fetcher(context, nodes).node_gone(id);
+    }
+
+    /// Handles a GETLOG answer of a node, which shows its kind.
+    pub fn kind_known(&mut self, context: &mut Context, nodes: &mut Nodes, id: NodeId) {
+        self.sender(context, nodes).kind_known(id);
+        self.fetcher(context, nodes).kind_known(id);
+    }
+
+    /// Handles a message that left the queue of a link unsent. Returns whether its token is that of a copy from here or
+    /// to here.
+    pub fn not_sent(
+        &mut self,
+        context: &mut Context,
+        nodes: &mut Nodes,
+        (id, token): (NodeId, &Token),
+        reason: &str,
+    ) -> bool {
+        self.sender(context, nodes).not_sent(id, token, reason) || self.fetcher(context, nodes).not_sent(token)
     }
 
     /// Notes that the send queue to a node has room.

@@ -19,6 +19,10 @@ pub(in crate::node) const WEB_SOCKET_BYTES_MAX: usize = 262_144;
 /// Maximum number of bytes of the envelope around the data of a message: action, token, target.
 pub(in crate::node) const ENVELOPE_BYTES_MAX: usize = 600;
 
+/// Maximum number of notes about a source, and maximum length of their text in bytes.
+const NOTES_MAX: usize = 4;
+const NOTE_LEN_MAX: usize = 1_024;
+
 /// The content of a REMOTECOPY.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::node) struct CopyRequest {
@@ -30,6 +34,8 @@ pub(in crate::node) struct CopyRequest {
     pub attributes: Attributes,
     /// The beginning of the name of the packed file.
     prefix: String,
+    /// What is to be said of the source at the end; empty for nothing.
+    note: String,
 }
 
 /// The additions to the protocol in a chunk, for a receiver of our own kind.
@@ -73,7 +79,7 @@ impl CopyRequest {
         let attribute = |key: &str| member(key).filter(|text| text.len() <= 256).unwrap_or_default();
         let attributes = Attributes { owner: attribute("owner"), group: attribute("group"), mode: attribute("mode") };
         let logging = raw.logging.map_or("null", RawValue::get).to_owned();
-        Ok(Self { logging, source, destination, cache_dir, attributes, prefix })
+        Ok(Self { logging, source, destination, cache_dir, attributes, prefix, note: String::new() })
     }
 
     /// Returns the source to be opened.
@@ -83,6 +89,7 @@ impl CopyRequest {
             cache_dir: self.cache_dir.as_ref().map(PathBuf::from),
             archive_name: format!("{}-{target}.tar.gz.{number}", self.prefix),
             attributes: self.attributes.clone(),
+            below: None,
         }
     }
 
@@ -133,23 +140,57 @@ impl CopyRequest {
         ChunkFrame { before: Arc::from(before), after: Arc::from(after) }
     }
 
+    /// Returns the message with a chunk that is there as JSON.
+    pub(super) fn fetched_chunk(&self, kind: CopyKind, chunk: &str) -> String {
+        let mut text = self.opening("inprogress", kind);
+        text.reserve(chunk.len() + self.destination.len() + 256);
+        text.push_str(",\"chunk\":");
+        text.push_str(chunk);
+        text.push_str(",\"md5\":null");
+        self.places(&mut text);
+        text.push_str(CLOSING);
+        text
+    }
+
+    /// Adds notes about the source, which go with the last message into the last row.
+    pub(super) fn note(&mut self, notes: &[String]) {
+        for note in notes.iter().take(NOTES_MAX) {
+            let room = NOTE_LEN_MAX.saturating_sub(self.note.len());
+            let end =
+                note.char_indices().map(|(at, letter)| at + letter.len_utf8()).take_while(|end| *end <= room).last();
+            if !self.note.is_empty() && end.is_some() {
+                self.note.push_str("; ");
+            }
+            self.note.push_str(note.get(..end.unwrap_or(0)).unwrap_or_default());
+        }
+    }
+
+    /// The folder for temporary files.
+    pub(super) fn cache_dir(&self) -> Option<&str> {
+        self.cache_dir.as_deref()
+    }
+
     /// Returns the last message.
     pub(super) fn end(&self, kind: CopyKind, md5: &str, dialect: Dialect) -> String {
         let mut text = self.opening("end", kind) + ",\"chunk\":null,\"md5\":\"" + md5 + "\"";
         self.places(&mut text);
         self.attributes(kind, &mut text);
+        if !self.note.is_empty() {
+            text.push_str(",\"note\":");
+            json::push_string(&mut text, &self.note);
+        }
         text.push_str(dialect.member());
         text.push_str(CLOSING);
         text
     }
 
-    /// Returns the query, between daemons of our own kind, for the data that is already there. `digest` is the
-    /// preferred digest; the number of digits in the answer shows whether the receiver supports it. With the id of a
-    /// `sender` that has no other copy of this file in progress, data that an earlier copy left there is used.
+    /// Returns the query, between daemons of our own kind, for the data that is already there, of which `keep` bytes
+    /// are kept if not all. `digest` is the preferred digest; the answer shows whether the receiver supports it. With
+    /// the id of a `sender` that has no other copy of this file in progress, data that an earlier copy left is used.
     pub(super) fn query(
         &self,
         kind: CopyKind,
-        (number, total, restart): (u64, u64, bool),
+        (number, total, keep): (u64, u64, Option<u64>),
         md5: Option<&str>,
         sender: Option<NodeId>,
         digest: DigestKind,
@@ -161,12 +202,18 @@ impl CopyRequest {
         }
         self.places(&mut text);
         self.attributes(kind, &mut text);
-        text.push_str(&format!(",\"query\":{number},\"total\":{total},\"restart\":{restart}"));
+        text.push_str(&format!(",\"query\":{number},\"total\":{total},\"restart\":{}", keep == Some(0)));
+        if let Some(keep) = keep.filter(|keep| *keep > 0) {
+            text.push_str(&format!(",\"keep\":{keep}"));
+        }
         if let Some(sender) = sender {
             text.push_str(&format!(",\"sender\":{sender},\"alone\":true"));
         }
-        if digest == DigestKind::Sha256 {
+        if digest != DigestKind::Md5 {
             text.push_str(",\"digest\":\"sha256\"");
+        }
+        if let DigestKind::Pieces(log2) = digest {
+            text.push_str(&format!(",\"pieces\":{log2}"));
         }
         text.push_str(Dialect::Ours.member());
         text.push_str(CLOSING);

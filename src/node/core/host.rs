@@ -50,7 +50,7 @@ impl Core {
                 self.copies.source_done(&mut self.context, &mut self.nodes, source, done)
             }
             HostDone::SinkDone { sink, done } => {
-                self.copies.sink_done(&mut self.context, sink, done);
+                self.copies.sink_done(&mut self.context, &mut self.nodes, sink, done);
                 for gathered in self.copies.receiving.take_gathered() {
                     self.ssh.send_gathered(&mut self.context, gathered);
                 }

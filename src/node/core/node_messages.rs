@@ -20,7 +20,7 @@ impl Core {
         let said = self.nodes.said(&mut self.context, id, message);
         if let Some(answer) = said.answer {
             self.sync().log_answered(id, message.token.as_ref(), answer);
-            self.copies.sender(&mut self.context, &mut self.nodes).kind_known(id);
+            self.copies.kind_known(&mut self.context, &mut self.nodes, id);
         }
         let Some((token, code, data)) = said.reply else { return };
         if self.copies.confirmed(&mut self.context, &mut self.nodes, (id, token), code, data) {
@@ -63,7 +63,7 @@ impl Core {
         let line = LogLine::error("proxy", format!("send message problem for '{id}': {reason}")).of_node(id);
         self.context.log(LogLine { token: token.cloned(), ..line });
         let Some(token) = token else { return };
-        if self.copies.sender(&mut self.context, &mut self.nodes).not_sent(id, token, reason) {
+        if self.copies.not_sent(&mut self.context, &mut self.nodes, (id, token), reason) {
             return;
         }
         let text = format!("Send message problem for '{id}': {reason}");
@@ -98,13 +98,13 @@ impl Core {
             let (context, nodes) = (&mut self.context, &mut self.nodes);
             match change {
                 LinkChange::Up(id) => {
-                    self.copies.sender(context, nodes).link_up(id);
+                    self.copies.link_up(context, nodes, id);
                     if self.nodes.get(id).is_some_and(Node::is_ssh_host) {
                         self.queue_sending().is_reached(id, false);
                     }
                 }
                 LinkChange::Down(id) => self.copies.link_down(context, nodes, id),
-                LinkChange::Gone(id) => self.copies.sender(context, nodes).node_gone(id),
+                LinkChange::Gone(id) => self.copies.node_gone(context, nodes, id),
                 LinkChange::SshPing(id) => self.ssh.ping(context, id),
                 LinkChange::Current(id) => self.queue_sending().is_reached(id, true),
                 LinkChange::NewHistory(id) => self.queue.node_is_new(id),

@@ -132,6 +132,12 @@ impl Core {
         let Some(node) = self.nodes.get(route.through) else {
             return Err(format!("proxy - no pathway for target {}", route.target));
         };
+        if node.is_ssh_host() && action == Action::Fetch {
+            return Err(format!(
+                "proxy - node '{}' has no daemon to read it: it is reached by SSH, use scp",
+                route.target
+            ));
+        }
         if node.is_ssh_host() {
             return self.ssh.request(&mut self.context, route, &action, token, &data).map(|()| Handled::accepted());
         }
@@ -144,6 +150,11 @@ impl Core {
         if action == Action::RemoteCopy {
             node.reachable()?;
             self.copies.sender(&mut self.context, &mut self.nodes).begin(token, route, &data);
+            return Ok(Handled::accepted());
+        }
+        if action == Action::Fetch {
+            node.reachable()?;
+            self.copies.fetcher(&mut self.context, &mut self.nodes).begin(token, route, &data);
             return Ok(Handled::accepted());
         }
         let is_of_daemon = self.subscribers.are_asked_by(peer);

@@ -14,6 +14,7 @@ use crate::node::peer::Peer;
 
 use super::Core;
 use crate::node::api::{self, Plan, Started};
+use crate::node::copies::fetch::serving::Request;
 use crate::node::copies::held::Held;
 use crate::node::counters::Way;
 use crate::node::modules::action::cancelling::{self, CancelRequest};
@@ -175,6 +176,9 @@ impl Core {
             None => self.core_request(peer, action, token, data),
             Some(Module::Proxy) => self.proxy_request(peer, action, token, data),
             Some(Module::Action) if *action == Action::ProcessCopy => {
+                if let Some(request) = Request::read(data) {
+                    return self.copies.serving.take(&mut self.context, peer, token, request);
+                }
                 self.copies.receiving.take(&mut self.context, peer, token, data.to_owned(), None)
             }
             Some(Module::Action) if *action == Action::Cancel => self.cancel(token, data),
@@ -236,6 +240,10 @@ impl Core {
                 self.nodes.register_nodes(&mut self.context, (peer, named), token, data)
             }
             Action::UnregisterNodes => self.nodes.unregister_nodes(&mut self.context, peer, token, data),
+            Action::Fetch => {
+                self.context.fail(token, "proxy - need the id of a node: nothing is fetched from this daemon itself");
+                Handled::accepted()
+            }
             Action::RemoteCopy => {
                 self.context.fail(token, "proxy - need a valid node id");
                 Handled::accepted()

@@ -40,7 +40,7 @@ fn ping_is_answered_with_the_constatus_map() {
     let about = format!(r#"{plain},"about":{{"version":"{version}","running":0,"memory":4096}}}}"#);
     let mut bench = bench();
     assert_eq!(bench.request("PING", "t", "", "{}"), [format!("client 7: [PONG] [t] 0 {about}")]);
-    // Once a second it says more.
+    // Only one answer a second says more.
     assert_eq!(bench.request("PING", "t", "1", "{}"), [format!("client 7: [PONG] [t] 0 {plain}}}")]);
     bench.millis += 1_000;
     assert_eq!(bench.request("PING", "t", "1", "{}"), [format!("client 7: [PONG] [t] 0 {about}")]);
@@ -184,7 +184,7 @@ fn getlog_goes_by_pages_for_a_peer_that_names_the_last_id() {
 #[test]
 fn getlog_by_pages_tells_a_peer_that_its_mark_belongs_to_another_database() {
     let mut bench = bench();
-    // Rows up to 5 only.
+    // It has rows up to 5 only.
     ask_for_page(&mut bench, 0);
     assert_eq!(bench.answer(0, vec![], false), ["query 1 up to 1000 id>=0 newest=1"]);
     assert_eq!(bench.answer(1, vec![row(5, "y", 2, "{}")], false), page(r#""last_id":5,"more":false"#));

@@ -38,6 +38,7 @@ impl Nodes {
         node.link = Link::Up;
         node.down_since = None;
         node.sync.is_current = false;
+        node.sync.time_told = None;
         let serial = node.sync.serial;
         node.owed.link_restored(serial);
         context.timers.cancel(&Timer::Unconfirmed(id));

@@ -444,7 +444,7 @@ mod tests {
         assert_eq!(owed.synced(5, false, None, NOW), vec![]);
         assert_eq!(owed.synced(9, false, None, NOW + Duration::from_secs(59)), vec![]);
         assert_eq!(owed.synced(10, false, None, NOW + COPY_WAIT), vec![(token("a"), Ending::Lost)]);
-        // After a restart nobody knows whether a token is that of a copy: one that went to a relay may be.
+        // After a restart nobody knows whether a token belongs to a copy; one that was sent to a relay may.
         owed.restore(token("b"));
         owed.link_restored(10);
         assert_eq!(owed.synced(11, true, None, NOW), vec![]);

@@ -62,7 +62,7 @@ mod tests {
         assert_eq!(clock.time(at(30, 87_420)), 1_020);
         assert_eq!(clock.worth_storing(at(30, 87_420)), Some(86_400));
         assert_eq!(clock.worth_storing(at(31, 87_421)), None);
-        // A start a minute later.
+        // The next start is a minute later.
         let clock = QueueClock::start(at(3, 87_480), 86_400);
         assert_eq!(clock.time(at(3, 87_480)), 1_080);
     }

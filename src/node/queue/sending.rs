@@ -31,6 +31,11 @@ pub(super) enum Reach {
     Away,
 }
 
+/// Returns whether this daemon itself works on an action, message by message, until its end.
+const fn is_copy(action: &Action) -> bool {
+    matches!(action, Action::RemoteCopy | Action::Fetch)
+}
+
 impl Reach {
     /// Returns how a queued request for a node would be sent.
     pub(super) fn of(context: &Context, nodes: &Nodes, target: NodeId) -> Self {
@@ -133,7 +138,7 @@ impl Sending<'_> {
                 return None;
             }
             let route = match reach {
-                Reach::Kept(route, history) if action.ends() == Ends::Row && action != Action::RemoteCopy => {
+                Reach::Kept(route, history) if action.ends() == Ends::Row && !is_copy(&action) => {
                     self.send_kept(target, route, history);
                     continue;
                 }
@@ -164,7 +169,7 @@ impl Sending<'_> {
 
     /// Takes out the next request. A copy stays queued until its end: it continues where it was.
     fn hand_over(&mut self, target: NodeId, route: Option<Route>) -> Option<HandedOver> {
-        let stays = self.queue.next(self.context, target).is_some_and(|head| head.action == Action::RemoteCopy);
+        let stays = self.queue.next(self.context, target).is_some_and(|head| is_copy(&head.action));
         let request = self.queue.hand_over_next(self.context, target, stays)?;
         let QueuedHead { token, action, .. } = request.head;
         if let Some(route) = route {

@@ -1,4 +1,4 @@
-//! The queue of a core: what is stored, sent, sent again and ended.
+//! Tests of the queue of a core: what is stored, sent, sent again and ended.
 
 use std::time::Duration;
 
@@ -36,14 +36,14 @@ fn answer(bench: &mut Bench, work: u64, answer: QueueAnswer) -> Vec<String> {
     bench.give(Input::Host(HostDone::WorkDone { id: WorkId(work), outcome: WorkOutcome::Queue(answer) }))
 }
 
-/// Answers a question for a page of these requests.
+/// Answers a question for a page with these requests.
 fn page(bench: &mut Bench, outputs: &[String], requests: &[QueuedRequest]) -> Vec<String> {
     let question = outputs.iter().find(|line| line.contains("Page {")).unwrap_or_else(|| panic!("{outputs:?}"));
     let work = question.split(' ').nth(1).unwrap().parse().unwrap();
     answer(bench, work, QueueAnswer::Page(requests.to_vec()))
 }
 
-/// The messages to nodes, each as its token.
+/// Returns the messages to nodes, each as its token.
 fn sent(outputs: &[String]) -> Vec<String> {
     let sent = outputs.iter().filter(|line| line.starts_with("node 2: ") && line.contains("\"queue\""));
     sent.map(|line| line.split(['[', ']']).nth(3).unwrap_or_default().to_owned()).collect()
@@ -120,7 +120,7 @@ fn the_next_page_is_read_before_the_last_request_of_one_is_sent() {
     assert_eq!(all, tokens);
 }
 
-/// A bench with a node of our kind and these requests of an earlier run.
+/// Returns a bench with a node of our kind and these requests of an earlier run.
 fn with_backlog(tokens: &[&str]) -> (Bench, Vec<QueuedRequest>, Vec<String>) {
     let mut bench = Bench::new(options(vec![push_node(2)]));
     let mut requests = Vec::new();
@@ -162,7 +162,7 @@ fn a_node_that_says_nothing_or_misses_one_gets_it_again() {
     says(&mut bench, "a", 0, "null");
     says(&mut bench, "c", 0, r#"{"queue":"gap"}"#);
     let outputs = bench.pass(Duration::from_millis(200));
-    // The taken one is a sign, so nothing is in doubt but what the gap tells.
+    // The taken one is a sign, so only what the gap concerns is in doubt.
     assert_eq!(sent(&page(&mut bench, &outputs, &requests)), ["b"], "{outputs:?}");
 }
 

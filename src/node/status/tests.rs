@@ -1,4 +1,4 @@
-//! Tests of the room.
+//! Tests of the room `status`.
 
 use crate::model::api::{ApiAnswer, ApiCall, CallId, Caller, Method, Wishes};
 use crate::model::host_work::HostDone;
@@ -16,7 +16,7 @@ fn bench() -> Bench {
     bench
 }
 
-/// The line about the report, without the number of the work: the revision and the nodes.
+/// Returns the output that orders the report, without the number of the work: the revision and the nodes.
 fn report(bench: &mut Bench, path: &str) -> (String, String) {
     let lines = bench.call(1, Method::Get, path, "");
     let found = lines.iter().find_map(|line| line.split_once(" report ")).map(|(_, report)| report.to_owned());

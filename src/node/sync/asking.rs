@@ -134,10 +134,11 @@ pub(in crate::node) fn sync_for_waiting(context: &mut Context, nodes: &mut Nodes
 pub(super) fn ask_for_log(context: &mut Context, nodes: &mut Nodes, id: NodeId) {
     let wall = context.now.wall;
     let Some(node) = nodes.get_quietly(id) else { return };
+    let time = context.clock_watch.to_tell(context.now).filter(|_| node.sync.tells_time(context.now.monotonic));
     node.sync.is_unanswered = true;
     node.sync.open = None;
     node.sync.asked_about = node.owed.unsettled(node.sync.serial);
-    let (data, dials_in) = (node.sync.question(wall), node.dials_in());
+    let (data, dials_in) = (node.sync.question(wall, time), node.dials_in());
     let message = Message { action: Action::GetLog, token: None, target: Some("".into()), data };
     nodes.send(context, id, message);
     if dials_in {

@@ -1,12 +1,16 @@
 //! The state of the sync of one node.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::model::history::SyncMark;
 use crate::model::time::{Monotonic, WallTime};
 use crate::model::token::Token;
 
 use super::parts::Gathering;
+
+/// How often a node is told the time.
+const TELL_TIME_EVERY: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug)]
 pub(in crate::node) struct NodeSync {
@@ -27,6 +31,8 @@ pub(in crate::node) struct NodeSync {
     pub(super) pages: Option<bool>,
     /// Whether a sync has been completed over the current link, so that it is known who is there.
     pub is_current: bool,
+    /// When our time was last told over the current link.
+    pub(in crate::node) time_told: Option<Monotonic>,
     /// Number of syncs started.
     pub serial: u64,
     /// Time of the last complete sync in seconds since the epoch, 0 for never.
@@ -59,6 +65,7 @@ impl NodeSync {
             is_storing: false,
             pages: None,
             is_current: false,
+            time_told: None,
             serial: 0,
             synced_at: 0,
             lag: None,
@@ -94,16 +101,29 @@ impl NodeSync {
         self.pages.unwrap_or(self.mark.history != 0)
     }
 
-    /// Returns the query. The mark from a Perl daemon has no id; a query by id would bring every row again.
-    pub(super) fn question(&self, wall: WallTime) -> String {
+    /// Returns whether a node that may not know the time should be told.
+    pub(super) fn tells_time(&mut self, now: Monotonic) -> bool {
+        let tells = self.time_told.is_none_or(|told| now.since(told) >= TELL_TIME_EVERY);
+        if tells {
+            self.time_told = Some(now);
+        }
+        tells
+    }
+
+    /// Returns the query, with our time if there is one to tell. The mark from a Perl daemon has no id; a query by id
+    /// would bring every row again.
+    pub(super) fn question(&self, wall: WallTime, time: Option<i64>) -> String {
+        let time = time.map_or_else(String::new, |time| format!(",\"time\":{time}"));
         let SyncMark { newest, last_id, history, .. } = self.mark;
         // Our own kind continues by id, and compares the `ctime` of that row with this one.
         let ctime = if self.answers_always() { newest } else { self.mark.clamped(wall).ctime };
         if last_id == 0 && ctime > 0.0 {
             format!("{{\"ctime\":{ctime}}}")
         } else if history != 0 {
-            let mut question =
-                format!("{{\"ctime\":{ctime},\"last_id\":{last_id},\"history\":{history},\"sync\":{}", self.serial);
+            let mut question = format!(
+                "{{\"ctime\":{ctime},\"last_id\":{last_id},\"history\":{history},\"sync\":{}{time}",
+                self.serial
+            );
             if !self.asked_about.is_empty() {
                 let owed: Vec<&str> = self.asked_about.iter().map(Token::as_str).collect();
                 // Tokens have no characters that JSON escapes.
@@ -112,7 +132,7 @@ impl NodeSync {
             question.push('}');
             question
         } else {
-            format!("{{\"ctime\":{ctime},\"last_id\":{last_id}}}")
+            format!("{{\"ctime\":{ctime},\"last_id\":{last_id}{time}}}")
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::model::time::WallTime;
 use crate::session::forwarded::Ranges;
 use crate::session::same_site::OwnNames;
 
-/// A connection with its peer's view, under virtual time.
+/// A connection and what its peer sees, under virtual time.
 struct Rig {
     client: ApiClient,
     at_ms: u64,
@@ -72,7 +72,7 @@ impl Rig {
         self.take_outputs();
     }
 
-    /// Lets time pass, with time-outs where they are due.
+    /// Lets time pass, with time-outs when they are due.
     fn pass(&mut self, milliseconds: u64) {
         let end_ms = self.at_ms + milliseconds;
         while let Some(due) = self.client.poll_timeout().filter(|due| due.as_millis() <= end_ms) {

@@ -47,14 +47,14 @@ impl Bench {
         bench
     }
 
-    /// Logged in.
+    /// Returns a bench that is logged in.
     fn up() -> Self {
         let mut bench = Self::new(HostKeyCheck::First);
         bench.log_in();
         bench
     }
 
-    /// TCP is there, the host speaks, and it is its turn.
+    /// Goes on until it has its turn: TCP is connected, and the host has greeted.
     fn connected(&mut self) -> Vec<String> {
         self.steps.handle_connected(self.now());
         self.steps.handle_spoken(self.now());
@@ -90,7 +90,7 @@ impl Bench {
         self.drain()
     }
 
-    /// Every output but log lines.
+    /// Returns every output but log lines.
     fn drain(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         while let Some(output) = self.steps.poll_output() {
@@ -198,7 +198,7 @@ fn every_phase_has_its_time_and_what_waits_ends_with_the_reason() {
     assert_eq!(bench.pass(100), ["connect"]);
     bench.connected();
     assert_eq!(bench.pass(5_000), ["disconnect", "down: it accepts connections, but no key exchange within 5 s"]);
-    // Somebody is there, so it is asked less often.
+    // The host is alive, so it is asked less often.
     assert_eq!(bench.pass(900), [""; 0]);
     assert_eq!(bench.pass(1_100), ["connect"]);
     bench.connected();
@@ -250,7 +250,7 @@ fn a_task_that_gets_no_channel_waits_for_another_to_end_and_the_kinds_take_turns
     bench.start(3, upload("c"));
     assert_eq!(bench.news(no_channel(3, true)), [""; 0]);
     assert_eq!(bench.start(4, command("d", false)), [""; 0]);
-    // A host that says no lives, and that is what a ping asks.
+    // A host that refuses is alive, and that is what a ping asks.
     assert_eq!(bench.start(5, command("hostname", true)), ["start 5"]);
     assert_eq!(bench.news(no_channel(5, true)), [r#"ended 5: Refused("the host gives no channel: too many")"#]);
     assert_eq!(bench.news(SshNews::Ended(SshTaskId(1), ran())).last().map(String::as_str), Some("start 3"));
@@ -285,7 +285,7 @@ fn a_host_that_gives_one_channel_for_each_connection_gets_a_connection_for_each_
     };
     assert_eq!(log_in(&mut bench), ["start 1"]);
     assert_eq!(bench.start(2, command("b", false)), [""; 0]);
-    // Nobody hears that the connection was gone, and nobody who waits gives up because of that.
+    // Nobody is told that the connection was lost, and nobody who waits gives up for that reason.
     assert_eq!(bench.news(SshNews::Ended(SshTaskId(1), ran()))[1..], ["disconnect", "connect"]);
     assert_eq!(log_in(&mut bench), ["start 2"]);
     assert_eq!(bench.news(SshNews::Closed("gone".to_owned()))[..2], ["disconnect", "down: gone"]);
@@ -300,7 +300,7 @@ fn a_host_that_closes_with_its_first_task_gets_a_connection_for_each() {
     };
     bench.start(1, command("a", false));
     done(&mut bench, 1);
-    // Begun in the moment in which the host closes: it never got there.
+    // The task began at the moment when the host closed, so it never arrived.
     assert_eq!(bench.start(2, command("b", false)), ["start 2"]);
     assert_eq!(bench.news(SshNews::Closed("gone".to_owned())), ["disconnect", "disconnect", "connect"]);
     assert_eq!(bench.connected(), ["open"]);

@@ -37,7 +37,7 @@ impl World {
         world
     }
 
-    /// The connection is up; gives the central's end of it as well.
+    /// Brings the connection up. Returns the central's end of it as well.
     fn up(settings: WebSocketDialerSettings) -> (Self, WebSocketConnection) {
         let mut world = Self::started(settings);
         world.node.handle_connected(at(0), &mut world.random);
@@ -76,7 +76,7 @@ impl World {
             .collect()
     }
 
-    /// The end of an attempt: gives its reason and when the next one begins.
+    /// Returns the reason for the end of an attempt, and when the next one begins.
     fn down(&mut self, now: u64) -> (String, u64) {
         let outputs = self.outputs();
         let [WebSocketDialerOutput::Disconnect, WebSocketDialerOutput::Down { reason }] = outputs.as_slice() else {

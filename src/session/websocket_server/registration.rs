@@ -34,7 +34,7 @@ impl WebSocketServer {
 
     pub(super) fn handle_text(&mut self, bytes: &[u8], now: Now) {
         let text = text::from_bytes(bytes);
-        let parsed = envelope::parse(entities::decode_message(&text).as_bytes());
+        let parsed = envelope::parse(entities::decode_message(&text).into_owned());
         if self.node().is_none() {
             return self.register(parsed.ok(), now);
         }

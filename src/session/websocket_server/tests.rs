@@ -16,7 +16,7 @@ fn random() -> SeededRandom {
     SeededRandom::new(&[7; 32])
 }
 
-/// A central's connection together with a client that speaks to it.
+/// A central's connection, and a client that speaks to it.
 struct Pair {
     central: WebSocketServer,
     client: WebSocketConnection,
@@ -33,7 +33,7 @@ fn drain(queue: &mut SendQueue) -> Vec<u8> {
     bytes
 }
 
-/// A connection that showed a token which is bound to node 5.
+/// A connection with a token that is bound to node 5.
 fn bound() -> Pair {
     let hash = TokenHash::of(b"its-own");
     let token = NamedToken { name: "paris".to_owned(), hash, node: NodeId::new(5).ok() };
@@ -46,7 +46,7 @@ fn fresh() -> WebSocketServer {
     WebSocketServer::new(access, PeerAddress::Local, at(0))
 }
 
-/// A connection that showed a token which only the web API may know, and has sent its first message already.
+/// A connection with a token that only the web API may know; it has sent its first message already.
 fn asked() -> Pair {
     let access = WebSocketAccess::new(Some("s3cret"), Vec::new(), WebSocketServerSettings::default());
     let central = WebSocketServer::new(Rc::new(access.with_web_api(true)), PeerAddress::Local, at(0));
@@ -106,7 +106,7 @@ impl Pair {
         std::iter::from_fn(|| self.client.poll_event().unwrap()).collect()
     }
 
-    /// The refusal that the client reads, followed by a close; then the connection ends.
+    /// Returns the refusal that the client reads. A close follows, then the connection ends.
     fn refusal(&mut self, now: Now) -> String {
         let heard = self.heard();
         let [Event::Text(text), Event::Closed { code: Some(1008), .. }] = heard.as_slice() else { panic!("{heard:?}") };

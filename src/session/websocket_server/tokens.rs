@@ -174,7 +174,7 @@ mod tests {
         NodeTokens::new(Some("com:mon"), vec![named("paris", "va:lue", Some(5)), named("any", "other", None)])
     }
 
-    /// The name of the token that lets the header in.
+    /// Returns the name of the token that admits the header.
     fn name(tokens: &NodeTokens, header: &str, peer: PeerAddress, at_ms: u64) -> Result<String, &'static str> {
         match tokens.admit(Some(header.as_bytes()), peer, Monotonic::from_millis(at_ms)) {
             Admission::Granted(holder) => Ok(holder.map_or_else(String::new, |holder| holder.name.clone())),

@@ -149,7 +149,7 @@ impl ZmqDialer {
     }
 
     fn take_envelope(&mut self, plain: Vec<u8>) {
-        self.outputs.push_back(match envelope::parse_owned(plain) {
+        self.outputs.push_back(match envelope::parse(plain) {
             Ok(message) => DialerOutput::Message(message),
             Err(error) => DialerOutput::Malformed { reason: error.to_string(), token: error.token },
         });

@@ -14,7 +14,7 @@ fn key(byte: u8) -> SessionKey {
     SessionKey::new(KeyMaterial::new(vec![byte; 32], &[byte; 16]).unwrap())
 }
 
-/// A link that is up under `key(1)`, its outputs drained.
+/// Returns a link that is up under `key(1)`, its outputs drained.
 fn up(random: &mut dyn Random) -> ZmqDialer {
     let mut dialer = ZmqDialer::new(dialer_settings());
     dialer.handle_start(now_at(0), random);
@@ -205,7 +205,7 @@ fn a_node_that_sends_several_frames_is_named_and_what_waits_ends_with_that_reaso
         _ => None,
     });
     assert!(failed.is_some_and(|reason| reason.contains("a message of 2 frames")));
-    // On a link that is up it is a line, and the link goes on.
+    // On a link that is up this writes a line, and the link continues.
     let mut dialer = up(&mut random);
     dialer.handle_multipart(3, now_at(20), &mut random);
     assert!(

@@ -1,5 +1,5 @@
-//! A client as libzmq and Perl make it: it keeps its routing id and its key when the connection breaks, knows one key
-//! only, switches on `[KEY]`, ignores what it cannot open, and never starts over by itself.
+//! A client as libzmq and Perl make it: it keeps its routing id and its key when the connection breaks, knows only one
+//! key, changes it on `[KEY]`, ignores what it cannot open, and never starts over by itself.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl Stubborn {
         Self { bench, settings, key, keys_seen: 0, connection: 1, now_ms: 0, row: None }
     }
 
-    /// Takes what the listener sent on the connection of now; returns how many messages opened.
+    /// Takes what the listener sent on the current connection. Returns how many messages could be opened.
     fn receive(&mut self, lost: bool) -> usize {
         self.row = self.bench.stored.drain(..).next_back().or_else(|| self.row.take());
         let mut opened = 0;
@@ -58,7 +58,7 @@ impl Stubborn {
         self.receive(lost);
     }
 
-    /// A message there and its answer back; says whether the answer could be read.
+    /// Sends a message and gets its answer. Returns whether the answer could be read.
     fn round_trip(&mut self, lost: bool) -> bool {
         self.bench.feed(self.connection, &self.key.seal(b"[PING] [] [] {}"), self.now_ms);
         let (client, _) = self.bench.messages.pop().expect("the listener reads whatever it sends");
@@ -79,7 +79,7 @@ impl Stubborn {
         self.receive(true);
         let rows = self.row.clone().into_iter().collect();
         let mut bench = Bench::new(self.settings.clone(), rows);
-        // Time goes on where it was: the restored row is younger than a day all along.
+        // Time continues: the restored row is younger than a day throughout.
         std::mem::swap(&mut self.bench.random, &mut bench.random);
         self.bench = bench;
         self.reconnect(false);

@@ -10,7 +10,7 @@ use crate::wire::gorgone::seeded_random::SeededRandom;
 
 const PEER: PeerAddress = PeerAddress::Local;
 
-/// A listener with everything it did.
+/// A listener and all its outputs.
 pub(super) struct Bench {
     pub(super) listener: ZmqListener,
     pub(super) random: SeededRandom,
@@ -87,7 +87,7 @@ impl Bench {
         self.drain();
     }
 
-    /// A whole handshake; the session's key.
+    /// Does a whole handshake. Returns the key of the session.
     pub(super) fn open(&mut self, connection: u64, at_ms: u64) -> SessionKey {
         self.feed(connection, &hello_of(&client_key()), at_ms);
         self.run_job(at_ms);

@@ -1,4 +1,4 @@
-//! Keys of tests only: made for them with `openssl genrsa`, used nowhere else.
+//! Keys for tests only, made with `openssl genrsa` and used nowhere else.
 
 /// A 2048-bit private key, PKCS#1.
 pub const SERVER_PKCS1: &str = "\

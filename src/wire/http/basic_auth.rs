@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn credentials_are_utf_8() {
-        // é:€
+        // The text is é:€
         assert!(BasicCredentials::new("é", "€").match_header(b"Basic w6k64oKs"));
     }
 }

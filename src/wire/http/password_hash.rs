@@ -36,7 +36,7 @@ mod tests {
         }
         assert!(!matches(b"x", "no hash"));
         assert_ne!(hash(b"x", &[1; SALT_BYTES]), hash(b"x", &[2; SALT_BYTES]));
-        // A hash of the reference implementation's command line.
+        // A hash made by the command line of the reference implementation.
         let theirs = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
         assert!(matches(b"password", theirs));
     }

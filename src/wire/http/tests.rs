@@ -4,7 +4,7 @@ use super::head_scanner::Limits;
 use super::request::{Awaited, RequestEvent, RequestParser};
 use crate::model::api::Method;
 
-/// Everything that a stream of bytes means, fed in pieces that end at `cuts`.
+/// Returns what a stream of bytes means, fed in pieces that end at `cuts`.
 fn play(bytes: &[u8], cuts: &[usize]) -> (Vec<RequestEvent>, Option<HttpError>) {
     play_within(Limits::default(), bytes, cuts)
 }
@@ -27,7 +27,7 @@ fn play_within(limits: Limits, bytes: &[u8], cuts: &[usize]) -> (Vec<RequestEven
     (events, None)
 }
 
-/// Whole, byte by byte and cut at every place: always the same.
+/// Feeds the bytes whole, byte by byte and cut at every place; the result must be the same.
 fn play_every_way(bytes: &[u8]) -> (Vec<RequestEvent>, Option<HttpError>) {
     let whole = play(bytes, &[]);
     let every: Vec<usize> = (1..bytes.len()).collect();

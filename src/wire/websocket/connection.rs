@@ -3,6 +3,7 @@
 use super::WebSocketError;
 use super::frame::{FrameHeader, MAX_CONTROL_BYTES, Opcode, apply_mask, encode_header};
 use crate::model::random::Random;
+use crate::wire::gathering::Gathering;
 use crate::wire::gorgone::seeded_random::{SEED_LEN, SeededRandom};
 use crate::wire::receive_buffer::ReceiveBuffer;
 use crate::wire::send_queue::SendQueue;
@@ -12,6 +13,9 @@ pub const MAX_MESSAGE_BYTES: usize = 262_144;
 
 /// Maximum number of fragments of a message.
 pub const MAX_FRAGMENTS: usize = 4096;
+
+/// Of a frame of which fewer bytes are missing, the rest is received together with what follows.
+const ROOM_MIN_BYTES: usize = 16 << 10;
 
 /// Codes of close frames (RFC 6455 section 7.4.1).
 pub mod close_code {
@@ -71,7 +75,7 @@ enum Role {
 /// A partly received message.
 struct Partial {
     is_text: bool,
-    payload: Vec<u8>,
+    payload: Gathering,
     fragments: usize,
 }
 
@@ -79,9 +83,9 @@ struct Partial {
 struct Incoming {
     is_final: bool,
     mask: Option<[u8; 4]>,
-    missing_bytes: usize,
-    /// Number of bytes of this frame's payload that have arrived.
-    offset_bytes: usize,
+    /// Where the frame begins in its message, and up to where that is unmasked.
+    begin_bytes: usize,
+    unmasked_bytes: usize,
 }
 
 enum State {
@@ -150,6 +154,20 @@ impl WebSocketConnection {
     pub fn receive(&mut self, bytes: &[u8]) {
         if matches!(self.state, State::Open) {
             self.received.extend_from_slice(bytes);
+        }
+    }
+
+    /// The room for the next bytes of a large message, so that the socket can be read straight into it; `None` if
+    /// received bytes go to [`Self::receive`]. Report the number read to [`Self::received_into_room`].
+    pub fn room(&mut self) -> Option<&mut [u8]> {
+        let partial = self.partial.as_mut().filter(|_| self.incoming.is_some() && self.received.is_empty())?;
+        (partial.payload.missing_bytes() >= ROOM_MIN_BYTES).then(|| partial.payload.room())
+    }
+
+    /// Takes the number of bytes that were read into [`Self::room`].
+    pub fn received_into_room(&mut self, count_bytes: usize) {
+        if let Some(partial) = &mut self.partial {
+            partial.payload.fill(count_bytes);
         }
     }
 
@@ -226,7 +244,7 @@ impl WebSocketConnection {
     /// Number of bytes that are unread or belong to an unfinished message.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
-        self.received.len().saturating_add(self.partial.as_ref().map_or(0, |partial| partial.payload.len()))
+        self.received.len().saturating_add(self.partial.as_ref().map_or(0, |partial| partial.payload.filled_bytes()))
     }
 
     fn send(&mut self, opcode: Opcode, mut payload: Vec<u8>) {
@@ -289,58 +307,48 @@ impl WebSocketConnection {
     /// Size of the message being received: bytes that have arrived and bytes that its frame has announced.
     #[must_use]
     pub fn incoming_bytes(&self) -> usize {
-        let here = self.partial.as_ref().map_or(0, |partial| partial.payload.len());
-        here + self.incoming.as_ref().map_or(0, |incoming| incoming.missing_bytes)
-    }
-
-    /// Bytes that are unread or belong to an unfinished message.
-    #[must_use]
-    pub fn held_bytes(&self) -> usize {
-        let partial = self.partial.as_ref().map_or(0, |partial| partial.payload.len());
-        partial.saturating_add(self.received.len())
+        let payload = self.partial.as_ref().map(|partial| &partial.payload);
+        payload.map_or(0, |payload| payload.filled_bytes().saturating_add(payload.missing_bytes()))
     }
 
     /// Checks a data frame against the message that it belongs to, before anything is allocated for it.
     fn begin_frame(&mut self, header: FrameHeader) -> Result<(), WebSocketError> {
-        let partial = match (header.opcode, self.partial.take()) {
+        let mut partial = match (header.opcode, self.partial.take()) {
             (Opcode::Continuation, Some(partial)) => Partial { fragments: partial.fragments + 1, ..partial },
             (Opcode::Continuation, None) | (_, Some(_)) => return Err(WebSocketError::Fragments),
-            (opcode, None) => Partial { is_text: opcode == Opcode::Text, payload: Vec::new(), fragments: 1 },
+            (opcode, None) => Partial { is_text: opcode == Opcode::Text, payload: Gathering::default(), fragments: 1 },
         };
         let limit = self.settings.max_message_bytes;
-        let left_bytes = limit.saturating_sub(partial.payload.len());
+        let here_bytes = partial.payload.filled_bytes();
+        let left_bytes = limit.saturating_sub(here_bytes);
         let missing_bytes = match usize::try_from(header.payload_bytes) {
             Ok(payload_bytes) if payload_bytes <= left_bytes => payload_bytes,
             _ => {
-                let size = header.payload_bytes.saturating_add(partial.payload.len() as u64);
+                let size = header.payload_bytes.saturating_add(here_bytes as u64);
                 return Err(WebSocketError::TooLarge { size, limit: limit as u64 });
             }
         };
         if partial.fragments > MAX_FRAGMENTS {
             return Err(WebSocketError::TooManyFragments(MAX_FRAGMENTS));
         }
+        partial.payload.expect(missing_bytes);
         self.partial = Some(partial);
         self.received.consume(header.header_bytes);
         let (is_final, mask) = (header.is_final, header.mask);
-        self.incoming = Some(Incoming { is_final, mask, missing_bytes, offset_bytes: 0 });
+        self.incoming = Some(Incoming { is_final, mask, begin_bytes: here_bytes, unmasked_bytes: here_bytes });
         Ok(())
     }
 
-    /// Moves the received part of a data frame to its message, which grows with the received bytes.
+    /// Moves the received part of a data frame to its message, and unmasks what has arrived.
     fn gather(&mut self, mut incoming: Incoming) -> Step {
-        let Some(partial) = &mut self.partial else { return Step::Again };
-        let here = self.received.readable();
-        let here = here.get(..incoming.missing_bytes).unwrap_or(here);
-        let (start, here_bytes) = (partial.payload.len(), here.len());
-        reserve(&mut partial.payload, here_bytes, incoming.missing_bytes);
-        partial.payload.extend_from_slice(here);
-        if let (Some(mask), Some(bytes)) = (incoming.mask, partial.payload.get_mut(start..)) {
-            apply_mask(bytes, mask, incoming.offset_bytes);
+        let Some(Partial { payload, .. }) = &mut self.partial else { return Step::Again };
+        payload.take(&mut self.received);
+        let here = payload.filled_from(incoming.unmasked_bytes);
+        if let Some(mask) = incoming.mask {
+            apply_mask(here, mask, incoming.unmasked_bytes - incoming.begin_bytes);
         }
-        self.received.consume(here_bytes);
-        incoming.missing_bytes -= here_bytes;
-        incoming.offset_bytes += here_bytes;
-        if incoming.missing_bytes > 0 {
+        incoming.unmasked_bytes += here.len();
+        if payload.missing_bytes() > 0 {
             self.incoming = Some(incoming);
             return Step::Wait;
         }
@@ -348,8 +356,8 @@ impl WebSocketConnection {
             return Step::Again;
         }
         match self.partial.take() {
-            Some(Partial { is_text: true, payload, .. }) => Step::Event(Event::Text(payload)),
-            Some(Partial { payload, .. }) => Step::Event(Event::Binary(payload)),
+            Some(Partial { is_text: true, payload, .. }) => Step::Event(Event::Text(payload.into_payload())),
+            Some(Partial { payload, .. }) => Step::Event(Event::Binary(payload.into_payload())),
             None => Step::Again,
         }
     }
@@ -395,14 +403,4 @@ impl WebSocketConnection {
 /// Codes that may stand in a close frame (RFC 6455 section 7.4, and those registered since).
 const fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
-}
-
-/// Reserves room for `here_bytes` by doubling, at most the `missing_bytes` of the frame.
-fn reserve(payload: &mut Vec<u8>, here_bytes: usize, missing_bytes: usize) {
-    let needed_bytes = payload.len().saturating_add(here_bytes);
-    if needed_bytes > payload.capacity() {
-        let most_bytes = payload.len().saturating_add(missing_bytes);
-        let capacity_bytes = payload.capacity().saturating_mul(2).max(needed_bytes).min(most_bytes);
-        payload.reserve_exact(capacity_bytes.saturating_sub(payload.len()));
-    }
 }

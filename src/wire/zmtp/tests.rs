@@ -1,4 +1,4 @@
-//! Conversations with one end played by vectors: recorded libzmq 4.3.5, and handmade ones.
+//! Conversations in which vectors play one end: recorded from libzmq 4.3.5, or made by hand.
 
 use super::ZmtpError;
 use super::command::{self, Command};
@@ -11,7 +11,7 @@ const LIMIT_BYTES: usize = 1_000_000;
 const DEALER_ID: &[u8] = b"gorgone-2-0123456789abcdef01234567";
 
 /// Recorded from libzmq 4.3.5, a DEALER with a routing id and heartbeats that talks to a ROUTER: its signature, the
-/// version's first octet, the rest of the greeting, READY, the message `[PING] [] [] {}` and a PING.
+/// first octet of the version, the rest of the greeting, READY, the message `[PING] [] [] {}` and a PING.
 const LIBZMQ_DEALER: [&str; 6] = [
     "ff00000000000000237f",
     "03",
@@ -82,7 +82,7 @@ fn ready(routing_id: &[u8], socket_type: &str, minor_version: u8) -> Event {
     Event::Ready { routing_id: routing_id.to_vec(), socket_type: socket_type.to_owned(), minor_version }
 }
 
-/// All events up to the error if there is one, and all that was sent.
+/// Returns all events up to the error, if there is one, and all that was sent.
 type Outcome = (Vec<Event>, Option<ZmtpError>, Vec<u8>);
 
 fn play<'pieces>(socket_type: SocketType, pieces: impl IntoIterator<Item = &'pieces [u8]>) -> Outcome {
@@ -93,7 +93,7 @@ fn play<'pieces>(socket_type: SocketType, pieces: impl IntoIterator<Item = &'pie
         if number % 2 == 0 {
             connection.receive(piece);
         } else {
-            // As the event loop: straight into a message that has begun, else by way of the buffer.
+            // Does as the event loop: puts bytes straight into a message that has begun, otherwise into the buffer.
             let into_room = connection.room().and_then(|room| room.get_mut(..piece.len())).map(|room| {
                 room.copy_from_slice(piece);
             });
@@ -117,7 +117,7 @@ fn play<'pieces>(socket_type: SocketType, pieces: impl IntoIterator<Item = &'pie
     (events, error, drain(connection.send_queue()))
 }
 
-/// Plays `bytes` whole, byte by byte and split at every place, and gives the outcome, which must be one and the same.
+/// Plays `bytes` whole, byte by byte and split at every place. Returns the result, which must always be the same.
 fn play_every_way(socket_type: SocketType, bytes: &[u8]) -> Outcome {
     let whole = play(socket_type, [bytes]);
     assert_eq!(play(socket_type, bytes.chunks(1)), whole, "byte by byte");
@@ -447,7 +447,7 @@ fn frame_headers_are_written_in_their_shortest_form() {
     assert_eq!(greeting::parse(&OURS), Ok(Some(greeting::Greeting { minor_version: 1 })));
 }
 
-/// A small generator with a seed (xorshift), so that a failure repeats.
+/// A small pseudo-random generator (xorshift) with a seed, so that a failure can be repeated.
 fn next_random(seed: &mut u64) -> usize {
     *seed ^= *seed << 13;
     *seed ^= *seed >> 7;

@@ -4,15 +4,13 @@ use super::ZmtpError;
 use super::command::{self, Command, MAX_COMMAND_BYTES};
 use super::connection::{Event, ReadStep, push_command};
 use super::frame::{FrameHeader, FrameKind};
+use crate::wire::gathering::Gathering;
 use crate::wire::receive_buffer::ReceiveBuffer;
 use crate::wire::send_queue::SendQueue;
 
 /// A body up to this size is awaited in the receive buffer and copied once. A longer one is received into a buffer of
 /// its own, so that the receive buffer stays small.
 const WAIT_IN_BUFFER_BYTES: usize = 64 * 1024;
-
-/// Initial room for a large message. Its pages are not touched before bytes arrive.
-const FIRST_ROOM_BYTES: usize = 512 * 1024;
 
 /// The reader of one peer's traffic.
 #[derive(Default)]
@@ -33,48 +31,6 @@ enum Body {
     Skipping { missing_bytes: usize, last: bool },
 }
 
-/// A message of `size_bytes`. The first `filled_bytes` of `payload` have arrived.
-struct Gathering {
-    payload: Vec<u8>,
-    filled_bytes: usize,
-    size_bytes: usize,
-}
-
-impl Gathering {
-    /// The room for the next bytes; never empty. From [`FIRST_ROOM_BYTES`] on it grows with the received bytes.
-    fn room(&mut self) -> &mut [u8] {
-        if self.payload.len() == self.filled_bytes {
-            let len = self.filled_bytes.saturating_mul(2).max(FIRST_ROOM_BYTES).min(self.size_bytes);
-            if self.payload.is_empty() {
-                // A new zeroed block is cheaper than one that must be zeroed.
-                self.payload = vec![0; len];
-            } else {
-                self.payload.reserve_exact(len.saturating_sub(self.filled_bytes));
-                self.payload.resize(len, 0);
-            }
-        }
-        self.payload.get_mut(self.filled_bytes..).unwrap_or_default()
-    }
-
-    /// Copies the received part of the body.
-    fn take(&mut self, received: &mut ReceiveBuffer) {
-        while !self.is_whole() && !received.is_empty() {
-            let room = self.room();
-            let here = received.readable();
-            let count = here.len().min(room.len());
-            if let (Some(room), Some(here)) = (room.get_mut(..count), here.get(..count)) {
-                room.copy_from_slice(here);
-            }
-            received.consume(count);
-            self.filled_bytes += count;
-        }
-    }
-
-    const fn is_whole(&self) -> bool {
-        self.filled_bytes >= self.size_bytes
-    }
-}
-
 #[derive(Default)]
 struct Dropped {
     frames: usize,
@@ -85,7 +41,7 @@ impl Traffic {
     /// Number of bytes of a partly received message.
     pub(super) const fn gathered_bytes(&self) -> usize {
         match &self.body {
-            Body::Gathering(gathering) => gathering.filled_bytes,
+            Body::Gathering(gathering) => gathering.filled_bytes(),
             Body::Between | Body::Skipping { .. } => 0,
         }
     }
@@ -94,7 +50,7 @@ impl Traffic {
     /// messages.
     pub(super) fn room(&mut self) -> Option<&mut [u8]> {
         match &mut self.body {
-            Body::Gathering(gathering) if !gathering.is_whole() => Some(gathering.room()),
+            Body::Gathering(gathering) if gathering.missing_bytes() > 0 => Some(gathering.room()),
             Body::Gathering(_) | Body::Between | Body::Skipping { .. } => None,
         }
     }
@@ -102,7 +58,7 @@ impl Traffic {
     /// Takes the number of bytes that were put into [`Self::room`].
     pub(super) fn fill(&mut self, count_bytes: usize) {
         if let Body::Gathering(gathering) = &mut self.body {
-            gathering.filled_bytes = gathering.filled_bytes.saturating_add(count_bytes).min(gathering.payload.len());
+            gathering.fill(count_bytes);
         }
     }
 
@@ -123,10 +79,10 @@ impl Traffic {
             }
             Body::Gathering(gathering) => {
                 gathering.take(received);
-                if !gathering.is_whole() {
+                if gathering.missing_bytes() > 0 {
                     return Ok(ReadStep::Wait);
                 }
-                let payload = std::mem::take(&mut gathering.payload);
+                let payload = std::mem::take(gathering).into_payload();
                 self.body = Body::Between;
                 Ok(ReadStep::Event(Event::Message(payload)))
             }
@@ -171,7 +127,9 @@ impl Traffic {
             return Ok(ReadStep::Wait);
         }
         received.consume(header.header_bytes);
-        self.body = Body::Gathering(Gathering { payload: Vec::new(), filled_bytes: 0, size_bytes: body_bytes });
+        let mut gathering = Gathering::default();
+        gathering.expect(body_bytes);
+        self.body = Body::Gathering(gathering);
         Ok(ReadStep::Again)
     }
 }

@@ -55,7 +55,12 @@ impl Sshd {
         if !lines.contains(&"no sftp") {
             config.push_str("Subsystem sftp internal-sftp\n");
         }
-        fs::write(folder.join("config"), config).unwrap();
+        // From OpenSSH 9.8 on, a source of cut connections is refused for a while; older ones do not know the line.
+        fs::write(folder.join("config"), format!("PerSourcePenalties no\n{config}")).unwrap();
+        let known = Command::new(SSHD).arg("-t").arg("-f").arg(folder.join("config")).stderr(Stdio::null()).status();
+        if !known.expect("sshd: apt-get install openssh-server").success() {
+            fs::write(folder.join("config"), config).unwrap();
+        }
         let process = Self::run(&folder, port);
         let base = platform.path("");
         Self { port, folder, base, process }
@@ -148,11 +153,19 @@ impl Sshd {
         self.process = Self::run(&self.folder, self.port);
     }
 
-    /// The processes of its sessions.
+    /// The processes of its sessions. From OpenSSH 9.8 on a session of root has two, and lives on in the second one.
     fn sessions(&self) -> Vec<String> {
-        let parent = self.process.id().to_string();
-        let output = Command::new("ps").args(["-o", "pid=", "--ppid", &parent]).output().unwrap().stdout;
-        String::from_utf8(output).unwrap().split_whitespace().map(str::to_owned).collect()
+        let output = Command::new("ps").args(["-eo", "pid=,ppid=,comm="]).output().unwrap().stdout;
+        let text = String::from_utf8(output).unwrap();
+        let processes: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        let mut found = vec![self.process.id().to_string()];
+        let mut next = 0;
+        while let Some(parent) = found.get(next).cloned() {
+            let children = processes.iter().filter(|of| of[1] == parent && of[2].starts_with("sshd"));
+            found.extend(children.map(|of| of[0].to_owned()));
+            next += 1;
+        }
+        found.split_off(1)
     }
 
     pub fn has_sessions(&self) -> bool {

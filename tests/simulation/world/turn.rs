@@ -11,9 +11,9 @@ use super::super::duplicates::Repeater;
 use super::super::machine::{Machine, WEBSOCKET_PORT};
 use super::{Direction, Pending, Pipe, World};
 
-/// What a socket of a busy peer takes before the rest waits in the sender.
+/// Number of bytes that the socket of a busy peer takes before the rest waits in the sender.
 const SOCKET_BYTES: usize = 256 << 10;
-/// Rows of one page at most, so that an answer to GETLOG comes in several.
+/// Maximum number of rows in one page, so that an answer to GETLOG comes in several.
 const PAGE_ROWS_MAX: usize = 60;
 
 impl World {
@@ -104,7 +104,7 @@ impl World {
             Effect::Log(line) if self.traced => {
                 eprintln!("{} {}: {line:?}", self.millis, self.machines[machine].id);
             }
-            // The modules that want such work are not configured here.
+            // The modules that use such work are not configured here.
             Effect::Shutdown(_)
             | Effect::Log(_)
             | Effect::Admit(_)
@@ -115,7 +115,8 @@ impl World {
             )
             | Effect::Ssh { .. }
             | Effect::AskWebApi { .. }
-            | Effect::SetLogLevel(_) => {}
+            | Effect::SetLogLevel(_)
+            | Effect::LearnTime(_) => {}
             // Its last bytes still arrive.
             Effect::Stopped => {
                 self.flush(machine);

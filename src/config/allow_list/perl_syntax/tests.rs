@@ -1,4 +1,4 @@
-//! Translations, and a comparison with Perl itself on expressions of the kind that allow-lists have.
+//! Translations, and a comparison with Perl itself on expressions that are usual in allow-lists.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -66,7 +66,7 @@ fn a_place_is_that_of_the_original() {
     assert!(error.starts_with("does not compile at character 18: "), "{error}");
 }
 
-/// Numbers that look random.
+/// Pseudo-random numbers.
 struct Dice(u64);
 
 impl Dice {
@@ -82,7 +82,7 @@ impl Dice {
     }
 }
 
-/// What allow-lists are made of.
+/// The pieces that allow-lists consist of.
 const PIECES: &[&str] = &[
     "sudo",
     "\\s+",
@@ -173,7 +173,7 @@ const PIECES: &[&str] = &[
     "\\cA",
 ];
 
-/// Command lines, and what could stand in them.
+/// Command lines, and what they might contain.
 const SUBJECTS: &[&str] = &[
     "sudo systemctl restart centengine",
     "sudo service cbd reload",
@@ -222,7 +222,8 @@ const SUBJECTS: &[&str] = &[
     "\u{1}",
 ];
 
-/// What Perl finds for each expression and subject: `1`, `0`, or `D` for each subject where it refuses the expression.
+/// Returns what Perl finds for each expression and subject: `1`, `0`, or `D` for each subject if it refuses the
+/// expression.
 fn ask_perl(expressions: &[String]) -> Option<Vec<String>> {
     const SCRIPT: &str = r#"no warnings; binmode STDIN; my @s; while (<STDIN>) { chomp; my ($k, $t) = split / /; $t = pack "H*", $t // "";
         utf8::decode($t); if ($k eq "s") { push @s, $t; next } my $p = $t;
@@ -242,7 +243,7 @@ fn ask_perl(expressions: &[String]) -> Option<Vec<String>> {
     Some(String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect())
 }
 
-/// The same by us.
+/// Returns the same, found by our own code.
 fn ask_ourselves(text: &str) -> String {
     match Expression::compile(text) {
         Err(_) => "D".repeat(SUBJECTS.len()),

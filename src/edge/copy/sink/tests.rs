@@ -39,7 +39,7 @@ impl Folder {
             total: total as u64,
             md5: None,
             attributes: Attributes::default(),
-            restart: false,
+            keep: None,
             identity: identity.map(str::to_owned),
             digest: DigestKind::Md5,
         }
@@ -54,7 +54,7 @@ impl Folder {
 
     fn end(&self, token: &str, bytes: &[u8]) -> SinkStep {
         let md5 = hex(&Md5::new_with_prefix(bytes));
-        SinkStep::End { spec: self.spec(token), md5, attributes: Attributes::default() }
+        SinkStep::End { spec: self.spec(token), md5, attributes: Attributes::default(), note: None }
     }
 
     fn names(&self, directory: &str) -> Vec<String> {
@@ -92,19 +92,19 @@ fn what_a_killed_receiver_left_is_found_under_another_token_and_nothing_stays_be
     assert!(sink.is_open(), "what it was asked for is not forgotten before the first chunk");
     assert!(matches!(sink.run(folder.chunk("first", &packed, 0)), SinkDone::Written(_)));
     assert_eq!(folder.names("cache").len(), 2);
-    // It is killed while it unpacks.
+    // The daemon is killed while it unpacks.
     let mark = hex(&Md5::new_with_prefix("copy_first"));
     drop(sink);
     for number in 1..=2 {
         fs::write(folder.destination.join(format!(".copy_{mark}.{number}")), "te").unwrap();
     }
-    // Another copy finds nothing, and takes nothing away.
+    // Another copy finds nothing and removes nothing.
     let mut other = Sink::default();
     assert_eq!(found(&other.run(folder.query("other", packed.len(), Some("another")))), 0);
     assert_eq!(found(&other.run(folder.query("alone", packed.len(), None))), 0);
     let mut again = Sink::default();
     assert_eq!(found(&again.run(folder.query("second", packed.len(), Some("the same")))), packed.len() as u64);
-    // As long as it is worked on nobody else gets it.
+    // While it is in use, nobody else gets it.
     assert_eq!(found(&Sink::default().run(folder.query("third", packed.len(), Some("the same")))), 0);
     assert_eq!(again.run(folder.end("second", &packed)), SinkDone::Finished(Vec::new()));
     assert_eq!(folder.names("there"), ["one", "two"]);
@@ -165,12 +165,13 @@ fn what_is_forgotten_at_a_question_leaves_no_mark() {
     };
     assert!(matches!(sink.run(folder.chunk("token", b"text", 19)), SinkDone::Failed(_)), "a chunk of what was kept");
     assert_eq!(folder.names("cache"), Vec::<String>::new());
-    let anew = SinkStep::Query { spec, total, md5, attributes, restart: true, identity, digest: DigestKind::Md5 };
+    let anew = SinkStep::Query { spec, total, md5, attributes, keep: Some(0), identity, digest: DigestKind::Md5 };
     assert_eq!(found(&sink.run(anew)), 0);
     assert_eq!(folder.names("cache"), Vec::<String>::new());
 }
 
-/// A receiver that was killed while it put the copy `token` in its place: what it had written, and the note of where.
+/// A receiver that was killed while it put the copy `token` in place: what it had written, and the note that says
+/// where.
 fn killed_at(folder: &Folder, token: &str, packed: &[u8], place: &Path) {
     let mut sink = Sink::default();
     sink.run(folder.query(token, packed.len(), Some(token)));
@@ -200,7 +201,7 @@ fn what_a_killed_receiver_left_at_the_destination_goes_when_nobody_has_asked_for
     let file = hex(&Md5::new_with_prefix("copy_file"));
     left(&format!(".copy_{file}"));
     killed_at(&folder, "file", b"text", &there.join(format!(".copy_{file}")));
-    // These look like ours, and are not.
+    // These look like our files, but are not.
     let theirs = [format!(".copy_{digest}.3"), format!("sub/.copy_{digest}.1"), ".copy_0.1".to_owned()];
     theirs.iter().for_each(|name| left(name));
     fs::create_dir(there.join("sub").join(format!(".copy_{digest}.3"))).unwrap();
@@ -226,7 +227,7 @@ fn a_note_without_its_copy_goes_after_a_day_too() {
     let file = folder.destination.join(format!(".copy_{}", hex(&Md5::new_with_prefix("copy_gone"))));
     fs::write(&file, "te").unwrap();
     Note::beside(&cache.join("copy_gone")).set(&file);
-    // Somebody else's: it leads to a file that has not the name it must have.
+    // This belongs to somebody else: it leads to a file without the name that it must have.
     let precious = folder.destination.join("precious");
     fs::write(&precious, "text").unwrap();
     Note::beside(&cache.join("copy_planted")).set(&precious);

@@ -11,7 +11,7 @@ fn purge(store: &mut HistoryStore, rows: i64, instant: i64) -> Applied {
     store.apply(&[change], WALL).unwrap()
 }
 
-/// Steps until nothing is left; how many rows and sessions went.
+/// Runs steps until nothing is left. Returns how many rows and sessions were removed.
 fn purge_all(store: &mut HistoryStore, rows: i64, instant: i64) -> usize {
     let mut purged = 0;
     loop {
@@ -45,7 +45,7 @@ fn a_purge_takes_what_is_too_old_and_never_the_newest_row() {
     assert_eq!(open(&path).next_row_id(), 8);
 }
 
-/// Rows with a kilobyte each.
+/// Each row has a kilobyte.
 fn fill(store: &mut HistoryStore, count: usize) {
     let large = StoreChange::InsertRow(HistoryRow { data: "x".repeat(1_000), ..row("t", 0) });
     store.apply(&vec![large; count], wall(0)).unwrap();

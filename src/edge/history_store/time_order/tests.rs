@@ -111,5 +111,5 @@ fn the_index_of_an_old_file_goes_where_it_is_not_needed() {
     let sql = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'gorgone_history' ORDER BY name";
     let mut statement = connection.prepare(sql).unwrap();
     let names: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    assert_eq!(names, ["idx_stheno_history_instant", "idx_stheno_history_token"]);
+    assert_eq!(names, ["idx_stheno_history_instant", "idx_stheno_history_token_ends"]);
 }

@@ -1,4 +1,4 @@
-//! Certificates and keys of a test's own, made by the `openssl` command.
+//! Certificates and keys for one test, made by the `openssl` command.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::edge::temp_dir::TempDir;
 const CA_CONFIG: &str = "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nnew_certs_dir=.\nrand_serial=yes\n\
     default_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n";
 
-/// A directory with a CA (`ca.pem`, `ca.key`) and whatever is made from it.
+/// A directory with a CA (`ca.pem`, `ca.key`) and the files made from it.
 pub(super) struct Files(TempDir);
 
 impl Files {
@@ -51,7 +51,7 @@ impl Files {
         ));
     }
 
-    /// As [`Self::issue`], but it expired years ago.
+    /// Does the same as [`Self::issue`], but the certificate expired years ago.
     pub(super) fn issue_expired(&self, name: &str, names: &str) {
         self.request(name, names);
         self.write("ca.cnf", CA_CONFIG);

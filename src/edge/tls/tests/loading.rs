@@ -1,4 +1,4 @@
-//! Which files are taken, and what is said about the others.
+//! Which files are accepted, and the messages about the others.
 
 use super::files::Files;
 use super::{ServerContext, client, context, talk, trusting};
@@ -34,7 +34,7 @@ fn every_key_format_is_taken() {
         ("rsa.pem", "rsa.key", None),
         ("rsa.pem", "pkcs1.key", None),
         ("ed25519.pem", "ed25519.key", None),
-        // A passphrase that is not needed does no harm.
+        // An unnecessary passphrase does no harm.
         ("node.pem", "node.key", Some("secret")),
     ];
     for (certificate, key, passphrase) in cases {

@@ -98,7 +98,7 @@ impl Peer {
     }
 }
 
-/// Sends `there` from the client and `back` from the server until both have all.
+/// Sends `there` from the client and `back` from the server until both have received everything.
 pub(super) fn exchange(client: &mut Peer, server: &mut Peer, mut there: &[u8], mut back: &[u8]) -> io::Result<()> {
     let wanted = (client.received.len() + back.len(), server.received.len() + there.len());
     for _ in 0..100_000 {

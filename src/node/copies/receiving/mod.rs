@@ -111,6 +111,8 @@ pub(in crate::node) struct Receiving {
     next: u64,
     bytes: usize,
     gathered: Vec<Gathered>,
+    /// Answers to questions of this daemon itself.
+    found: Vec<(Token, String)>,
     /// Copies that ended with a row, the most recent ones.
     ended: VecDeque<(Token, Code)>,
 }
@@ -287,6 +289,11 @@ impl Receiving {
         context.output(Output::Host(HostWork::WriteSink { sink, steps }));
     }
 
+    /// Takes the answers to questions of this daemon itself about what is there.
+    pub(super) fn take_found(&mut self) -> Vec<(Token, String)> {
+        std::mem::take(&mut self.found)
+    }
+
     /// Takes the completely received copies for hosts. The SSH sessions send them.
     pub(in crate::node) fn take_gathered(&mut self) -> Vec<Gathered> {
         std::mem::take(&mut self.gathered)
@@ -315,13 +322,14 @@ impl Receiving {
             return self.answer(context, token, hears, code, data);
         }
         match done {
-            SinkDone::Found { received, md5, same_size } => {
+            SinkDone::Found { received, md5, pieces, same_size } => {
                 let Asked::Query(number) = hears.asked else { return };
                 if !incoming.is_ending() {
                     context.journal.work_is_over(token);
                 }
+                let pieces = if pieces.is_empty() { pieces } else { format!(",\"pieces\":\"{pieces}\"") };
                 let data = format!(
-                    "{{\"query\":{number},\"received\":{received},\"md5\":\"{md5}\",\"same_size\":{same_size}}}"
+                    "{{\"query\":{number},\"received\":{received},\"md5\":\"{md5}\",\"same_size\":{same_size}{pieces}}}"
                 );
                 self.answer(context, token, hears, Code::BEGIN, data);
             }
@@ -417,7 +425,12 @@ impl Receiving {
     }
 
     fn answer(&mut self, context: &mut Context, token: &Token, hears: &Hears, code: Code, data: String) {
-        let Some(client) = hears.client else { return };
+        let Some(client) = hears.client else {
+            if matches!(hears.asked, Asked::Query(_)) {
+                self.found.push((token.clone(), data));
+            }
+            return;
+        };
         if client.parent().is_none() || hears.wants_ack {
             confirm(context, client, token, code, data);
         }

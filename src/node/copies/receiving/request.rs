@@ -100,6 +100,15 @@ struct RawContent<'a> {
     /// The digest that the sender prefers to MD5.
     #[serde(default)]
     digest: Value,
+    /// The power of two that is the size of the pieces of a digest.
+    #[serde(default)]
+    pieces: Value,
+    /// Number of bytes to keep.
+    #[serde(default)]
+    keep: Value,
+    /// A sentence for the last row.
+    #[serde(default)]
+    note: Value,
 }
 
 #[derive(Deserialize)]
@@ -198,19 +207,23 @@ impl CopyPart {
                 total = whole(&chunk.total);
                 (SinkStep::Chunk { spec, json: data, base64: range, size, offset }, Asked::Chunk)
             }
-            (Some("end"), _, Some(md5)) => (SinkStep::End { spec, md5, attributes }, Asked::End),
+            (Some("end"), _, Some(md5)) => {
+                let note = json::text(&content.note);
+                (SinkStep::End { spec, md5, attributes, note }, Asked::End)
+            }
             (Some("query"), _, md5) => {
                 let number = whole(&content.query).unwrap_or(0);
-                let restart = json::is_true(&content.restart);
+                let keep = if json::is_true(&content.restart) { Some(0) } else { whole(&content.keep) };
                 let total = total.unwrap_or(0);
                 // A copy for a host behind us is received for that host alone.
                 let sender = whole(&content.sender).filter(|_| json::is_true(&content.alone) && !is_passed_on);
                 let identity = sender.map(|sender| identity(sender, &spec, total));
-                let digest = match content.digest.as_str() {
-                    Some("sha256") => DigestKind::Sha256,
-                    _ => DigestKind::Md5,
+                let digest = match (whole(&content.pieces).and_then(DigestKind::pieces), content.digest.as_str()) {
+                    (Some(pieces), _) => pieces,
+                    (None, Some("sha256")) => DigestKind::Sha256,
+                    (None, _) => DigestKind::Md5,
                 };
-                (SinkStep::Query { spec, total, md5, attributes, restart, identity, digest }, Asked::Query(number))
+                (SinkStep::Query { spec, total, md5, attributes, keep, identity, digest }, Asked::Query(number))
             }
             (Some("abort"), ..) => (SinkStep::Discard, Asked::Abort),
             _ => return Err(unreadable(logging)),

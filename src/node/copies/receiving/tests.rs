@@ -39,7 +39,7 @@ fn done(bench: &mut Bench, sink: u64, done: Vec<SinkDone>) -> Vec<String> {
     bench.give(Input::Host(HostDone::SinkDone { sink: SinkId(sink), done }))
 }
 
-/// Returns the steps of a job, each by its first word.
+/// Returns the steps of a job, each as its first word.
 fn steps(outputs: &[String], sink: u64) -> Vec<&'static str> {
     let prefix = format!("sink {sink}: ");
     let Some(job) = outputs.iter().find_map(|line| line.strip_prefix(&prefix)) else { return Vec::new() };
@@ -102,7 +102,7 @@ fn a_copy_that_failed_has_one_last_row_and_what_comes_late_is_answered_with_it()
 fn a_copy_whose_destination_is_compared_is_open_for_a_daemon_that_asks() {
     let mut bench = bench();
     let is_open = |bench: &Bench, token: &str| bench.core.context.journal.is_under_way(&Token::parse(token).unwrap());
-    let found = || SinkDone::Found { received: 0, md5: "cd".to_owned(), same_size: true };
+    let found = || SinkDone::Found { received: 0, md5: "cd".to_owned(), pieces: String::new(), same_size: true };
     let compare = query(&format!(r#","md5":"ab"{ALONE}"#));
     say(&mut bench, "t", &query(ALONE));
     assert!(!is_open(&bench, "t"), "it cannot end with this");
@@ -172,7 +172,11 @@ fn what_a_silent_perl_sender_left_is_removed_and_what_one_of_our_kind_left_stays
     assert!(outputs.contains(&row("t", 1, text)), "{outputs:?}");
 
     say(&mut bench, "u", &query(ALONE));
-    done(&mut bench, 1, vec![SinkDone::Found { received: 0, md5: "d4".to_owned(), same_size: false }]);
+    done(
+        &mut bench,
+        1,
+        vec![SinkDone::Found { received: 0, md5: "d4".to_owned(), pieces: String::new(), same_size: false }],
+    );
     say(&mut bench, "u", &chunk(r#","offset":0"#));
     done(&mut bench, 1, vec![SinkDone::Written(4)]);
     let outputs = bench.pass_seconds(80_000);
@@ -186,7 +190,11 @@ fn what_a_silent_perl_sender_left_is_removed_and_what_one_of_our_kind_left_stays
 fn a_copy_that_is_asked_for_again_takes_over_what_is_there() {
     let mut bench = bench();
     say(&mut bench, "t", &query(ALONE));
-    done(&mut bench, 0, vec![SinkDone::Found { received: 0, md5: "d4".to_owned(), same_size: false }]);
+    done(
+        &mut bench,
+        0,
+        vec![SinkDone::Found { received: 0, md5: "d4".to_owned(), pieces: String::new(), same_size: false }],
+    );
     say(&mut bench, "t", &chunk(r#","offset":0"#));
     say(&mut bench, "t", &chunk(r#","offset":4"#));
     // The sender was killed; the first chunk is still being written.
@@ -195,7 +203,7 @@ fn a_copy_that_is_asked_for_again_takes_over_what_is_there() {
     let outputs = done(&mut bench, 0, vec![SinkDone::Written(4)]);
     assert_eq!(steps(&outputs, 0), ["Query"], "the same place, and nothing of what the old sender sent last");
     assert!(!outputs.iter().any(|line| line.contains("[t]") || line.starts_with("row t")), "{outputs:?}");
-    let found = SinkDone::Found { received: 4, md5: "ab".to_owned(), same_size: false };
+    let found = SinkDone::Found { received: 4, md5: "ab".to_owned(), pieces: String::new(), same_size: false };
     let told = r#"{"query":3,"received":4,"md5":"ab","same_size":false}"#;
     assert_eq!(done(&mut bench, 0, vec![found]), [answer("u", 0, told)]);
     // Another file, another size, or a sender that has both in progress gets a place of its own.
@@ -209,7 +217,11 @@ fn a_copy_that_is_asked_for_again_takes_over_what_is_there() {
 fn a_copy_whose_end_has_come_is_not_taken_over() {
     let mut bench = bench();
     say(&mut bench, "t", &query(ALONE));
-    done(&mut bench, 0, vec![SinkDone::Found { received: 0, md5: "d4".to_owned(), same_size: false }]);
+    done(
+        &mut bench,
+        0,
+        vec![SinkDone::Found { received: 0, md5: "d4".to_owned(), pieces: String::new(), same_size: false }],
+    );
     say(&mut bench, "t", &end());
     assert_eq!(steps(&say(&mut bench, "u", &query(ALONE)), 1), ["Query"]);
 }

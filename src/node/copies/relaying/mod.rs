@@ -149,7 +149,12 @@ impl Inner<'_> {
             is_end: self.status == Some("end"),
             is_abort: self.status == Some("abort"),
             asks: json::is_true(&self.ack),
-            question: (self.status == Some("query")).then(|| json::integer(&self.query).unwrap_or(0)),
+            question: match self.status {
+                Some("query") => Some(json::integer(&self.query).unwrap_or(0)),
+                // The first step of a copy from the node.
+                Some("fetch") => json::integer(&self.query),
+                _ => None,
+            },
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::{Sender, State};
+use crate::node::copies::ending::failure_row;
 use crate::node::json;
 use crate::node::sync::asking;
 
@@ -28,6 +29,9 @@ struct Answer {
     md5: Value,
     #[serde(default)]
     same_size: bool,
+    /// The pieces of what the receiver has.
+    #[serde(default)]
+    pieces: String,
     #[serde(default)]
     unchanged: bool,
     /// From a relay: the receiver, or the next relay, is not of our own kind.
@@ -40,12 +44,12 @@ struct Answer {
 
 impl Sender<'_> {
     /// Asks a receiver of our own kind what it has.
-    pub(super) fn ask_receiver(&mut self, source: SourceId, md5: Option<String>, restart: bool) {
+    pub(super) fn ask_receiver(&mut self, source: SourceId, md5: Option<String>, keep: Option<u64>) {
         self.sending.next_query += 1;
         let number = self.sending.next_query;
         let sender = self.context.own_id.filter(|_| self.sending.is_alone(source));
         let Some(copy) = self.sending.all.get_mut(&source) else { return };
-        let data = copy.request.query(copy.kind, (number, copy.total, restart), md5.as_deref(), sender, copy.digest);
+        let data = copy.request.query(copy.kind, (number, copy.total, keep), md5.as_deref(), sender, copy.digest);
         copy.may_have_ended |= md5.is_some();
         copy.state = State::Asking { number, md5 };
         let (through, message) = (copy.route.through, copy.message(data));
@@ -89,7 +93,7 @@ impl Sender<'_> {
                 self.await_progress(source);
                 self.go_on(source);
             }
-            State::Digesting | State::Rewinding { .. } => {}
+            State::Digesting | State::Rewinding { .. } | State::Comparing { .. } => {}
         }
         true
     }
@@ -110,7 +114,7 @@ impl Sender<'_> {
             return self.source_step(source, SourceStep::Digest(DigestKind::of(&md5)));
         }
         let kind = DigestKind::of(&md5);
-        copy.state = State::Rewinding { received, md5 };
+        copy.state = State::Rewinding { received, md5, pieces: answer.pieces.clone() };
         self.source_step(source, SourceStep::Rewind(received, kind));
     }
 
@@ -121,7 +125,7 @@ impl Sender<'_> {
         let through = copy.route.through;
         let Some(node) = self.nodes.get_mut(through) else {
             let failure = CopyFailure { message: "remote copy failed".to_owned(), detail: String::new() };
-            return self.failure_row(&copy.token, &failure);
+            return failure_row(self.context, &copy.token, &failure);
         };
         if through != copy.route.target && node.sync.is_of_our_kind() {
             // The row is in the history of the receiver, and the relay passes it on later.

@@ -8,7 +8,7 @@ use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::{Copy, Sender, Sending, State};
-use crate::node::copies::ending::{end_after_look, failure_data};
+use crate::node::copies::ending::{end_after_look, failure_data, failure_row};
 use crate::node::phase::STOPPING_TEXT;
 use crate::node::timers::Timer;
 
@@ -74,7 +74,7 @@ impl Sender<'_> {
         } else if now >= until {
             self.copy_plainly(source);
         } else {
-            self.ask_receiver(source, None, false);
+            self.ask_receiver(source, None, None);
         }
         true
     }
@@ -107,7 +107,7 @@ impl Sender<'_> {
         let node = self.nodes.get(copy.route.through);
         let is_awaited = copy.may_have_ended && node.is_some_and(|node| node.sync.in_progress);
         if copy.state == State::Interrupted && !copy.has_step && !is_awaited {
-            self.ask_receiver(source, None, false);
+            self.ask_receiver(source, None, None);
         }
     }
 
@@ -117,7 +117,7 @@ impl Sender<'_> {
             let copy = self.sending.all.get(&source);
             let waits = |copy: &Copy| copy.may_have_ended && copy.state == State::Interrupted && !copy.has_step;
             if copy.is_some_and(waits) && self.is_link_up(source) {
-                self.ask_receiver(source, None, false);
+                self.ask_receiver(source, None, None);
             }
         }
     }
@@ -152,7 +152,7 @@ impl Sender<'_> {
         // for a Perl node does not.
         let may_have_ended = copy.may_have_ended || through != copy.route.target && !copy.is_ours && copy.has_sent;
         if !may_have_ended || !end_after_look(self.context, self.nodes, through, &copy.token, &data) {
-            self.failure_row(&copy.token, failure);
+            failure_row(self.context, &copy.token, failure);
         }
     }
 

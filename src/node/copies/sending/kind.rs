@@ -36,7 +36,7 @@ impl Sender<'_> {
             Some(true) => {
                 copy.is_ours = true;
                 if node.link == Link::Up {
-                    self.ask_receiver(source, None, false);
+                    self.ask_receiver(source, None, None);
                 } else {
                     copy.state = State::Interrupted;
                     self.await_progress(source);

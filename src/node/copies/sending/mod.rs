@@ -10,7 +10,6 @@
 mod answers;
 mod breaks;
 mod kind;
-mod pace;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +19,6 @@ use std::time::Duration;
 
 use crate::model::action::Action;
 use crate::model::broken::{self, Fault};
-use crate::model::code::Code;
 use crate::model::copy::{Chunk, CopyFailure, CopyKind, DigestKind, SourceDone, SourceId, SourceStep};
 use crate::model::log::LogLine;
 use crate::model::message::Message;
@@ -28,7 +26,8 @@ use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
-use super::ending::failure_data;
+use super::ending::failure_row;
+use super::pace::Pace;
 use super::request::{CopyRequest, Dialect, web_socket_chunk_bytes};
 use crate::node::context::Context;
 use crate::node::nodes::Nodes;
@@ -36,7 +35,6 @@ use crate::node::nodes::node::Link;
 use crate::node::nodes::pathway::Route;
 use crate::node::output::Output;
 use crate::node::timers::Timer;
-use pace::Pace;
 
 /// Maximum number of copies, including waiting ones.
 const COPIES_MAX: usize = 10_000;
@@ -64,7 +62,9 @@ enum State {
     /// The digest of the whole file is computed for that query.
     Digesting,
     /// The source is read again up to the receiver's position, to compare with the receiver's digest.
-    Rewinding { received: u64, md5: String },
+    Rewinding { received: u64, md5: String, pieces: String },
+    /// They differ. The pieces of both are compared, to go on behind those that agree.
+    Comparing { received: u64 },
     /// Chunks are being sent.
     Sending,
     /// All chunks are sent, and the digest is computed.
@@ -165,7 +165,7 @@ impl Sender<'_> {
             Ok(request) => request,
             Err((message, detail)) => {
                 let failure = CopyFailure { message: message.to_owned(), detail: detail.to_owned() };
-                return self.failure_row(token, &failure);
+                return failure_row(self.context, token, &failure);
             }
         };
         if self.sending.all.len() >= COPIES_MAX {
@@ -237,6 +237,7 @@ impl Sender<'_> {
                 copy.digest = digest;
                 copy.total = total;
                 copy.request.complete_destination(kind);
+                copy.request.note(&notes);
                 for note in notes {
                     self.context.log(LogLine::warning("proxy", note));
                 }
@@ -248,15 +249,29 @@ impl Sender<'_> {
                 copy.ready.extend(chunks);
                 self.go_on(source);
             }
-            (SourceDone::Digest(md5), State::Digesting) => self.ask_receiver(source, Some(md5), false),
-            (SourceDone::Digest(md5), State::Rewinding { received, md5: theirs }) => {
+            (SourceDone::Digest(md5), State::Digesting) => self.ask_receiver(source, Some(md5), None),
+            (SourceDone::Digest(md5), State::Rewinding { received, md5: theirs, pieces }) => {
                 if md5 == theirs && received <= copy.total {
                     copy.state = State::Sending;
                     copy.all_read = received == copy.total && received > 0;
                     self.go_on(source);
+                } else if pieces.is_empty() || received > copy.total {
+                    self.ask_receiver(source, None, Some(0));
                 } else {
-                    self.ask_receiver(source, None, true);
+                    copy.state = State::Comparing { received };
+                    self.source_step(source, SourceStep::Agree { pieces, kind: DigestKind::of(&theirs) });
                 }
+            }
+            (SourceDone::Agreed(agreed), State::Comparing { received }) => {
+                let (token, text) = (&copy.token, if agreed == 0 { "from its beginning" } else { "behind the rest" });
+                let text = format!(
+                    "copy {token}: {agreed} of the {received} bytes that node '{}' has are those of the source: it \
+                     goes on {text}",
+                    copy.route.target
+                );
+                self.context.log(LogLine::info("proxy", text));
+                // A receiver that has the same again would be asked for ever.
+                self.ask_receiver(source, None, Some(if agreed < received { agreed } else { 0 }));
             }
             (SourceDone::Digest(md5), State::Finishing) => {
                 copy.state = State::Confirming { md5 };
@@ -350,7 +365,8 @@ impl Sender<'_> {
             return false;
         }
         if let Some(limit) = limit
-            && let Err(at) = self.sending.pace.take(copy.route.target, limit, copy.ready.front(), now)
+            && let len_bytes = copy.ready.front().map_or(0, |chunk| chunk.len_bytes)
+            && let Err(at) = self.sending.pace.take(copy.route.target, limit, len_bytes, now)
         {
             self.context.timers.set(Timer::CopyPace(copy.route.target), at);
             return false;
@@ -439,17 +455,6 @@ impl Sender<'_> {
         }
         self.end_failed(&copy, failure);
         self.start_queued();
-    }
-
-    /// Writes the row that ends a copy with an error.
-    pub(super) fn failure_row(&mut self, token: &Token, failure: &CopyFailure) {
-        let text = if failure.detail.is_empty() {
-            failure.message.clone()
-        } else {
-            format!("{} ({})", failure.message, failure.detail)
-        };
-        self.context.log(LogLine::error("proxy", format!("copy {token}: {text}")).of_token(token));
-        self.context.finish(token, Code::FINISHED_KO, failure_data(failure));
     }
 }
 

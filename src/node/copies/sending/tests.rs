@@ -13,7 +13,7 @@ struct Sent {
     read: u64,
     /// Ordered steps that are not done.
     steps: VecDeque<String>,
-    /// The messages to node 2, and every other output.
+    /// The messages to node 2, and all other outputs.
     to_node: Vec<String>,
     others: Vec<String>,
 }
@@ -73,6 +73,8 @@ impl Sent {
         } else if let Some(offset) = step.strip_prefix("Rewind(") {
             self.read = offset.split(',').next().unwrap().parse().unwrap();
             SourceDone::Digest(format!("md5 of {}", self.read))
+        } else if step.starts_with("Agree") {
+            SourceDone::Agreed(CHUNK)
         } else if step == "Close" {
             return true;
         } else {
@@ -313,7 +315,7 @@ fn a_question_that_may_have_ended_a_copy_leaves_its_token_open_when_the_daemon_s
     sent.give(Input::Stop);
     let is_open = |sent: &Sent| sent.bench.core.context.journal.is_open(&Token::parse("t").unwrap());
     assert!(is_open(&sent));
-    // Neither that the question has arrived ends it, nor an answer by which the receiver has not ended it.
+    // The copy ends neither when the question has arrived, nor with an answer in which the receiver has not ended it.
     let page = r#"{"code":0,"data":{"action":"getlog","result":[],"last_id":0,"history":5,"more":false}}"#;
     sent.give(node_message(2, "ACK", "", page));
     sent.reply(&format!("{{\"query\":{number},\"received\":0,\"md5\":\"\",\"same_size\":true}}"));
@@ -375,4 +377,23 @@ fn a_copy_waits_for_a_node_that_dials_in_and_has_gone_before_it_was_known() {
     assert_eq!(bench.give(done(SourceDone::Chunks(vec![chunk]))), Vec::<String>::new(), "nobody would get it");
     let outputs = bench.request("REGISTERNODES", "", "", registers);
     assert!(outputs.contains(&"client 7: [PROCESSCOPY] [t] [6] all".to_owned()), "{outputs:?}");
+}
+
+#[test]
+fn a_receiver_that_has_something_else_keeps_the_pieces_that_agree() {
+    let mut sent = Sent::to(true, 4);
+    sent.steps();
+    let number = sent.question();
+    let other =
+        format!(r#"{{"query":{number},"received":12,"md5":"other","same_size":false,"pieces":"00112233445566778"}}"#);
+    sent.reply(&other);
+    assert!(sent.to_node.last().unwrap().contains("\"restart\":false,\"keep\":4,"), "{:?}", sent.to_node);
+    sent.found(CHUNK, "md5 of 4");
+    assert_eq!(sent.to_node.last().unwrap(), "chunk 12");
+    // The same difference again: nothing of it is kept.
+    let mut sent = Sent::to(true, 4);
+    sent.steps();
+    assert_eq!(sent.question(), number, "the same question of another bench");
+    sent.reply(&other.replace("12", "4"));
+    assert!(sent.to_node.last().unwrap().contains("\"restart\":true"), "{:?}", sent.to_node);
 }

@@ -212,7 +212,7 @@ fn the_clock_is_looked_at_when_something_is_due_twice_an_hour_and_when_it_was_se
     let mut bench = bench(vec![job("a", "0 3 * * *", "INFORMATION", "", true)]);
     let now = bench.core.context.now.monotonic;
     assert!(bench.core.poll_timeout().is_none_or(|next| next > now));
-    // As if the wall clock had shown two hours more when the timer was set.
+    // This acts as if the wall clock had shown two hours more when the timer was set.
     bench.core.modules.cron.clock_offset += 7_200_000_000;
     bench.core.modules.cron.notice_clock(&mut bench.core.context);
     assert_eq!(bench.core.poll_timeout(), Some(now));
@@ -243,7 +243,7 @@ fn a_run_that_fails_at_once_is_not_forgotten_before_it_is_told() {
     context.fail(&token, "expected array, found 'HASH'");
     cron.job_started(context, &token, &Handled::accepted());
     assert!(cron.running.contains_key("t"));
-    // Nothing is written, so nothing is awaited.
+    // Nothing is written, so nothing is waited for.
     cron.running.insert("silent".to_owned(), "silent".to_owned());
     cron.job_started(context, &Token::parse("silent").unwrap(), &Handled::accepted());
     assert!(!cron.running.contains_key("silent"));

@@ -88,7 +88,7 @@ fn requests_that_wait_for_one_pipe_are_written_together_and_those_not_tried_are_
     assert_eq!(all(&outputs), [r#"work 2 write to /a ["d"] within 5s"#]);
     bench.request("ENGINECOMMAND", "e", "", r#"{"content":{"commands":["e"]}}"#);
     bench.give(Input::Stop);
-    // What a stop finds untried is ended.
+    // A stop ends what was not tried.
     assert_eq!(bench.work_done(2, written(1, None)), ["stopped"]);
 }
 

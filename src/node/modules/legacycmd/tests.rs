@@ -1,4 +1,4 @@
-//! The module with a simulated database and simulated files: what is sent when, and what is stored before.
+//! The module with a simulated database and simulated files: when it sends what, and what it stores before.
 
 use std::collections::BTreeMap;
 
@@ -191,7 +191,7 @@ fn a_message_counts_until_its_node_has_confirmed_it_and_is_sent_again_only_if_th
     world.give(Input::LinkDown { node: id(2), reason: "cut".to_owned() });
     world.give(Input::LinkUp(id(2)));
     world.give(node_message(2, "PONG", "", r#"{"code":0,"data":{"action":"ping","data":{}}}"#));
-    // The node has the second, and not the third.
+    // The node has the second one and not the third.
     world.synced(&format!(
         r#"[{{"id":7,"token":"{second}","code":0,"etime":1,"ctime":1.5,"instant":0,"data":"{{}}"}}]"#
     ));

@@ -321,7 +321,7 @@ fn an_entry_of_the_register_file_is_merged_into_the_row_with_that_id_or_uid() {
         let outputs = read(&mut bench, of(vec![with_uid(2, 22, "1")]));
         assert!(bench.core.nodes.get(id(22)).is_none(), "{outputs:?}");
         let node = &bench.core.nodes.get(id(2)).unwrap().registration;
-        // The database sets its address, the file the nodes behind it.
+        // The database sets its address; the file sets the nodes behind it.
         assert_eq!(
             node.kind,
             NodeKind::PushZmq {
@@ -339,7 +339,7 @@ fn an_entry_of_the_register_file_is_merged_into_the_row_with_that_id_or_uid() {
 fn a_node_that_the_database_does_not_have_is_refused_and_one_that_it_loses_is_disconnected() {
     let mut bench = bench();
     let registers = |number: u64| format!(r#"{{"nodes":[{{"id":{number},"type":"wss","identity":{number}}}]}}"#);
-    // Before the first reading it is not known.
+    // It is not known before the first reading.
     bench.give(web_socket_says("REGISTERNODES", &registers(5)));
     assert!(bench.core.nodes.get(id(5)).is_some());
     let outputs = read(&mut bench, of(vec![with_uid(6, 66, "4")]));

@@ -58,7 +58,7 @@ fn tables(bench: &mut Bench, number: u64, tables: StatisticsTables) -> Vec<Strin
     done(bench, number, StatisticsDone::Tables(Ok(tables)))
 }
 
-/// Gives the rows of a command of ours from a node.
+/// Gives the rows of one of our commands, from a node.
 fn answers(bench: &mut Bench, node: u64, token: &str, rows: &[(i64, Value)]) -> Vec<String> {
     let rows: Vec<Value> = rows
         .iter()

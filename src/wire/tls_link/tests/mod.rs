@@ -1,4 +1,4 @@
-//! Handshakes and messages of two ends, and what a man in the middle does to them.
+//! Handshakes and messages between two ends, and attacks of a man in the middle.
 
 use super::*;
 use crate::model::link::LinkMode;

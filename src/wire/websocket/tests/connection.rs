@@ -25,10 +25,23 @@ fn drain(connection: &mut WebSocketConnection) -> Vec<u8> {
     bytes
 }
 
+/// Puts bytes where they are wanted, as the driver of a socket does.
+fn put(connection: &mut WebSocketConnection, bytes: &[u8]) {
+    match connection.room() {
+        Some(room) => {
+            let count = bytes.len().min(room.len());
+            room[..count].copy_from_slice(&bytes[..count]);
+            connection.received_into_room(count);
+            connection.receive(&bytes[count..]);
+        }
+        None => connection.receive(bytes),
+    }
+}
+
 fn play<'a>(mut connection: WebSocketConnection, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
     let mut events = Vec::new();
     for piece in pieces {
-        connection.receive(piece);
+        put(&mut connection, piece);
         loop {
             match connection.poll_event() {
                 Ok(Some(event)) => events.push(event),
@@ -40,7 +53,7 @@ fn play<'a>(mut connection: WebSocketConnection, pieces: impl Iterator<Item = &'
     (events, None, drain(&mut connection))
 }
 
-/// Plays the bytes whole, byte by byte and split at every place, with one outcome.
+/// Plays the bytes whole, byte by byte and split at every place. The result must be the same.
 fn outcome(make: impl Fn() -> WebSocketConnection, bytes: &[u8]) -> Outcome {
     let whole = play(make(), std::iter::once(bytes));
     assert_eq!(play(make(), bytes.chunks(1)), whole);
@@ -67,6 +80,26 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 
 fn text(bytes: &[u8]) -> Event {
     Event::Text(bytes.to_vec())
+}
+
+#[test]
+fn a_large_message_is_received_in_place_and_comes_out_as_it_was_sent() {
+    let text: Vec<u8> = (0..150_000_u32).map(|place| (place % 251) as u8).collect();
+    let (mask, other) = (Some([1, 2, 3, 4]), Some([9, 8, 7, 6]));
+    let mut bytes = frame(0x01, &text[..60_001], mask);
+    bytes.extend(frame(0x89, b"ping", mask));
+    bytes.extend(frame(0x80, &text[60_001..], other));
+    let (events, error, _) = play(server(1 << 20), std::iter::once(bytes.as_slice()));
+    assert_eq!((&events[1], error), (&Event::Text(text), None));
+    let mut connection = server(1 << 20);
+    assert!(connection.room().is_none());
+    connection.receive(&bytes[..100]);
+    assert_eq!(connection.poll_event(), Ok(None));
+    assert!(connection.room().is_some_and(|room| room.len() < 60_001), "a part of its frame is there");
+    for size in [1, 3, 4_000, 16_384, 59_000, 70_000] {
+        let (again, error, _) = play(server(1 << 20), bytes.chunks(size));
+        assert!(again == events && error.is_none(), "pieces of {size} bytes");
+    }
 }
 
 #[test]

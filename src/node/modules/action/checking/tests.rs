@@ -131,7 +131,7 @@ fn what_is_killed_while_it_is_checked_never_runs() {
     let killed = r#"client 7: [ACK] [k] 2 {"action":"kill","message":"module 'action' kill in progress"}"#;
     assert_eq!(outputs, [ended(reason), ACCEPTED.to_owned(), killed.to_owned()]);
     assert_eq!(bench.work_done(0, checked(&[])), Vec::<String>::new());
-    // Nothing counts as being checked any more.
+    // Nothing is being checked any more.
     bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a"}]}"#);
     assert!(bench.work_done(1, checked(&[])).contains(&"run 0 for 30s: sh: a".to_owned()));
 }

@@ -1,9 +1,8 @@
-//! `copy_rate_limit`: the maximum number of bytes per second to a node, for all its copies together.
+//! `copy_rate_limit`: the maximum number of bytes per second to a node, or from it, for all its copies together.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::copy::Chunk;
 use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 
@@ -15,7 +14,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Accounts for a chunk that is sent now.
+    /// Accounts for a chunk of `len_bytes` that is sent or asked for now.
     ///
     /// # Errors
     /// Returns the time at which it may be sent.
@@ -23,15 +22,14 @@ impl Pace {
         &mut self,
         node: NodeId,
         bytes_per_second: u64,
-        chunk: Option<&Chunk>,
+        len_bytes: u64,
         now: Monotonic,
     ) -> Result<(), Monotonic> {
         self.paid_until.retain(|_, until| *until > now);
         if let Some(until) = self.paid_until.get(&node) {
             return Err(*until);
         }
-        let bytes = chunk.map_or(0, |chunk| chunk.len_bytes);
-        let micros = bytes.saturating_mul(1_000_000) / bytes_per_second.max(1);
+        let micros = len_bytes.saturating_mul(1_000_000) / bytes_per_second.max(1);
         self.paid_until.insert(node, now + Duration::from_micros(micros));
         Ok(())
     }
