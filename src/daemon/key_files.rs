@@ -219,7 +219,7 @@ pub fn switch(private: &Path, public: &Path, thumbprint: &str) -> Result<KeyPair
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(KeyFault::Write(error).of(public)),
             _ => {}
         }
-        let moved = fs::rename(&next, private).and_then(|()| File::open(parent(private))?.sync_all());
+        let moved = fs::rename(&next, private).and_then(|()| system::sync_folder_of(private));
         moved.map_err(|error| KeyFault::Write(error).of(private))?;
     }
     let key = read_private(private)?.ok_or_else(|| KeyFault::Read(io::ErrorKind::NotFound.into()).of(private))?;
