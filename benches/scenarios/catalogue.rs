@@ -6,7 +6,7 @@ use crate::ssh;
 use crate::{Outcome, Scale};
 use crate::{
     cleaning, commands, constatus, copies, footprint, load, memory, parts, queue, relay, restarts, sealed, storm, sync,
-    websocket, writes,
+    ten_thousand, websocket, writes,
 };
 
 /// A scenario: its name, description and measurement.
@@ -20,7 +20,7 @@ pub struct Scenario {
 }
 
 /// Scenarios that take long and run only if they are named.
-pub const BY_NAME_ONLY: [&str; 1] = ["soak"];
+pub const BY_NAME_ONLY: [&str; 2] = ["soak", "ten_thousand_nodes"];
 
 /// All scenarios, in the order in which they run. A new scenario is a function that returns figures, and an entry here;
 /// `floors::FLOORS` contains the floors of its figures.
@@ -178,5 +178,10 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "rest_constatus_20_nodes",
         about: "GET constatus with 20 nodes, by wrk over 16 connections, without and with TLS",
         run: constatus::rest_constatus_20_nodes,
+    },
+    Scenario {
+        name: "ten_thousand_nodes",
+        about: "a central with 10,000 nodes: memory, processor time, commands, restart",
+        run: ten_thousand::ten_thousand_nodes,
     },
 ];

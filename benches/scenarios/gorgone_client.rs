@@ -1,5 +1,6 @@
 //! A blocking client of the external socket, which uses the daemon's wire layer.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -32,15 +33,30 @@ pub struct GorgoneClient {
 /// How the messages of a session are protected.
 enum Protection {
     Classic(SessionKey),
-    Sealed(Box<TlsLink>),
+    /// With frames of messages that hold several.
+    Sealed(Box<TlsLink>, VecDeque<Vec<u8>>),
 }
 
 impl Protection {
     fn seal(&mut self, text: &[u8]) -> Vec<u8> {
         match self {
             Self::Classic(key) => key.seal(text),
-            Self::Sealed(link) => link.seal(FrameKind::Envelope, &[text]).unwrap_or_default(),
+            Self::Sealed(link, _) => link.seal(FrameKind::Envelope, &[text]).unwrap_or_default(),
         }
+    }
+
+    /// Seals a message of many, as a daemon does in one turn of its loop: over a sealed link several wait for each
+    /// other.
+    fn seal_of_many(&mut self, text: &[u8], is_last: bool) -> Option<Vec<u8>> {
+        match self {
+            Self::Sealed(link, _) if !is_last => link.gather(FrameKind::Envelope, &[text]).unwrap_or_default(),
+            _ => Some(self.seal(text)),
+        }
+    }
+
+    /// A message that came with an earlier one.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        if let Self::Sealed(_, opened) = self { opened.pop_front() } else { None }
     }
 
     fn open(&mut self, payload: Vec<u8>) -> Outcome<Vec<u8>> {
@@ -48,9 +64,9 @@ impl Protection {
             Self::Classic(key) => {
                 key.open(&payload).ok_or_else(|| format!("a message does not open: {}", payload.escape_ascii()).into())
             }
-            Self::Sealed(link) => {
-                let (mut frames, _) = link.open(payload)?;
-                frames.pop().map(|frame| frame.body).ok_or_else(|| "a message without a frame".into())
+            Self::Sealed(link, opened) => {
+                opened.extend(link.open(payload)?.0.into_iter().map(|frame| frame.body));
+                opened.pop_front().ok_or_else(|| "a message without a frame".into())
             }
         }
     }
@@ -111,15 +127,18 @@ impl GorgoneClient {
         opening.send(&reply)?;
         link.open(opening.receive()?)?;
         let Opening { stream, connection } = opening;
-        Ok(Self { stream, connection, protection: Protection::Sealed(Box::new(link)) })
+        Ok(Self { stream, connection, protection: Protection::Sealed(Box::new(link), VecDeque::new()) })
     }
 
     /// Returns sealed and framed messages, ready to be written.
     #[must_use]
     pub fn frames(&mut self, texts: impl Iterator<Item = String>) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for text in texts {
-            self.connection.send_message(&self.protection.seal(text.as_bytes()));
+        let mut texts = texts.peekable();
+        while let Some(text) = texts.next() {
+            let is_last = texts.peek().is_none();
+            let Some(message) = self.protection.seal_of_many(text.as_bytes(), is_last) else { continue };
+            self.connection.send_message(&message);
             drain(&mut self.connection, |piece| {
                 bytes.extend_from_slice(piece);
                 Ok(piece.len())
@@ -173,6 +192,9 @@ impl GorgoneClient {
 
     /// Receives and opens the next sealed message.
     fn receive(&mut self) -> Outcome<Vec<u8>> {
+        if let Some(message) = self.protection.next() {
+            return Ok(message);
+        }
         let payload = next_message(&mut self.stream, &mut self.connection)?;
         self.protection.open(payload)
     }

@@ -43,9 +43,11 @@ mod ssh;
 mod ssh_host;
 mod storm;
 mod sync;
+mod ten_thousand;
 mod websocket;
 mod websocket_nodes;
 mod writes;
+mod zmq_nodes;
 
 use std::error::Error;
 use std::path::PathBuf;

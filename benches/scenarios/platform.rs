@@ -78,6 +78,12 @@ pub struct Role {
     /// Number of pullwss nodes, with ids from 2, that may dial in; if there are any, the proxy with a WebSocket
     /// listener is loaded.
     pub websocket_nodes: usize,
+    /// Ids of its pull nodes.
+    pub pull_nodes: Vec<u64>,
+    /// Whether it syncs its nodes by itself, at the default interval.
+    pub has_default_syncs: bool,
+    /// Whether the API is without TLS, whatever [`Role::with_tls`] says.
+    pub has_plain_api: bool,
     /// Interval of its pings in seconds; `None` for the original's default.
     pub ping_s: Option<u32>,
     /// Whether the listeners of the API and of WebSockets use TLS.
@@ -102,6 +108,9 @@ impl Role {
             nodes: Vec::new(),
             ssh_nodes: Vec::new(),
             websocket_nodes: 0,
+            pull_nodes: Vec::new(),
+            has_default_syncs: false,
+            has_plain_api: false,
             ping_s: None,
             with_tls: false,
             is_batched: false,
@@ -350,6 +359,9 @@ fn write_files(directory: &Path, role: &Role, ports: &Ports) -> Outcome<()> {
     for id in (2..).take(role.websocket_nodes) {
         writeln!(nodes, "  - id: {id}\n    type: wss\n    prevail: 1")?;
     }
+    for id in &role.pull_nodes {
+        writeln!(nodes, "  - id: {id}\n    type: pull\n    prevail: 1")?;
+    }
     if role.with_tls {
         certificate::make(directory)?;
     }
@@ -364,7 +376,7 @@ fn write_file(file: &Path, text: &str, mode: u32) -> Outcome<()> {
 fn configuration(directory: &Path, role: &Role, ports: &Ports) -> Outcome<String> {
     let (id, thumbprint, directory) = (role.id, key()?.public().thumbprint(), directory.display());
     let Ports { external: port, api: api_port, websocket: websocket_port } = ports;
-    let tls = |indent: &str| match role.with_tls {
+    let tls = |indent: &str, with_tls: bool| match with_tls {
         true => format!(
             "{indent}ssl: true\n{indent}ssl_cert_file: {directory}/server.pem\n{indent}ssl_key_file: {directory}/server.key\n"
         ),
@@ -403,7 +415,7 @@ configuration:
 {}        auth:
           enabled: false
 ",
-            tls("        ")
+            tls("        ", role.with_tls && !role.has_plain_api)
         )?;
     }
     if let Some(port) = role.central {
@@ -431,7 +443,8 @@ configuration:
         )?;
     }
     if !role.nodes.is_empty() || !role.ssh_nodes.is_empty() || role.websocket_nodes > 0 {
-        // The daemon starts no syncs by itself, so that the measured one is the only one.
+        // Elsewhere the daemon starts no syncs by itself, so that the measured one is the only one.
+        let syncs = if role.has_default_syncs { "" } else { "        synchistory_time: 3600\n" };
         write!(
             text,
             "      - name: register
@@ -441,8 +454,7 @@ configuration:
       - name: proxy
         package: gorgone::modules::core::proxy::hooks
         enable: true
-        synchistory_time: 3600
-"
+{syncs}"
         )?;
         if let Some(seconds) = role.ping_s {
             writeln!(text, "        ping: {seconds}")?;
@@ -456,7 +468,7 @@ configuration:
           port: {websocket_port}
           token: {WEBSOCKET_TOKEN}
 {}",
-                tls("          ")
+                tls("          ", role.with_tls)
             )?;
         }
     }

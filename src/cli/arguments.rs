@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
+use super::FOR_CENTRAL;
 use super::completions::Shell;
 use super::defaults::Defaults;
 use super::help::Topic;
@@ -145,29 +146,32 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
         Some("run") => parse_run(rest(), defaults),
         Some("check") => parse_check(rest(), defaults),
         Some("keys") => parse_keys(rest(), defaults),
-        Some("copy") => parse_copy(rest()),
-        Some("exec") => parse_exec(rest()),
-        Some("queue") => parse_look(rest(), defaults, Topic::Queue, Command::Queue),
-        Some("running") => parse_running(rest(), defaults),
-        Some("cancel") => parse_cancel(rest(), defaults),
-        Some("nodes") => parse_look(rest(), defaults, Topic::Nodes, Command::Nodes),
-        Some("routes") => parse_look(rest(), defaults, Topic::Routes, Command::Routes),
-        Some("log") => parse_log(rest(), defaults),
+        Some("copy") if FOR_CENTRAL => parse_copy(rest()),
+        Some("exec") if FOR_CENTRAL => parse_exec(rest()),
+        Some("queue") if FOR_CENTRAL => parse_look(rest(), defaults, Topic::Queue, Command::Queue),
+        Some("running") if FOR_CENTRAL => parse_running(rest(), defaults),
+        Some("cancel") if FOR_CENTRAL => parse_cancel(rest(), defaults),
+        Some("nodes") if FOR_CENTRAL => parse_look(rest(), defaults, Topic::Nodes, Command::Nodes),
+        Some("routes") if FOR_CENTRAL => parse_look(rest(), defaults, Topic::Routes, Command::Routes),
+        Some("log") if FOR_CENTRAL => parse_log(rest(), defaults),
         Some("status") => parse_status(rest(), defaults),
         Some("doctor") => parse_doctor(rest(), defaults),
-        Some("node") => parse_node(rest(), defaults),
-        Some("token") => parse_token(rest(), defaults),
+        Some("node") if FOR_CENTRAL => parse_node(rest(), defaults),
+        Some("token") if FOR_CENTRAL => parse_token(rest(), defaults),
         Some("join") => parse_join(rest()),
         Some("backup") => parse_backup(rest(), defaults, false),
         Some("restore") => parse_backup(rest(), defaults, true),
-        Some("migrate-store") => parse_migrate_store(rest(), defaults),
-        Some("demo") => parse_demo(rest()),
+        Some("migrate-store") if FOR_CENTRAL => parse_migrate_store(rest(), defaults),
+        Some("demo") if FOR_CENTRAL => parse_demo(rest()),
         Some("help") => parse_help(rest()),
         Some("completions") => parse_completions(rest()),
         Some("--version" | "-V" | "version") => Ok(Command::Version),
         Some("--help" | "-h" | "-?") => Ok(Command::Help(Topic::All)),
         // The original has no subcommands: its options alone start the daemon.
         Some(option) if option.starts_with('-') => parse_run(lexopt::Parser::from_args(arguments), defaults),
+        Some(word) if Topic::named(word).is_some() => {
+            Err(format!("this build is for pollers and has no '{word}': use the program of the central"))
+        }
         Some(word) => Err(format!("there is no command '{word}'; commands are {}", Topic::NAMES.join(", "))),
         None if arguments.is_empty() && defaults.config.is_some() => parse_run(rest(), defaults),
         None if arguments.is_empty() => {

@@ -49,6 +49,8 @@ use defaults::Defaults;
 use crate::edge::journal;
 use crate::model::log::Level;
 
+/// Whether this build has the commands for a central's nodes, and the demonstration.
+const FOR_CENTRAL: bool = cfg!(feature = "status");
 /// Exit status for a wrong command line.
 const USAGE: u8 = 2;
 /// Exit status for a faulty configuration (`EX_CONFIG` of sysexits.h): another start without a change is useless. It is
@@ -70,27 +72,29 @@ pub fn main() -> ExitCode {
         Ok(Command::KeysNewToken) => keys::new_token(),
         Ok(Command::NodeKey { config, node, thumbprint }) => keys::set_node_key(&config, node, thumbprint.as_deref()),
         Ok(Command::KeysRotate { config, overlap }) => rotate::run(&config, overlap),
-        Ok(Command::Copy(options)) => copy::run(&options),
-        Ok(Command::Exec(options)) => exec::run(&options),
-        Ok(Command::Queue(options)) => queue::run(&options),
-        Ok(Command::Running(options)) => running::run(&options),
-        Ok(Command::Cancel(options)) => running::cancel(&options),
-        Ok(Command::Nodes(options)) => nodes::run(&options),
-        Ok(Command::Routes(options)) => nodes::routes(&options),
-        Ok(Command::Log(options)) => log::run(&options),
+        Ok(Command::Copy(options)) if FOR_CENTRAL => copy::run(&options),
+        Ok(Command::Exec(options)) if FOR_CENTRAL => exec::run(&options),
+        Ok(Command::Queue(options)) if FOR_CENTRAL => queue::run(&options),
+        Ok(Command::Running(options)) if FOR_CENTRAL => running::run(&options),
+        Ok(Command::Cancel(options)) if FOR_CENTRAL => running::cancel(&options),
+        Ok(Command::Nodes(options)) if FOR_CENTRAL => nodes::run(&options),
+        Ok(Command::Routes(options)) if FOR_CENTRAL => nodes::routes(&options),
+        Ok(Command::Log(options)) if FOR_CENTRAL => log::run(&options),
         Ok(Command::Status(options)) => status::run(&options),
         Ok(Command::Doctor(options)) => doctor::run(&options),
         Ok(Command::Backup(options)) => backup::back_up(&options),
-        Ok(Command::MigrateStore(options)) => migrate_store::run(&options),
+        Ok(Command::MigrateStore(options)) if FOR_CENTRAL => migrate_store::run(&options),
         Ok(Command::Restore(options)) => backup::restore(&options),
-        Ok(Command::Node(options)) => node::run(&options),
-        Ok(Command::Token(options)) => node::token(&options),
+        Ok(Command::Node(options)) if FOR_CENTRAL => node::run(&options),
+        Ok(Command::Token(options)) if FOR_CENTRAL => node::token(&options),
         Ok(Command::Join(options)) => join::run(&options),
-        Ok(Command::Demo(arguments)) => demo::run(arguments),
+        Ok(Command::Demo(arguments)) if FOR_CENTRAL => demo::run(arguments),
         Ok(Command::Help(topic)) => say(topic.text()),
         Ok(Command::Manual) => say(&manual::manual()),
         Ok(Command::Completions(shell)) => say(&shell.completions()),
         Ok(Command::Version) => say(concat!("stheno ", env!("CARGO_PKG_VERSION"), "\n")),
+        // `parse` has refused it already.
+        Ok(_) => fail("this build is for pollers and has no such command: use the program of the central"),
         Err(text) if std::env::args_os().any(|word| word == "--check") => status::usage_error(&text),
         Err(text) => {
             complain(&text);

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::settings::Subnet;
+use crate::model::subnet::Subnet;
 
 /// The forms that [`host_and_port`] accepts, for messages.
 pub(super) const LISTENER: &str =

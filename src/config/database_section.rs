@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use super::address;
 use super::core_section::SOCKET_PATH_LIMIT;
-use super::database::{DATABASE_PORT, DatabasePlace, DatabaseSettings, DatabaseTls, Secret};
+use super::database::{DATABASE_PORT, DatabasePlace, DatabaseSettings, DatabaseTls};
 use super::findings::Findings;
 use super::options;
 use super::raw::RawConfig;
 use super::section::{BOOLEANS, Section, boolean};
 use super::tree::Node;
+use crate::model::secret::Secret;
 use crate::model::text::quoted;
 
 const FORMS: &str = "'mysql:host=HOST;port=PORT;dbname=NAME'";

@@ -3,7 +3,7 @@
 use super::delegate::DelegateSettings;
 use super::findings::Findings;
 use super::options;
-use super::section::{Section, refuse, scalar};
+use super::section::Section;
 use crate::model::node_id;
 
 /// Maximum number of patterns or prefixes in one list.
@@ -46,14 +46,7 @@ fn words(
     const ALLOWED: &str = "for 'actions' a word in capitals, in which '*' stands for any letters, such as \
         'ADDHOSTDISCOVERYJOB' or '*DISCOVERY*'; for 'endpoints' the beginning of a path, such as \
         '/centreon/autodiscovery'";
-    let mut words = Vec::new();
-    for (index, item) in section.items(key, findings).unwrap_or_default().iter().enumerate().take(ENTRIES_MAX) {
-        let path = section.path(&format!("{key}[{index}]"));
-        let Some(text) = scalar(item, &path, findings) else { continue };
-        match read(text.trim()) {
-            Some(word) => words.push(word),
-            None => refuse(&item.place, &path, text, ALLOWED, findings),
-        }
-    }
+    let mut words = section.list(key, ALLOWED, findings, read);
+    words.truncate(ENTRIES_MAX);
     words
 }

@@ -49,7 +49,7 @@ pub(super) fn apply(tree: &mut Node, variables: &[(String, String)], findings: &
         .filter_map(|(name, path)| variables.iter().find(|(variable, _)| variable == name).map(|pair| (pair, *path)));
     let mut long: Vec<_> = long.collect();
     // Sorting creates the entries of a list in the order of their numbers.
-    long.sort();
+    long.sort_unstable();
     for ((variable, value), path) in long.into_iter().chain(short).filter(|((_, value), _)| !value.is_empty()) {
         let place = Place::file(Path::new(&format!("environment variable {variable}")));
         match set_value(tree, path, value, &place) {

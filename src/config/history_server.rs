@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use super::address;
-use super::database::{DATABASE_PORT, DatabasePlace, DatabaseSettings, HistoryServer, Secret};
+use super::database::{DATABASE_PORT, DatabasePlace, DatabaseSettings, HistoryServer};
 use super::database_section::parse_dsn;
 use super::findings::Findings;
 use super::section::{Section, refuse, scalar};
 use super::tree::{Node, Value};
+use crate::model::secret::Secret;
 
 /// The options that only a database server has.
 const OF_A_SERVER: [&str; 4] = ["gorgone_db_host", "gorgone_db_port", "gorgone_db_user", "gorgone_db_password"];

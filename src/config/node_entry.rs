@@ -11,7 +11,8 @@ use crate::model::connection::Endpoint;
 use crate::model::link::LinkMode;
 use crate::model::node_id::{self, NodeId};
 use crate::model::registration::{NodeKind, Registration, Subnode};
-use crate::model::ssh::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_PORT, HostKeyCheck, Secret, SshTarget};
+use crate::model::secret::Secret;
+use crate::model::ssh::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_PORT, HostKeyCheck, SshTarget};
 use crate::model::text::quoted;
 
 /// Default port of a `push_zmq` node.

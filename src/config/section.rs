@@ -210,6 +210,27 @@ impl<'a> Section<'a> {
         Section::new(self.value(key), self.place, &self.path(key), options, findings)
     }
 
+    /// Reads a list of scalars with `read`; wrong entries are reported and left out. `allowed` describes the allowed
+    /// values for the message.
+    pub(super) fn list<T>(
+        &self,
+        key: &'static str,
+        allowed: &str,
+        findings: &mut Findings,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Vec<T> {
+        let mut entries = Vec::new();
+        for (index, item) in self.items(key, findings).unwrap_or_default().iter().enumerate() {
+            let path = self.path(&format!("{key}[{index}]"));
+            let Some(text) = scalar(item, &path, findings).map(str::trim) else { continue };
+            match read(text) {
+                Some(entry) => entries.push(entry),
+                None => refuse(&item.place, &path, text, allowed, findings),
+            }
+        }
+        entries
+    }
+
     /// Returns the list at `key`; `None` if the key is absent.
     pub(super) fn items(&self, key: &'static str, findings: &mut Findings) -> Option<&'a [Node]> {
         let node = self.value(key)?;

@@ -1,7 +1,6 @@
 //! Reads `tpapi` into [`WebAccount`]s.
 
 use super::address;
-use super::database::Secret;
 use super::findings::Findings;
 use super::options;
 use super::raw::RawConfig;
@@ -10,6 +9,7 @@ use super::settings::ClientTls;
 use super::tls_section;
 use super::tree::{Node, Value};
 use super::web_api::{WebAccount, WebUrl};
+use crate::model::secret::Secret;
 
 const URLS: &str = "http://HOST[:PORT][/PATH] or https://…, for instance https://localhost/centreon/api/latest";
 

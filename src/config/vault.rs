@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use super::database::Secret;
 use super::tree::{Node, Value};
+use crate::model::secret::Secret;
 
 /// Prefix of every reference.
 const PREFIX: &str = "secret::hashicorp_vault::";

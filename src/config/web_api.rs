@@ -1,8 +1,8 @@
 //! Accounts of the web interface's APIs: the section `tpapi` (docs/protocol.md section 18), read by
 //! [`super::tpapi_section`].
 
-use super::database::Secret;
 use super::settings::ClientTls;
+use crate::model::secret::Secret;
 
 /// An entry of `tpapi`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -72,7 +72,7 @@ fn entries(directory: &Path, pattern: &str) -> Result<Vec<PathBuf>, (PathBuf, io
             found.push(directory.join(name));
         }
     }
-    found.sort();
+    found.sort_unstable();
     Ok(found)
 }
 

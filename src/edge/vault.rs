@@ -6,17 +6,15 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use aes::Aes256;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cbc::cipher::{BlockModeDecrypt as _, KeyIvInit as _, block_padding::Pkcs7};
 use serde_json::{Value, json};
 
 use super::web_client::{self, WebReply};
-use crate::config::database::Secret;
 use crate::config::settings::ClientTls;
 use crate::config::vault::VaultReference;
 use crate::config::web_api::WebUrl;
+use crate::model::secret::Secret;
 
 /// Time limit of each call.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,6 +23,7 @@ const ENVIRONMENT_FILE: &str = "/usr/share/centreon/.env";
 /// Length in bytes of the initialisation vector before an encrypted text.
 const VECTOR_BYTES: usize = 16;
 const DIGEST_BYTES: usize = 64;
+const KEY_BYTES: usize = 32;
 
 /// Reads secrets from the vault that `file` describes.
 ///
@@ -105,8 +104,11 @@ fn decrypt(text: &str, key: &str) -> Option<String> {
     let key = STANDARD.decode(key.trim()).ok()?;
     let vector = bytes.get(..VECTOR_BYTES)?;
     let encrypted = bytes.get(VECTOR_BYTES.saturating_add(DIGEST_BYTES)..)?;
-    let cipher = cbc::Decryptor::<Aes256>::new_from_slices(&key, vector).ok()?;
-    let mut buffer = encrypted.to_vec();
-    let plain = cipher.decrypt_padded::<Pkcs7>(&mut buffer).ok()?;
-    String::from_utf8(plain.to_vec()).ok()
+    if key.len() != KEY_BYTES || !encrypted.len().is_multiple_of(aes_cbc::BLOCK_LEN) {
+        return None;
+    }
+    let mut plain = encrypted.to_vec();
+    aes_cbc::Key::new(&key).decrypt(vector.try_into().ok()?, &mut plain);
+    plain.truncate(aes_cbc::unpadded_len(&plain)?);
+    String::from_utf8(plain).ok()
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::web_client::{self, WebReply};
-use crate::config::database::Secret;
 use crate::config::web_api::{WebAccount, WebUrl};
+use crate::model::secret::Secret;
 
 /// Time limit of all calls of one query, so that its answer arrives while the node still waits.
 const PATIENCE: Duration = Duration::from_secs(8);

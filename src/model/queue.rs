@@ -186,3 +186,24 @@ pub struct QueueStored {
     /// Seconds by which the wall clock was ahead of the queue's clock.
     pub clock: i64,
 }
+
+/// Numbers about the queue, for reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueCounters {
+    /// Number of requests that are queued now.
+    pub depth: u64,
+    /// Number of bytes of their data.
+    pub bytes: u64,
+    /// Age in seconds of the oldest; 0 if nothing waits.
+    pub oldest_seconds: u64,
+    /// Number of requests accepted since the start.
+    pub accepted: u64,
+    /// Number of requests that have expired since the start.
+    pub expired: u64,
+    /// Number of requests that were cancelled since the start.
+    pub cancelled: u64,
+    /// Number of requests that were refused because the queue was full.
+    pub full: u64,
+    /// Number of times that a request was sent again after a doubt.
+    pub repeated: u64,
+}

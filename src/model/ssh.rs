@@ -5,30 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::copy::{CopyKind, SinkId, SourceSpec};
-
-/// A password or passphrase. `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps a secret.
-    #[must_use]
-    pub const fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The secret.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("…")
-    }
-}
+use super::secret::Secret;
 
 /// How the key of a host is checked (`strict_serverkey_check`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::node_id::NodeId;
+use super::queue::QueueCounters;
 
 /// Whether a node can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,27 +150,6 @@ pub struct Counted {
     pub minutes: Vec<[u32; 2]>,
 }
 
-/// Numbers about the requests that wait on disk for their nodes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct QueueFacts {
-    /// Number of requests that are queued.
-    pub depth: u64,
-    /// Number of bytes of their data.
-    pub bytes: u64,
-    /// Age in seconds of the oldest; 0 if nothing waits.
-    pub oldest_seconds: u64,
-    /// Number of requests accepted since the start.
-    pub accepted: u64,
-    /// Number of requests that have expired since the start.
-    pub expired: u64,
-    /// Number of requests that were cancelled since the start.
-    pub cancelled: u64,
-    /// Number of requests that were refused because the queue was full.
-    pub full: u64,
-    /// Number of times that a request was sent again after a doubt.
-    pub repeated: u64,
-}
-
 /// What the caller may ask for, so that a page offers nothing else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
@@ -207,7 +187,7 @@ pub struct Overview {
     /// Number of open tokens.
     pub open_tokens: u64,
     /// Requests that wait on disk.
-    pub queue: QueueFacts,
+    pub queue: QueueCounters,
     /// Number of centrals that we dial and are connected to, and of those that we dial.
     pub parents: (u64, u64),
     /// Number of nodes that this daemon is connected to, down and never connected, in this order.

@@ -57,6 +57,8 @@ pub(super) struct Context {
     pub own_history: i64,
     pub journal: Journal,
     pub late: LateTokens,
+    /// Number of rows written since the start.
+    pub rows_written: u64,
     /// Whether the last commit was stored.
     pub stores: bool,
     /// The centrals that we dial and are connected to.
@@ -86,6 +88,7 @@ impl Context {
             own_history: 0,
             journal: Journal::default(),
             late: LateTokens::default(),
+            rows_written: 0,
             stores: true,
             connected_parents: BTreeSet::new(),
             flow: Flow::default(),
@@ -308,6 +311,7 @@ impl Context {
 
     /// Writes a row that is stored together with the other changes of its receipt, or not at all.
     pub fn write_with(&mut self, row: NewRow, origin: Option<RowOrigin>, receipt: Option<ReceiptId>) {
+        self.rows_written += 1;
         let (change, closed) = self.journal.take(row, origin, self.now.wall);
         self.output(Output::Store { change, receipt });
         closed.into_iter().for_each(|change| self.store(change));
@@ -315,6 +319,7 @@ impl Context {
 
     /// Writes a row that ends no token and that no room is told of.
     pub fn store_unseen(&mut self, row: NewRow, origin: Option<RowOrigin>, receipt: Option<ReceiptId>) {
+        self.rows_written += 1;
         let change = row.into_change(origin, self.now.wall);
         self.output(Output::Store { change, receipt });
     }

@@ -13,7 +13,7 @@ use super::core_options::CoreOptions;
 use super::counters::Counters;
 use super::nodes::Nodes;
 use super::peer::{Handled, Peer};
-use super::subscribers::Subscribers;
+use super::subscribers::{PongFor, Subscribers};
 
 /// Handles CONSTATUS.
 ///
@@ -34,10 +34,23 @@ pub(super) fn ping(
     subscribers: &mut Subscribers,
     peer: Peer,
 ) -> Handled {
-    if let Some(client) = peer.client() {
-        subscribers.pinged(client, context.now.monotonic);
-    }
-    Handled::Reply(Action::Pong, Code::BEGIN, nodes.pong_text(context, running))
+    let Some(client) = peer.client() else {
+        return Handled::Reply(Action::Pong, Code::BEGIN, nodes.pong_text(context, running));
+    };
+    let now = context.now.monotonic;
+    subscribers.pinged(client, now);
+    let text = match subscribers.pong_for(client, (nodes.pong_version(context), running), context.rows_written, now) {
+        None => nodes.pong_text(context, running),
+        Some(PongFor { is_same: true, has_all }) => {
+            format!("{{\"action\":\"ping\",\"id\":{},\"same\":true,\"synced\":{has_all}}}", context.id_json())
+        }
+        Some(PongFor { is_same: false, has_all }) => {
+            let mut text = nodes.pong_text(context, running);
+            text.pop();
+            text + &format!(",\"synced\":{has_all}}}")
+        }
+    };
+    Handled::Reply(Action::Pong, Code::BEGIN, text)
 }
 
 pub(super) fn information(context: &mut Context, counters: &Counters, token: &Token) -> Handled {

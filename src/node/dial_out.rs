@@ -27,6 +27,10 @@ use super::timers::Timer;
 
 pub(super) use set_logs::Position;
 
+/// A central of our own kind gets this fraction of the registrations over a WebSocket.
+const QUIET: u32 = 20;
+/// Interval of those without a setting.
+const QUIET_LEAST: Duration = Duration::from_secs(600);
 /// Number of hexadecimal digits of the word that identifies one start of a daemon.
 const INSTANCE_DIGITS: usize = 32;
 /// Maximum number of characters of the central's own text in the log.
@@ -43,6 +47,8 @@ struct DialledParent {
     identity: Option<String>,
     /// Time of the last connect.
     since: Monotonic,
+    /// Whether it is of our own kind.
+    is_ours: bool,
     /// How it takes our rows.
     taken: set_logs::PartsTaken,
     /// Text and time of the last logged refusal.
@@ -78,9 +84,27 @@ impl DialledOut {
         self.register_with_parent(context, kind);
     }
 
+    /// Returns whether the central to which we are connected is known to be of our own kind.
+    pub(super) const fn is_ours(&self, kind: ParentKind) -> bool {
+        match kind {
+            ParentKind::Pull => self.pull.is_ours,
+            ParentKind::WebSocket => self.web_socket.is_ours,
+        }
+    }
+
     /// Notes that the central to which we are connected is a Perl one.
     pub(super) const fn parent_is_perl(&mut self, kind: ParentKind) {
         self.parent(kind).taken.is_perl();
+    }
+
+    /// Notes that a central is of our own kind. Such a one remembers a registration for as long as the WebSocket lives.
+    pub(super) fn is_of_our_kind(&mut self, context: &mut Context, client: ClientId) {
+        let Some(kind) = client.parent() else { return };
+        let is_new = !std::mem::replace(&mut self.parent(kind).is_ours, true);
+        if is_new && kind == ParentKind::WebSocket {
+            let period = context.options.modules.pullwss.as_ref().map_or(QUIET_LEAST, |pullwss| pullwss.ping * QUIET);
+            context.timers.set(Timer::Register(kind), context.now.monotonic + period);
+        }
     }
 
     /// Handles the loss of the connection to our central, or a failed attempt to connect.
@@ -101,6 +125,7 @@ impl DialledOut {
         }
         subscribers.gone(ClientId::Parent(kind));
         self.parent(kind).taken.lost();
+        self.parent(kind).is_ours = false;
         if was_up {
             context.log(LogLine::warning(word(kind), format!("connection to the central lost: {reason}")));
         } else {
@@ -119,6 +144,8 @@ impl DialledOut {
         // The session of a WebSocket detects silence itself.
         let patience = pull.map(|pull| pull.ping_timeout.max(Duration::from_secs(1)));
         let period = ping.unwrap_or(Duration::from_secs(30)).max(Duration::from_secs(1));
+        let is_quiet = kind == ParentKind::WebSocket && self.parent(kind).is_ours;
+        let period = if is_quiet { period * QUIET } else { period };
         let Some(identity) = self.parent(kind).identity.clone() else { return };
         context.timers.set(Timer::Register(kind), now + period);
         let Some(id) = context.own_id else {

@@ -17,6 +17,7 @@ use crate::model::connection::ClientId;
 use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, SyncMark};
 use crate::model::log::LogLine;
 use crate::model::message::Reply;
+use crate::model::packed;
 use crate::model::token::Token;
 
 use super::dial_out::Position;
@@ -46,9 +47,9 @@ enum Question {
     /// A GETLOG of a client that does not page.
     Rows { client: ClientId, token: Token, behind: Option<Position> },
     /// A GETLOG of a client that pages.
-    Page { client: ClientId, token: Token, mark: SyncMark, from: From, echo: String },
+    Page { client: ClientId, token: Token, mark: SyncMark, from: From, echo: Echo },
     /// A page was empty, and the row of the mark is missing: asks whether there is any row.
-    NewestId { client: ClientId, token: Token, after_id: i64, echo: String },
+    NewestId { client: ClientId, token: Token, after_id: i64, echo: Echo },
     /// A call of the API.
     Call(CallId),
     /// A GETCRON that asks for the last run of a job.
@@ -71,14 +72,35 @@ enum From {
 pub(super) struct Paged {
     /// Greatest id that was looked at.
     pub last_id: i64,
+    /// What of the query the answer repeats or depends on.
+    pub echo: Echo,
+}
+
+/// What of a query its answer repeats or depends on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Echo {
     /// Members of the answer that repeat parts of the query; see [`echo_of`].
-    pub echo: String,
+    pub members: String,
+    /// Whether rows may be packed.
+    packs: bool,
+    /// Number of rows written here before the query.
+    rows_before: u64,
+}
+
+impl Echo {
+    /// Returns the member `result` for rows as a JSON array, which stand packed in another one where they may.
+    pub fn result(&self, rows: &str) -> String {
+        match if self.packs { packed::pack(rows) } else { None } {
+            Some(packed) => format!("\"result\":[],\"packed\":\"{packed}\""),
+            None => format!("\"result\":{rows}"),
+        }
+    }
 }
 
 /// Returns the members of an answer that belong to the query itself: its number (`sync`), and which of its tokens
 /// (`owed`) are still open here. They are determined before the rows are read, so a token that is not open any more has
 /// its last row among them.
-fn echo_of(context: &Context, data: &Value) -> String {
+fn echo_of(context: &Context, data: &Value) -> Echo {
     let mut echo = String::new();
     if let Some(sync) = data.get("sync").and_then(json::integer) {
         // Writing to a string cannot fail.
@@ -90,7 +112,8 @@ fn echo_of(context: &Context, data: &Value) -> String {
             tokens.filter(|token| context.journal.is_under_way(token)).map(|token| format!("\"{token}\"")).collect();
         let _ = write!(echo, ",\"open\":[{}]", open.join(","));
     }
-    echo
+    let packs = data.get("packs").and_then(json::integer) == Some(1);
+    Echo { members: echo, packs, rows_before: context.rows_written }
 }
 
 /// The queries without an answer.
@@ -155,6 +178,10 @@ impl Questions {
             let is_other = history != 0 && history != context.own_history;
             let mark = if is_other { SyncMark::default() } else { mark };
             let echo = echo_of(context, &data);
+            if echo.packs {
+                subscribers.packs(client);
+                dialled_out.is_of_our_kind(context, client);
+            }
             self.ask_for_page(context, client, token.clone(), (mark, From::Mark), echo)
         } else if filter.has_condition() {
             let mut filter = filter;
@@ -186,7 +213,7 @@ impl Questions {
         client: ClientId,
         token: Token,
         (mark, from): (SyncMark, From),
-        echo: String,
+        echo: Echo,
     ) -> bool {
         let after_id = if from == From::Mark { mark.last_id.saturating_sub(1) } else { mark.last_id };
         let filter = LogFilter { after_id: Some(after_id.max(0)), ..LogFilter::default() };
@@ -267,6 +294,9 @@ impl Questions {
                 self.get_log_page(context, dialled_out, client, token, page, None)
             }
             (Question::Page { client, token, mark, from, echo }, Ok(page)) => {
+                if !page.more {
+                    subscribers.has_rows(client, echo.rows_before);
+                }
                 self.page_answered(context, dialled_out, (client, token, echo), (mark, from), page);
             }
             (Question::NewestId { client, token, after_id, echo }, Ok(page)) => {
@@ -290,7 +320,7 @@ impl Questions {
         &mut self,
         context: &mut Context,
         dialled_out: &mut DialledOut,
-        (client, token, echo): (ClientId, Token, String),
+        (client, token, echo): (ClientId, Token, Echo),
         (mark, from): (SyncMark, From),
         mut page: LogPage,
     ) {
@@ -330,9 +360,10 @@ impl Questions {
             return;
         }
         let rows = rows_json(&page.rows);
-        let mut data = format!("{{\"action\":\"getlog\",\"result\":{rows},\"id\":{}", context.id_json());
+        let result = paged.as_ref().map_or_else(|| format!("\"result\":{rows}"), |paged| paged.echo.result(&rows));
+        let mut data = format!("{{\"action\":\"getlog\",{result},\"id\":{}", context.id_json());
         if let Some(Paged { last_id, echo }) = &paged {
-            let _ = write!(data, ",\"last_id\":{last_id}{echo}");
+            let _ = write!(data, ",\"last_id\":{last_id}{}", echo.members);
             page.write_newest(&mut data);
             context.write_history(&mut data);
         }

@@ -13,6 +13,7 @@ use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
 use crate::model::message::Reply;
+use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 
 use super::peer::Peer;
@@ -22,6 +23,8 @@ use super::timers::Timer;
 const SUBSCRIBERS_MAX: usize = 64;
 /// Silence after which a subscriber is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(1_800);
+/// How often a client gets a whole PONG although little has changed.
+const WHOLE_PONG_EVERY: Duration = Duration::from_secs(600);
 /// Events within this time are reported together.
 const GATHER: Duration = Duration::from_millis(50);
 /// Minimum interval between two reports to a subscriber.
@@ -34,6 +37,23 @@ struct Subscriber {
     pinged: Monotonic,
     pages: bool,
     told: Option<Monotonic>,
+    /// Whether it takes packed rows and short PONGs.
+    packs: bool,
+    /// How many rows had been written when it last asked for all that it did not have.
+    has_rows: Option<u64>,
+    /// What the last whole PONG said, and when.
+    pong: Option<(PongKey, Monotonic)>,
+}
+
+/// What a PONG says about this daemon, but for its memory: the version of the status, our id, the running requests.
+pub(super) type PongKey = ((u64, Option<NodeId>), usize);
+
+/// What the next PONG for a client of our own kind may leave out, and what it adds.
+pub(super) struct PongFor {
+    /// Whether it can be short.
+    pub is_same: bool,
+    /// Whether the client has all rows.
+    pub has_all: bool,
 }
 
 #[derive(Debug, Default)]
@@ -55,7 +75,8 @@ impl Subscribers {
         {
             self.all.remove(&oldest);
         }
-        self.all.insert(client, Subscriber { pinged: now, pages: false, told: None });
+        let known = Subscriber { pinged: now, pages: false, told: None, packs: false, has_rows: None, pong: None };
+        self.all.insert(client, known);
     }
 
     /// Notes that a client asked for pages.
@@ -69,6 +90,30 @@ impl Subscribers {
     /// Returns whether a client that has asked for our history does so by pages, as our own kind does.
     pub(super) fn pages_of(&self, client: ClientId) -> Option<bool> {
         self.all.get(&client).map(|subscriber| subscriber.pages)
+    }
+
+    /// Notes that a client takes packed rows and short PONGs.
+    pub(super) fn packs(&mut self, client: ClientId) {
+        if let Some(subscriber) = self.all.get_mut(&client) {
+            subscriber.packs = true;
+        }
+    }
+
+    /// Notes that a client has been given all of the first `rows` rows.
+    pub(super) fn has_rows(&mut self, client: ClientId, rows: u64) {
+        if let Some(subscriber) = self.all.get_mut(&client) {
+            subscriber.has_rows = Some(rows);
+        }
+    }
+
+    /// Returns how to answer a ping of a client of our own kind, which says `key`; `None` for any other.
+    pub(super) fn pong_for(&mut self, client: ClientId, key: PongKey, rows: u64, now: Monotonic) -> Option<PongFor> {
+        let subscriber = self.all.get_mut(&client).filter(|subscriber| subscriber.packs)?;
+        let is_same = subscriber.pong.is_some_and(|(before, at)| before == key && now.since(at) < WHOLE_PONG_EVERY);
+        if !is_same {
+            subscriber.pong = Some((key, now));
+        }
+        Some(PongFor { is_same, has_all: subscriber.has_rows == Some(rows) })
     }
 
     /// Handles the end of a client's session.

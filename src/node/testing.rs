@@ -3,7 +3,7 @@
 use crate::model::host_work::{HostDone, HostWork, QueryId};
 use std::time::Duration;
 
-use crate::config::database::{DatabasePlace, DatabaseSettings, Secret};
+use crate::config::database::{DatabasePlace, DatabaseSettings};
 use crate::config::modules::Modules;
 use crate::config::modules::action::ActionSettings;
 use crate::config::modules::dial_in::{PullSettings, PullWssSettings};
@@ -18,6 +18,7 @@ use crate::model::message::{Message, Outgoing};
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::registration::{NodeKind, Registration, RegistrationSource};
+use crate::model::secret::Secret;
 use crate::model::ssh::{SshTarget, SshTask, UploadSource};
 use crate::model::status::NodeFacts;
 use crate::model::time::{Monotonic, Now, WallTime};
@@ -339,7 +340,9 @@ fn outgoing(outgoing: &Outgoing) -> String {
         Outgoing::Request(message) => {
             let token = message.token.as_ref().map(Token::as_str).unwrap_or_default();
             let target = message.target.as_deref().unwrap_or_default();
-            format!("[{}] [{token}] [{target}] {}", message.action.as_str(), message.data)
+            // That we unpack rows goes without saying.
+            let data = message.data.replace(",\"packs\":1", "");
+            format!("[{}] [{token}] [{target}] {data}", message.action.as_str())
         }
         Outgoing::Reply(reply) => {
             let token = reply.token.as_ref().map(Token::as_str).unwrap_or_default();

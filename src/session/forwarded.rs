@@ -3,23 +3,29 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::model::connection::PeerAddress;
+use crate::model::subnet::Subnet;
 use crate::wire::http::head::RequestSource;
 
-/// Address ranges: an address and the number of its leading bits that count.
+/// Address ranges.
 #[derive(Clone, Default)]
-pub struct Ranges(Vec<(IpAddr, u8)>);
+pub struct Ranges(Vec<Subnet>);
 
 impl Ranges {
     /// These ranges.
     #[must_use]
-    pub const fn new(ranges: Vec<(IpAddr, u8)>) -> Self {
+    pub const fn new(ranges: Vec<Subnet>) -> Self {
         Self(ranges)
+    }
+
+    #[cfg(test)]
+    pub(super) fn one(address: &str, prefix: u8) -> Self {
+        Self(vec![Subnet::new(address.parse().expect("an address"), prefix)])
     }
 
     /// Whether an address is in one of them.
     #[must_use]
     pub fn contain(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|(range, prefix)| in_range(*range, *prefix, address.to_canonical()))
+        self.0.iter().any(|range| range.contains(address.to_canonical()))
     }
 }
 
@@ -46,19 +52,6 @@ fn address(text: &[u8]) -> Option<IpAddr> {
     bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
-fn in_range(range: IpAddr, prefix: u8, address: IpAddr) -> bool {
-    let shift = |bits: u32| bits.saturating_sub(u32::from(prefix));
-    match (range, address) {
-        (IpAddr::V4(range), IpAddr::V4(address)) => {
-            (range.to_bits() ^ address.to_bits()).checked_shr(shift(32)).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(range), IpAddr::V6(address)) => {
-            (range.to_bits() ^ address.to_bits()).checked_shr(shift(128)).unwrap_or(0) == 0
-        }
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,9 +60,13 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn ranges(all: &[(&str, u8)]) -> Ranges {
+        Ranges::new(all.iter().map(|(address, prefix)| Subnet::new(ip(address), *prefix)).collect())
+    }
+
     #[test]
     fn the_right_most_address_that_is_no_trusted_proxy_is_the_client() {
-        let trusted = Ranges::new(vec![(ip("127.0.0.1"), 32), (ip("10.0.0.0"), 8), (ip("::1"), 128)]);
+        let trusted = ranges(&[("127.0.0.1", 32), ("10.0.0.0", 8), ("::1", 128)]);
         for (peer, headers, expected) in [
             ("192.0.2.9", &["198.51.100.1"][..], "192.0.2.9"),
             ("127.0.0.1", &[], "127.0.0.1"),
@@ -96,14 +93,14 @@ mod tests {
 
     #[test]
     fn ranges_hold_whole_prefixes_of_their_own_family() {
-        let ranges = Ranges::new(vec![(ip("127.0.0.1"), 32), (ip("10.30.2.0"), 16), (ip("2001:db8::"), 32)]);
+        let some = ranges(&[("127.0.0.1", 32), ("10.30.2.0", 16), ("2001:db8::", 32)]);
         for good in ["127.0.0.1", "10.30.255.1", "::ffff:127.0.0.1", "2001:db8:1::2"] {
-            assert!(ranges.contain(ip(good)), "{good}");
+            assert!(some.contain(ip(good)), "{good}");
         }
         for bad in ["127.0.0.2", "10.31.0.1", "::1", "2001:db9::"] {
-            assert!(!ranges.contain(ip(bad)), "{bad}");
+            assert!(!some.contain(ip(bad)), "{bad}");
         }
-        let everyone = Ranges::new(vec![(ip("0.0.0.0"), 0)]);
+        let everyone = ranges(&[("0.0.0.0", 0)]);
         assert!(everyone.contain(ip("192.0.2.1")) && !everyone.contain(ip("::1")));
     }
 }

@@ -201,6 +201,7 @@ impl Pair {
                 let passed = (self.between)(true, payload);
                 self.transit.extend(passed.into_iter().map(|payload| Transit::ToListener(connection, payload)));
             }
+            DialerOutput::Gathered => panic!("nobody asked for it"),
             DialerOutput::Up(kind) => {
                 self.ups += 1;
                 self.kinds.push(kind);
@@ -229,6 +230,7 @@ impl Pair {
                     self.transit.extend(passed.into_iter().map(|payload| Transit::ToDialer(connection, payload)));
                 }
             }
+            ListenerOutput::Gathered { .. } => panic!("nobody asked for it"),
             ListenerOutput::Close { connection, .. } => self.close(connection),
             ListenerOutput::Authenticated(_) | ListenerOutput::Identified { .. } | ListenerOutput::Admitted(_) => {}
             ListenerOutput::Message { client, message } => self.at_listener.push((client, message)),

@@ -102,6 +102,8 @@ pub struct WebSocketDialer {
     failure_shown: bool,
     /// Whether the central is an original Gorgone.
     is_perl: bool,
+    /// Whether the central is of our own kind, which needs the fewest references.
+    is_ours: bool,
     outputs: VecDeque<WebSocketDialerOutput>,
 }
 
@@ -117,6 +119,7 @@ impl WebSocketDialer {
             log: LogThrottle::default(),
             failure_shown: true,
             is_perl: false,
+            is_ours: false,
             outputs: VecDeque::new(),
         }
     }
@@ -196,7 +199,7 @@ impl WebSocketDialer {
         let text = if text.starts_with(b"[REGISTERNODES]") || text.starts_with(b"[UNREGISTERNODES]") {
             text
         } else {
-            as_html(text, max_message_bytes)
+            as_html(text, if self.is_ours { 0 } else { max_message_bytes })
         };
         let size_bytes = text.len();
         if size_bytes > limit_bytes {
@@ -372,7 +375,7 @@ impl WebSocketDialer {
         match call.read_response(received) {
             Ok(false) => {}
             Ok(true) => {
-                self.is_perl = call.is_perl();
+                (self.is_perl, self.is_ours) = (call.is_perl(), call.is_ours());
                 let limits = Settings { max_message_bytes: self.settings.max_message_bytes };
                 let mut socket = Box::new(WebSocketConnection::client(limits, std::mem::take(received), random));
                 // The request has been sent completely, because the answer depends on it.

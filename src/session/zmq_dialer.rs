@@ -95,6 +95,8 @@ pub enum DialerOutput {
     Disconnect,
     /// Send a payload as one frame.
     Send(Vec<u8>),
+    /// A message waits: call [`ZmqDialer::send_gathered`] before the connection is written to.
+    Gathered,
     /// The link is connected, and its messages are protected.
     Up(LinkKind),
     /// The link broke, or an attempt failed.
@@ -156,6 +158,8 @@ pub struct ZmqDialer {
     proved_key: Option<String>,
     /// Whether the last log line about this link above `debug` says that it is down.
     failure_shown: bool,
+    /// Whether messages over a sealed link wait to be sealed together.
+    gathers: bool,
     outputs: VecDeque<DialerOutput>,
 }
 
@@ -176,6 +180,7 @@ impl ZmqDialer {
             last_failure: None,
             proved_key: None,
             failure_shown: true,
+            gathers: false,
             outputs: VecDeque::new(),
         }
     }
@@ -308,10 +313,11 @@ impl ZmqDialer {
     /// Sends plain text of several parts, or queues it until the link is up.
     pub fn send(&mut self, parts: &[&[u8]], token: Option<Token>, now: Now, random: &mut dyn Random) {
         if let DialState::Up(sealed) = &mut self.state {
-            match sealed.seal(parts) {
-                Ok(payload) => self.outputs.push_back(DialerOutput::Send(payload)),
+            match sealed.seal(parts, self.gathers) {
+                Ok(Some(payload)) => self.outputs.push_back(DialerOutput::Send(payload)),
+                Ok(None) => self.outputs.push_back(DialerOutput::Gathered),
                 Err(why) => {
-                    let reason = format!("the sealed link to {} is closed: {why}", self.settings.endpoint);
+                    let reason = self.link_closed(&why);
                     self.outputs.push_back(DialerOutput::Failed { token, reason: reason.clone() });
                     self.fail(reason, Severity::Transient, true, now, random);
                 }
@@ -320,6 +326,24 @@ impl ZmqDialer {
             let reason = format!("no link to {}: {why}", self.settings.endpoint);
             self.outputs.push_back(DialerOutput::Failed { token, reason });
         }
+    }
+
+    /// From now on, messages over a sealed link wait for [`ZmqDialer::send_gathered`], which seals them together.
+    pub const fn gather(&mut self) {
+        self.gathers = true;
+    }
+
+    /// Seals and sends what was gathered.
+    pub fn send_gathered(&mut self, now: Now, random: &mut dyn Random) {
+        let DialState::Up(sealed) = &mut self.state else { return };
+        match sealed.seal_gathered() {
+            Ok(payload) => self.outputs.extend(payload.map(DialerOutput::Send)),
+            Err(why) => self.fail(self.link_closed(&why), Severity::Transient, true, now, random),
+        }
+    }
+
+    fn link_closed(&self, why: &str) -> String {
+        format!("the sealed link to {} is closed: {why}", self.settings.endpoint)
     }
 
     /// Ends steps and waits that have passed their deadline.

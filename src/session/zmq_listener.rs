@@ -109,6 +109,8 @@ pub struct ZmqListener {
     next_client: u64,
     /// Number of refused handshakes.
     refused: u64,
+    /// Whether messages over a sealed link wait to be sealed together.
+    gathers: bool,
     outputs: VecDeque<ListenerOutput>,
 }
 
@@ -130,10 +132,11 @@ impl ZmqListener {
             limits: PeerLimits::new(settings.hellos_per_peer_per_second, settings.hellos_of_strangers_per_second),
             next_client: 0,
             refused: 0,
+            gathers: false,
             outputs: VecDeque::new(),
             settings,
         };
-        restored.sort_by_key(|stored| std::cmp::Reverse(stored.used));
+        restored.sort_unstable_by_key(|stored| std::cmp::Reverse(stored.used));
         for stored in restored {
             let is_let_in = match &stored.thumbprint {
                 Some(thumbprint) => listener.settings.authorized.contains(thumbprint),
@@ -297,17 +300,42 @@ impl ZmqListener {
     pub fn send(&mut self, client: ClientId, parts: &[&[u8]]) -> Delivery {
         let Some(session) = self.sessions.get_mut(&client) else { return Delivery::NotConnected };
         let Some(connection) = session.connection else { return Delivery::NotConnected };
-        match session.seal(parts) {
-            Ok(payload) => {
-                self.outputs.push_back(ListenerOutput::Send { connection, payload });
-                Delivery::Sent
-            }
-            Err(reason) => {
-                let reason = format!("client {}: {reason}", show(&session.routing_id));
-                self.outputs.push_back(ListenerOutput::Close { connection, reason });
-                Delivery::NotConnected
-            }
+        let sealed = session.seal(parts, self.gathers);
+        self.send_sealed(client, connection, sealed)
+    }
+
+    /// From now on, messages to a client wait for [`ZmqListener::send_gathered`], which seals them together.
+    pub const fn gather(&mut self) {
+        self.gathers = true;
+    }
+
+    /// Seals and sends what was gathered for a client.
+    pub fn send_gathered(&mut self, client: ClientId) {
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        let Some(connection) = session.connection else { return };
+        match session.seal_gathered() {
+            Ok(None) => {}
+            sealed => _ = self.send_sealed(client, connection, sealed),
         }
+    }
+
+    fn send_sealed(
+        &mut self,
+        client: ClientId,
+        connection: ConnectionId,
+        sealed: Result<Option<Vec<u8>>, String>,
+    ) -> Delivery {
+        self.outputs.push_back(match sealed {
+            Ok(Some(payload)) => ListenerOutput::Send { connection, payload },
+            Ok(None) => ListenerOutput::Gathered { client, connection },
+            Err(reason) => {
+                let shown = self.sessions.get(&client).map(|session| show(&session.routing_id)).unwrap_or_default();
+                let reason = format!("client {shown}: {reason}");
+                self.outputs.push_back(ListenerOutput::Close { connection, reason });
+                return Delivery::NotConnected;
+            }
+        });
+        Delivery::Sent
     }
 
     /// Notes that an address has authenticated elsewhere.

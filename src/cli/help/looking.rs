@@ -1,6 +1,9 @@
 //! The pages of the commands that look at nodes, running commands and the history.
 
-pub(super) const QUEUE: &str = "\
+use super::of_central::of_central;
+
+pub(super) const QUEUE: &str = of_central(
+    "\
 Usage: stheno queue [--config FILE] [--watch] [--json] [NODE]
 
 Asks the running daemon of FILE, through its REST API, which requests wait on its disk for their nodes, or for the node
@@ -17,9 +20,11 @@ Exit status: 0 it is known what waits, 1 it is not; standard error says why.
 Examples:
   stheno queue --config /etc/centreon-gorgone/config.yaml
   stheno queue --config central.yaml --json 2 | jq -r '.[].token'
-";
+",
+);
 
-pub(super) const RUNNING: &str = "\
+pub(super) const RUNNING: &str = of_central(
+    "\
 Usage: stheno running [--config FILE] [--watch] [--json] NODE
 
 Asks the running daemon of FILE, through its REST API, which commands run or wait on the node with the id NODE (its own
@@ -35,9 +40,11 @@ Exit status: 0 the commands are known, 1 they are not, and standard error says w
 Examples:
   stheno running --config /etc/centreon-gorgone/config.yaml 2
   stheno running --config central.yaml --json 2 | jq -r '.[].token'
-";
+",
+);
 
-pub(super) const CANCEL: &str = "\
+pub(super) const CANCEL: &str = of_central(
+    "\
 Usage: stheno cancel [--config FILE] [--node NODE] [--json] TOKEN
 
 Asks the running daemon of FILE, through its REST API, to end the command with the token TOKEN. The whole process group
@@ -53,9 +60,11 @@ Exit status: 0 it was asked to end, 1 it was not: it has ended already, is not k
 Examples:
   stheno cancel --config /etc/centreon-gorgone/config.yaml 3f0c9b…
   stheno running --config central.yaml --json 2 | jq -r '.[].token' | xargs -n 1 stheno cancel --config central.yaml
-";
+",
+);
 
-pub(super) const NODES: &str = "\
+pub(super) const NODES: &str = of_central(
+    "\
 Usage: stheno nodes [--config FILE] [--watch] [--json] [NODE]
 
 Lists the nodes that the running daemon of FILE knows, those behind relays included, or the one with the id NODE: kind,
@@ -70,9 +79,11 @@ Exit status: 0 done, 1 the daemon does not tell, or knows no such node; standard
 Examples:
   stheno nodes
   stheno nodes --json | jq -r '.[] | select(.state != \"up\").id'
-";
+",
+);
 
-pub(super) const ROUTES: &str = "\
+pub(super) const ROUTES: &str = of_central(
+    "\
 Usage: stheno routes [--config FILE] [--watch] [--json] [NODE]
 
 Lists the ways to the node with the id NODE, or to all nodes: through which node, which way is in use, and why the
@@ -87,9 +98,11 @@ Exit status: 0 done, 1 the daemon does not tell; standard error says why.
 Examples:
   stheno routes 2
   stheno routes --config central.yaml --json | jq 'keys'
-";
+",
+);
 
-pub(super) const LOG: &str = "\
+pub(super) const LOG: &str = of_central(
+    "\
 Usage: stheno log [--config FILE] [OPTIONS]
 
 Shows rows of the history of the running daemon of FILE, the newest last: time, node, code, message and token. Codes are
@@ -111,4 +124,5 @@ Examples:
   stheno log --code 1 --since 1h
   stheno log --node 2 --grep centengine --follow
   stheno log --json --since 1d | jq -r 'select(.code == 1).data.message' | sort | uniq -c
-";
+",
+);

@@ -10,7 +10,6 @@ use crate::config::findings::Findings;
 use crate::config::options::{Options, options};
 use crate::config::section::{Section, Unit, scalar};
 use crate::config::tree::Value;
-use crate::model::text::quoted;
 
 options! {
     ACTION = "action" in "the module 'action'" {
@@ -232,17 +231,9 @@ fn read_read_roots(section: &Section<'_>, findings: &mut Findings) -> Arc<[PathB
 
 /// Reads a list of directories.
 fn directories(section: &Section<'_>, name: &'static str, findings: &mut Findings) -> Arc<[PathBuf]> {
-    let path = section.path(name);
-    let mut roots = Vec::new();
-    for item in section.items(name, findings).unwrap_or_default() {
-        let Some(text) = scalar(item, &path, findings).map(str::trim) else { continue };
+    let roots = section.list(name, "an absolute path without '..'", findings, |text| {
         let root = PathBuf::from(text);
-        if root.is_absolute() && !root.components().any(|part| part == Component::ParentDir) {
-            roots.push(root);
-        } else {
-            let text = format!("{} is not allowed; allowed: absolute paths without '..'", quoted(text));
-            findings.problem(&item.place, &path, text);
-        }
-    }
+        (root.is_absolute() && !root.components().any(|part| part == Component::ParentDir)).then_some(root)
+    });
     roots.into()
 }

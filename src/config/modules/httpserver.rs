@@ -6,10 +6,11 @@ use std::sync::Arc;
 use crate::config::core_section::machine_name;
 use crate::config::findings::Findings;
 use crate::config::options::{Options, options};
-use crate::config::section::{Section, refuse, scalar};
-use crate::config::settings::{BasicAuth, ServerTls, Subnet};
+use crate::config::section::{Section, refuse};
+use crate::config::settings::{BasicAuth, ServerTls};
 use crate::config::{address, rights_section, tls_section};
 use crate::model::rights::Rights;
+use crate::model::subnet::Subnet;
 
 options! {
     HTTPSERVER = "httpserver" in "the module 'httpserver'" {
@@ -239,29 +240,11 @@ fn allowed_hosts(section: &Section<'_>, findings: &mut Findings) -> Option<Vec<S
 
 /// Reads a list of address ranges.
 pub(super) fn subnets(section: &Section<'_>, name: &'static str, findings: &mut Findings) -> Vec<Subnet> {
-    let mut subnets = Vec::new();
-    for (index, item) in section.items(name, findings).unwrap_or_default().iter().enumerate() {
-        let key = section.path(&format!("{name}[{index}]"));
-        let Some(text) = scalar(item, &key, findings).map(str::trim) else { continue };
-        match address::subnet(text) {
-            Some(subnet) => subnets.push(subnet),
-            None => refuse(&item.place, &key, text, RANGE, findings),
-        }
-    }
-    subnets
+    section.list(name, RANGE, findings, address::subnet)
 }
 
 fn host_names(section: &Section<'_>, findings: &mut Findings) -> Vec<String> {
-    let mut names = vec![machine_name()];
-    for (index, item) in section.items("host_names", findings).unwrap_or_default().iter().enumerate() {
-        let key = section.path(&format!("host_names[{index}]"));
-        let Some(text) = scalar(item, &key, findings).map(str::trim) else { continue };
-        let is_name = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
-        if is_name {
-            names.push(text.to_owned());
-        } else {
-            refuse(&item.place, &key, text, NAME, findings);
-        }
-    }
-    names
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let names = section.list("host_names", NAME, findings, |text| text.bytes().all(is_part).then(|| text.to_owned()));
+    std::iter::once(machine_name()).chain(names).collect()
 }

@@ -11,12 +11,13 @@ use crate::config::core_section::DAY_SECONDS;
 use crate::config::findings::Findings;
 use crate::config::options::{Options, options};
 use crate::config::section::{Section, Unit, refuse};
-use crate::config::settings::{ServerTls, Subnet};
+use crate::config::settings::ServerTls;
 use crate::config::web_api::WebAccount;
 use crate::config::{address, section, tls_section};
 use crate::model::base64_text;
 use crate::model::node_id::NodeId;
 use crate::model::random::from_hex;
+use crate::model::subnet::Subnet;
 
 options! {
     PROXY = "proxy" in "the module 'proxy'" {

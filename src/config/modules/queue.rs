@@ -29,11 +29,16 @@ impl Default for QueueSettings {
     }
 }
 
+/// A number of bytes, or the most that this machine can count.
+fn number(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
 /// Reads the section; wrong values are problems and give the defaults.
 pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> QueueSettings {
     let default = QueueSettings::default();
-    let max_bytes = usize::try_from(default.max_bytes).unwrap_or(usize::MAX);
-    let max_bytes = section.number("max_bytes", max_bytes, 1_024..=1 << 40, "bytes", findings);
+    let (max_bytes, most) = (number(default.max_bytes), number(1 << 40));
+    let max_bytes = section.number("max_bytes", max_bytes, 1_024..=most, "bytes", findings);
     QueueSettings {
         ttl: section.parsed("ttl", default.ttl, &allowed(), findings, ttl),
         max_messages: section.number("max_messages", default.max_messages, 1..=1_000_000, "", findings),

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::config::modules::httpserver::{HttpSettings, HttpUser};
-use crate::config::settings::Subnet;
 use crate::model::api::{ApiAnswer, ApiCall, CallId};
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::time::Now;
@@ -19,7 +18,6 @@ use super::{CryptoJob, Dispatch, Effect, Owner};
 
 /// Builds the access rules of the listener; `own_names` are the host names of this machine.
 pub(super) fn access(http: &HttpSettings, own_names: impl IntoIterator<Item = String>) -> ApiAccess {
-    let ranges = |subnets: &[Subnet]| subnets.iter().map(|subnet| (subnet.address, subnet.prefix)).collect();
     let user = |user: &HttpUser| ApiUser {
         name: user.name.as_str().into(),
         password_hash: user.password_hash.as_str().into(),
@@ -28,8 +26,8 @@ pub(super) fn access(http: &HttpSettings, own_names: impl IntoIterator<Item = St
     ApiAccess::new(ApiClientSettings {
         auth: http.auth.as_ref().map(|auth| (auth.user.clone(), auth.password.clone())),
         users: http.users.iter().map(user).collect(),
-        allowed: http.allowed_hosts.as_deref().map(ranges),
-        trusted_proxies: Ranges::new(ranges(&http.trusted_proxies)),
+        allowed: http.allowed_hosts.clone().map(Ranges::new),
+        trusted_proxies: Ranges::new(http.trusted_proxies.clone()),
         own_names: OwnNames::new(own_names.into_iter().chain(http.host_names.iter().cloned())),
         ..ApiClientSettings::default()
     })

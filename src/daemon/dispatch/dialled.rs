@@ -51,6 +51,7 @@ impl fmt::Display for PeerKey {
 /// The session that keeps us connected to a peer.
 pub(super) enum Dialled {
     Zmq(Link),
+    #[cfg_attr(not(feature = "ssh"), expect(dead_code, reason = "of a build with SSH"))]
     Ssh(SshLink),
     WebSocket(WebSocketParent),
 }

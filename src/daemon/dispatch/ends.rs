@@ -125,6 +125,7 @@ impl Dispatch {
 
     /// Closes a connection once its send queue is empty, or after [`LINGER`].
     pub(super) fn close_after_flush(&mut self, connection: ConnectionId, now: Now) {
+        self.send_gathered(now);
         if let Some(entry) = self.connections.get_mut(connection)
             && !entry.closing
         {

@@ -19,7 +19,7 @@ use crate::wire::zmtp::ZmtpError;
 use crate::wire::zmtp::connection::{Event, Settings, SocketType, ZmtpConnection};
 
 use super::connections::{Connection, Kind};
-use super::{CryptoJob, Dispatch, Effect, MAX_QUERIES_PER_CONNECTION, MAX_UNSENT_BYTES, OwnKey, Owner};
+use super::{CryptoJob, Dispatch, Effect, Gathered, MAX_QUERIES_PER_CONNECTION, MAX_UNSENT_BYTES, OwnKey, Owner};
 use crate::model::history::StoreChange;
 
 /// Time limit for a peer's ZMTP handshake.
@@ -147,6 +147,7 @@ impl Dispatch {
     pub(super) fn on_listener(&mut self, output: ListenerOutput, now: Now) {
         match output {
             ListenerOutput::Send { connection, payload } => self.send_external(connection, payload, now),
+            ListenerOutput::Gathered { client, connection } => self.gathered(Gathered::Client(client), connection),
             ListenerOutput::Close { connection, reason } => {
                 self.log(LogLine::info("core", reason));
                 self.close(connection, now);
@@ -200,6 +201,28 @@ impl Dispatch {
         let limit = sealed_bytes(self.config.core.max_message_size);
         if let Some(Connection { kind: Kind::External(external), .. }) = self.connections.get_mut(connection) {
             external.zmtp.set_max_message_bytes(limit);
+        }
+    }
+
+    /// Notes that messages wait to be sealed together before a connection is written to.
+    pub(super) fn gathered(&mut self, peer: Gathered, connection: ConnectionId) {
+        self.gathered.insert(peer);
+        self.connections.mark_dirty(connection);
+    }
+
+    /// Seals the messages that were gathered, those of a peer together.
+    pub(super) fn send_gathered(&mut self, now: Now) {
+        while let Some(peer) = self.gathered.pop_first() {
+            match peer {
+                Gathered::Client(client) => self.listener.send_gathered(client),
+                Gathered::Dialled(key) => {
+                    if let Some(link) = self.dialled.link(key) {
+                        link.dialer.send_gathered(now, self.random.as_mut());
+                        self.touch(Owner::Dialled(key));
+                    }
+                }
+            }
+            self.drain(now);
         }
     }
 

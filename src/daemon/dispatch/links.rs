@@ -24,13 +24,13 @@ use crate::wire::zmtp::connection::{Event, Settings, SocketType, ZmtpConnection}
 
 use super::connections::{Connection, Kind};
 use super::dialled::{Dialled, PeerKey};
-use super::{CryptoJob, Dispatch, Effect, MAX_UNSENT_BYTES, Owner};
+use super::{CryptoJob, Dispatch, Effect, Gathered, MAX_UNSENT_BYTES, Owner};
 
 /// Maximum size in bytes of a message from a node; an original node sends its whole history in one message.
 const MAX_NODE_MESSAGE_BYTES: usize = 128 << 20;
 
 pub(super) struct Link {
-    dialer: ZmqDialer,
+    pub(super) dialer: ZmqDialer,
     endpoint: Endpoint,
     link: LinkMode,
     connection: Option<ConnectionId>,
@@ -132,6 +132,7 @@ impl Dispatch {
             max_wait: Duration::from_secs(10),
         };
         let mut dialer = ZmqDialer::new(settings);
+        dialer.gather();
         dialer.handle_start(now, self.random.as_mut());
         let link = Link { dialer, endpoint, link: mode, connection: None, routing_id: String::new() };
         self.dialled.insert(key, Dialled::Zmq(link));
@@ -237,6 +238,11 @@ impl Dispatch {
                 }
             }
             DialerOutput::Send(payload) => self.send_link(key, payload),
+            DialerOutput::Gathered => {
+                if let Some(connection) = self.dialled.link(key).and_then(|link| link.connection) {
+                    self.gathered(Gathered::Dialled(key), connection);
+                }
+            }
             DialerOutput::Up(link) => {
                 let identity = self.dialled.link(key).map(|link| link.routing_id.clone()).unwrap_or_default();
                 self.admit_dialled(key);

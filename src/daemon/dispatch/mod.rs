@@ -37,7 +37,7 @@ use crate::config::Config;
 use crate::config::joined::JoinedKind;
 use crate::config::settings::Commits;
 use crate::model::broken::{self, Fault};
-use crate::model::connection::{ConnectionId, PeerAddress};
+use crate::model::connection::{ClientId, ConnectionId, PeerAddress};
 use crate::model::host_work::HostDone;
 use crate::model::log::LogLine;
 use crate::model::random::Random;
@@ -118,6 +118,13 @@ enum Owner {
     Budget,
 }
 
+/// A peer with messages that wait to be sealed together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Gathered {
+    Client(ClientId),
+    Dialled(PeerKey),
+}
+
 /// The connection table with all sessions and the deciding core.
 pub struct Dispatch {
     core: Core,
@@ -131,6 +138,8 @@ pub struct Dispatch {
     flow: copies::Flow,
     /// Peers and connections whose session may have outputs.
     touched: BTreeSet<Owner>,
+    /// Peers with messages that wait to be sealed together.
+    gathered: BTreeSet<Gathered>,
     timers: Timers<Owner>,
     /// The deadlines in `timers` of the core and of the listener.
     armed: (Option<Monotonic>, Option<Monotonic>),
@@ -162,6 +171,7 @@ impl Dispatch {
         let pinned = keys::pinned_clients(&fingerprints);
         let settings = external::listener_settings(&config, &own_key, pinned);
         let mut listener = ZmqListener::new(settings, stored.sessions, now);
+        listener.gather();
         listener.invite(config.added.invited_as(JoinedKind::Pull));
         let fault = own_key.fault(config.core.link);
         let own_names = [config.core.hostname.clone()];
@@ -179,6 +189,7 @@ impl Dispatch {
             budget: Budget::new(config.core.max_memory),
             flow: copies::Flow::default(),
             touched: BTreeSet::new(),
+            gathered: BTreeSet::new(),
             timers: Timers::default(),
             armed: (None, None),
             effects: VecDeque::new(),
@@ -432,6 +443,7 @@ impl Dispatch {
 
     /// Connections whose send queue may hold bytes, in a stable order.
     pub fn take_dirty(&mut self, now: Now) -> BTreeSet<ConnectionId> {
+        self.send_gathered(now);
         self.take_stock(now);
         let mut dirty = self.connections.take_dirty();
         dirty.retain(|connection| !self.storing.is_held(*connection));

@@ -48,10 +48,13 @@ pub(super) fn access(settings: &WebSocketSettings, added: &Added) -> Rc<WebSocke
         node: token.node,
     });
     let bounds = WebSocketServerSettings::default();
-    let proxies = settings.trusted_proxies.iter().map(|subnet| (subnet.address, subnet.prefix)).collect();
     let access = WebSocketAccess::new(settings.token.as_deref(), tokens.collect(), bounds);
     let access = access.with_invitations(added.invited_as(JoinedKind::Pullwss));
-    Rc::new(access.with_trusted_proxies(Ranges::new(proxies)).with_web_api(settings.web_api.is_some()))
+    Rc::new(
+        access
+            .with_trusted_proxies(Ranges::new(settings.trusted_proxies.clone()))
+            .with_web_api(settings.web_api.is_some()),
+    )
 }
 
 /// Whether the first bytes of a connection ask for a WebSocket; `None` while they are too few to decide.

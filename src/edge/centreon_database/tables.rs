@@ -201,7 +201,8 @@ fn sentence(fault: Fault, settings: &DatabaseSettings) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::database::{DatabaseTls, Secret};
+    use crate::config::database::DatabaseTls;
+    use crate::model::secret::Secret;
 
     fn settings(place: DatabasePlace, tls: Option<DatabaseTls>) -> DatabaseSettings {
         DatabaseSettings {

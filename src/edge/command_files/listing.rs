@@ -67,7 +67,7 @@ impl Listing {
             Some(((metadata.ctime(), metadata.ctime_nsec()), entry.path()))
         });
         let mut timed: Vec<_> = timed.take(FILES_MAX).collect();
-        timed.sort();
+        timed.sort_unstable();
         timed.into_iter().map(|(_, path)| path).collect()
     }
 }

@@ -124,7 +124,7 @@ pub(super) fn sweep(directory: &Path, now: SystemTime) {
             Err(_) => drop(fs::remove_file(&mark)),
         }
     }
-    left.sort_by_key(|(age, ..)| *age);
+    left.sort_unstable_by_key(|(age, ..)| *age);
     for (place, (age, mark, file)) in left.iter().enumerate() {
         notes.retain(|note| !left_over::Note::beside(file).is_at(note));
         if (place >= KEPT_MAX || *age >= KEPT)
@@ -147,7 +147,7 @@ mod tests {
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
-        names.sort();
+        names.sort_unstable();
         names
     }
 

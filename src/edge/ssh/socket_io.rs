@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use mio::net::TcpStream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::model::ssh::Secret;
+use crate::model::secret::Secret;
 
 /// Maximum number of bytes read in one turn of a session.
 const READ_BUDGET: usize = 4 << 20;

@@ -2,10 +2,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 
 use super::*;
-use crate::config::database::{DatabasePlace, DatabaseSettings, Secret};
+use crate::config::database::{DatabasePlace, DatabaseSettings};
 use crate::config::modules::statistics::ArchiveSettings;
 use crate::edge::temp_dir::TempDir;
 use crate::model::node_id::NodeId;
+use crate::model::secret::Secret;
 
 const TEXT: &str = "Hosts Up/Down/Unreach:  5 / 1 / 0\nActive Host Latency: 0.1 / 0.2 / 0.3 sec\n";
 

@@ -52,6 +52,14 @@ fn convert(path: &Path) -> String {
 }
 
 fn decrypt(path: &Path, der: &[u8], passphrase: Option<&str>) -> Result<Vec<u8>, TlsError> {
+    if !cfg!(feature = "status") {
+        let shown = path.display();
+        let fault = format!(
+            "is encrypted, which this build for pollers does not read; decrypt it: \
+                `openssl pkey -in {shown} -out {shown}.new`"
+        );
+        return Err(TlsError::new(path, fault));
+    }
     let Some(passphrase) = passphrase else {
         return Err(TlsError::new(path, "is encrypted: set its `passphrase`"));
     };

@@ -78,7 +78,7 @@ impl Session {
             let _end_noted = self.connection.read_tls(&mut bytes);
         }
         while !bytes.is_empty() {
-            let mut source = FirstOctet { socket: &mut bytes, octet: &mut self.first_octet };
+            let mut source = FirstOctet { socket: &mut bytes, octet: &mut self.first_octet, is_short: false };
             let taken = self.connection.read_tls(&mut source);
             if self.connection.process_new_packets().is_err() || taken.is_err() {
                 self.socket_has_ended = true;
@@ -113,7 +113,7 @@ impl Session {
     /// Otherwise the connection is broken.
     pub fn read<S: Read + Write>(&mut self, socket: &mut S, bytes: &mut [u8]) -> io::Result<usize> {
         self.socket_is_empty = false;
-        let mut filled = 0;
+        let (mut filled, mut is_short) = (0, false);
         for _ in 0..MAX_SOCKET_READS {
             while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
                 match self.connection.reader().read(rest) {
@@ -125,11 +125,13 @@ impl Session {
                     Err(error) => return Err(error),
                 }
             }
-            if filled == bytes.len() {
+            // A read of the socket that did not fill its buffer has emptied it.
+            self.socket_is_empty = is_short && filled > 0 && filled < bytes.len();
+            if filled == bytes.len() || self.socket_is_empty {
                 return Ok(filled);
             }
             match self.receive(socket) {
-                Ok(()) => {}
+                Ok(short) => is_short = short,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.socket_is_empty = true;
                     return if filled > 0 { Ok(filled) } else { Err(error) };
@@ -153,16 +155,18 @@ impl Session {
         }
     }
 
-    /// Reads the socket and writes answers of TLS itself.
-    fn receive<S: Read + Write>(&mut self, socket: &mut S) -> io::Result<()> {
+    /// Reads the socket and writes answers of TLS itself. Returns whether fewer bytes came than there was room for.
+    fn receive<S: Read + Write>(&mut self, socket: &mut S) -> io::Result<bool> {
+        let mut is_short = false;
         if !self.socket_has_ended {
-            let mut source = FirstOctet { socket, octet: &mut self.first_octet };
+            let mut source = FirstOctet { socket, octet: &mut self.first_octet, is_short: false };
             self.socket_has_ended = self.connection.read_tls(&mut source)? == 0;
+            is_short = source.is_short;
         }
         match self.connection.process_new_packets() {
             Ok(_) => match self.send(socket) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-                sent => sent,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+                _ => Ok(is_short),
             },
             Err(error) => {
                 // Each later read gives this error.
@@ -268,15 +272,17 @@ const fn meaning(alert: rustls::AlertDescription) -> &'static str {
     }
 }
 
-/// A socket that remembers the first octet read.
+/// A socket that remembers the first octet read, and whether the last read was short.
 struct FirstOctet<'a, S> {
     socket: &'a mut S,
     octet: &'a mut Option<u8>,
+    is_short: bool,
 }
 
 impl<S: Read> Read for FirstOctet<'_, S> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let len = self.socket.read(bytes)?;
+        self.is_short = len > 0 && len < bytes.len();
         if len > 0 && self.octet.is_none() {
             *self.octet = bytes.first().copied();
         }

@@ -21,6 +21,8 @@ impl Core {
         if code.is_terminal() && has_token && !self.context.journal.has_just_ended(&token) {
             self.context.finish(&token, code, data.clone());
         }
-        self.context.reply(client, Reply { kind: reply_kind, token: Some(token), code, data });
+        // Nobody asks for a token that we have made up; a Perl central expects one all the same.
+        let token = Some(token).filter(|_| has_token || !self.dialled_out.is_ours(kind));
+        self.context.reply(client, Reply { kind: reply_kind, token, code, data });
     }
 }

@@ -189,7 +189,7 @@ impl Part {
 /// Divides rows into parts. Returns at least one part, which may be empty.
 fn parts(mut rows: Vec<HistoryRow>, division: Division) -> Vec<Part> {
     if division.by_ctime {
-        rows.sort_by(|a, b| a.ctime.total_cmp(&b.ctime).then(a.id.cmp(&b.id)));
+        rows.sort_unstable_by(|a, b| a.ctime.total_cmp(&b.ctime).then(a.id.cmp(&b.id)));
     }
     let mut parts: Vec<Part> = Vec::new();
     let mut part = Part::new();
@@ -308,17 +308,17 @@ impl DialledOut {
         let total = parts.len();
         for (number, part) in parts.into_iter().enumerate() {
             let mut data = format!(
-                "{{\"code\":{},\"data\":{{\"action\":\"getlog\",\"id\":{},\"result\":{}",
+                "{{\"code\":{},\"data\":{{\"action\":\"getlog\",\"id\":{},{}",
                 Code::BEGIN.0,
                 context.id_json(),
-                part.rows
+                paged.map_or_else(|| format!("\"result\":{}", part.rows), |paged| paged.echo.result(&part.rows))
             );
             // Writing to a string cannot fail.
             if kind == ParentKind::WebSocket {
                 let _ = write!(data, ",\"nb_total_msg\":{total}");
             }
             if let Some(Paged { last_id, echo }) = paged {
-                let echo = if number + 1 == total { echo } else { "" };
+                let echo = if number + 1 == total { echo.members.as_str() } else { "" };
                 let _ = write!(data, ",\"last_id\":{last_id}{echo}");
                 page.write_newest(&mut data);
                 context.write_history(&mut data);

@@ -39,6 +39,7 @@ impl Nodes {
         node.down_since = None;
         node.sync.is_current = false;
         node.sync.time_told = None;
+        node.sync.fresh_at = None;
         let serial = node.sync.serial;
         node.owed.link_restored(serial);
         context.timers.cancel(&Timer::Unconfirmed(id));

@@ -55,6 +55,12 @@ struct PongText<'a> {
     hostname: Option<&'a RawValue>,
     #[serde(borrow, default)]
     about: Option<&'a RawValue>,
+    /// Whether the rest is as in the last one.
+    #[serde(default)]
+    same: bool,
+    /// Whether we have all rows.
+    #[serde(default)]
+    synced: Option<bool>,
 }
 
 /// What our own kind tells about itself.
@@ -154,6 +160,15 @@ impl Nodes {
     fn pong(&mut self, context: &mut Context, id: NodeId, data: &str) {
         self.node_is_alive(context, id);
         let pong = serde_json::from_str::<PongText<'_>>(data).ok();
+        if let Some(has_all) = pong.as_ref().and_then(|pong| pong.synced) {
+            self.said_whether_synced(context, id, has_all);
+        }
+        if pong.as_ref().is_some_and(|pong| pong.same) {
+            if let Some(node) = self.get_mut(id) {
+                node.liveness.ping_ok += 1;
+            }
+            return;
+        }
         let map = pong.as_ref().and_then(|pong| pong.data).map_or("{}", RawValue::get);
         let names = &context.names;
         let own = context.own_id.map(|own| names.id_of(own));
@@ -183,6 +198,16 @@ impl Nodes {
         node.liveness.nodes = text.into();
         node.calls_others(names);
         self.registry.announce(id, ids);
+    }
+
+    /// Notes whether we have all rows of a node of our own kind. Where a message is not settled, only a sync tells.
+    fn said_whether_synced(&mut self, context: &mut Context, id: NodeId, has_all: bool) {
+        let now = context.now;
+        let Some(node) = self.get_mut(id) else { return };
+        let has_all = has_all && node.owed.count() == 0;
+        if node.sync.has_said(has_all, now) {
+            asking::sync_soon(context, self, id);
+        }
     }
 
     /// Handles a node's reply to a request that is not part of a copy.

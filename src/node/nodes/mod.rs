@@ -164,6 +164,11 @@ impl Nodes {
     }
 
     /// Returns the `data` of a PONG of a daemon with `running` requests.
+    /// Returns the version of what a PONG says of the nodes and of us.
+    pub(super) const fn pong_version(&self, context: &Context) -> (u64, Option<NodeId>) {
+        (self.registry.version(), context.own_id)
+    }
+
     pub(super) fn pong_text(&mut self, context: &Context, running: usize) -> String {
         self.texts.pong(context, &self.registry, running)
     }

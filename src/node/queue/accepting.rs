@@ -10,8 +10,8 @@ use crate::model::node_id::NodeId;
 use crate::model::queue::{QueueChange, QueuedHead, QueuedRequest};
 use crate::model::token::Token;
 
-use super::Queue;
 use super::options::{self, QueueOptions};
+use super::{Queue, number};
 use crate::node::context::Context;
 use crate::node::journal::Awaited;
 use crate::node::nodes::Nodes;
@@ -131,7 +131,7 @@ impl Queue {
             format!("{len} requests wait; max_messages: {max_messages}")
         } else if size.saturating_add(bytes) > max_bytes {
             format!("{size} bytes wait; max_bytes: {max_bytes}")
-        } else if self.numbers.depth >= max_messages.saturating_mul(ALL_MESSAGES) {
+        } else if self.numbers.depth >= number(max_messages.saturating_mul(ALL_MESSAGES)) {
             format!("{} requests wait for all nodes", self.numbers.depth)
         } else if self.numbers.bytes.saturating_add(bytes) > max_bytes.saturating_mul(ALL_BYTES) {
             format!("{} bytes wait for all nodes", self.numbers.bytes)

@@ -8,7 +8,7 @@ use crate::model::queue::{Known, QueueAnswer, QueueQuery, QueuedHead};
 use crate::model::token::Token;
 use crate::model::work::Work;
 
-use super::{Asked, Queue};
+use super::{Asked, Queue, number};
 use crate::node::context::Context;
 use crate::node::output::Output;
 
@@ -89,7 +89,7 @@ impl Queue {
         });
         let shown: Vec<Value> = shown.collect();
         let (messages, bytes) = match target {
-            Some(target) => self.ways.get(&target).map_or((0, 0), |way| (way.len(), way.bytes)),
+            Some(target) => self.ways.get(&target).map_or((0, 0), |way| (number(way.len()), way.bytes)),
             None => (self.numbers.depth, self.numbers.bytes),
         };
         answer(200, &json!({ "messages": messages, "bytes": bytes, "queue": shown, "more": more }))

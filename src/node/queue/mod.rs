@@ -26,7 +26,9 @@ use std::time::Duration;
 use crate::model::api::CallId;
 use crate::model::history::StoreChange;
 use crate::model::node_id::NodeId;
-use crate::model::queue::{Known, QueueAnswer, QueueChange, QueueQuery, QueueStored, QueuedHead, QueuedRequest};
+use crate::model::queue::{
+    Known, QueueAnswer, QueueChange, QueueCounters, QueueQuery, QueueStored, QueuedHead, QueuedRequest,
+};
 use crate::model::token::{Token, digest_of};
 use crate::model::work::{Work, WorkId};
 
@@ -48,27 +50,6 @@ const KEEP_BEYOND: i64 = 86_400;
 
 /// Pause before a node gets again what it has not got. Replies about later requests come meanwhile.
 const GAP_PAUSE: Duration = Duration::from_millis(100);
-
-/// Numbers about the queue, for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct QueueCounters {
-    /// Number of requests that are queued now.
-    pub depth: usize,
-    /// Number of bytes of their data.
-    pub bytes: u64,
-    /// Age in seconds of the oldest; 0 if nothing waits.
-    pub oldest_seconds: i64,
-    /// Number of requests accepted since the start.
-    pub accepted: u64,
-    /// Number of requests that have expired since the start.
-    pub expired: u64,
-    /// Number of requests that were cancelled since the start.
-    pub cancelled: u64,
-    /// Number of requests that were refused because the queue was full.
-    pub full: u64,
-    /// Number of times that a request was sent again after a doubt.
-    pub repeated: u64,
-}
 
 /// A request that may have been sent.
 #[derive(Debug)]
@@ -128,7 +109,7 @@ impl Queue {
             let way = self.ways.entry(node.target).or_default();
             (way.unsent, way.scheduled, way.bytes) = (node.ready, node.scheduled, node.bytes);
             way.oldest = node.oldest;
-            self.numbers.depth += node.ready + node.scheduled;
+            self.numbers.depth += number(node.ready + node.scheduled);
             self.numbers.bytes = self.numbers.bytes.saturating_add(node.bytes);
         }
         for head in stored.sent {
@@ -159,15 +140,15 @@ impl Queue {
     /// Returns the number of requests that are queued for a node.
     #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for reports"))]
     pub(in crate::node) fn depth_of(&self, target: NodeId) -> u64 {
-        let depth = |way: &Way| way.unsent + way.scheduled + way.taken + way.storing + way.in_flight();
-        self.ways.get(&target).map_or(0, |way| u64::try_from(depth(way)).unwrap_or(u64::MAX))
+        self.ways.get(&target).map_or(0, |way| number(way.len()))
     }
 
     /// Returns the numbers about the queue.
     #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "for metrics"))]
     pub(in crate::node) fn counters(&self, context: &Context) -> QueueCounters {
         let oldest = self.ways.values().map(|way| way.oldest).min();
-        let oldest_seconds = oldest.map_or(0, |oldest| self.clock.time(context.now).saturating_sub(oldest).max(0));
+        let age = oldest.map_or(0, |oldest| self.clock.time(context.now).saturating_sub(oldest));
+        let oldest_seconds = u64::try_from(age).unwrap_or(0);
         QueueCounters { oldest_seconds, ..self.numbers }
     }
 
@@ -445,4 +426,9 @@ impl Queue {
             self.set_due(context);
         }
     }
+}
+
+/// Converts a number of requests.
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }

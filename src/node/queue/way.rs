@@ -73,11 +73,6 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// Returns the number of requests that may have been sent and are not known to be taken.
-    pub(super) fn in_flight(&self) -> usize {
-        self.flight.len()
-    }
-
     /// Returns the number of all requests.
     pub(super) fn len(&self) -> usize {
         self.unsent + self.scheduled + self.taken + self.storing + self.flight.len()

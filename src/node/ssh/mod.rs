@@ -34,6 +34,10 @@ use command::CommandJob;
 use copy::CopyJob;
 use engine_command::EngineJob;
 
+/// Whether this build has SSH.
+const HAS_SSH: bool = cfg!(feature = "ssh");
+/// Why it does nothing for a node of kind `push_ssh`.
+const NO_SSH: &str = "push_ssh needs a build with ssh";
 /// Maximum number of requests in progress, for all nodes together.
 const JOBS_MAX: usize = 10_000;
 /// Time within which the command of a ping must end.
@@ -147,6 +151,9 @@ impl SshHosts {
             self.cancel(context, route.through, token, data);
             return Ok(());
         }
+        if !HAS_SSH {
+            return Err(NO_SSH.to_owned());
+        }
         self.has_room()?;
         if !action.is(Also::OverSsh) {
             return Err("unsupported action".to_owned());
@@ -164,8 +171,8 @@ impl SshHosts {
     /// # Errors
     /// Returns the message of the history row that ends the token.
     pub(super) fn has_room(&self) -> Result<(), String> {
-        if !cfg!(feature = "ssh") {
-            return Err("push_ssh needs a build with ssh".to_owned());
+        if !HAS_SSH {
+            return Err(NO_SSH.to_owned());
         }
         if self.begun.len() >= JOBS_MAX {
             return Err("too many requests for ssh nodes wait, try again later".to_owned());
@@ -194,6 +201,9 @@ impl SshHosts {
 
     /// Handles [`super::input::Input::SshEnded`]. Returns the result if the task was a ping.
     pub fn ended(&mut self, context: &mut Context, task: SshTaskId, end: SshEnd) -> Option<(NodeId, Pinged)> {
+        if !HAS_SSH {
+            return None;
+        }
         let Begun { node, job } = self.begun.remove(&task)?;
         match job {
             Job::Ping => return Some((node, Pinged::of(&end))),

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::model::api::{ApiAnswer, ApiCall, CallId};
 use crate::model::node_id::NodeId;
-use crate::model::status::{Counted, Failure, MINUTES, Overview, QueueFacts, ReportForm, ReportOrder, Revision};
+use crate::model::status::{Counted, Failure, MINUTES, Overview, ReportForm, ReportOrder, Revision};
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 use crate::model::work::{Work, WorkId};
@@ -165,7 +165,7 @@ impl Status {
             running: count(load.running),
             waiting: count(load.waiting),
             open_tokens: count(context.journal.open_count()),
-            queue: queue_facts(queue, context),
+            queue: queue.counters(context),
             parents: (
                 count(context.connected_parents.len()),
                 count(dialled.into_iter().filter(|is_dialled| *is_dialled).count()),
@@ -186,19 +186,5 @@ impl Status {
         if let Some(call) = self.waiting.remove(&work) {
             context.output(Output::Answer { call, answer });
         }
-    }
-}
-
-fn queue_facts(queue: &Queue, context: &Context) -> QueueFacts {
-    let counters = queue.counters(context);
-    QueueFacts {
-        depth: u64::try_from(counters.depth).unwrap_or(u64::MAX),
-        bytes: counters.bytes,
-        oldest_seconds: u64::try_from(counters.oldest_seconds).unwrap_or(0),
-        accepted: counters.accepted,
-        expired: counters.expired,
-        cancelled: counters.cancelled,
-        full: counters.full,
-        repeated: counters.repeated,
     }
 }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::model::code::Code;
 use crate::model::history::{HistoryName, RowOrigin};
 use crate::model::node_id::NodeId;
-use crate::model::text;
+use crate::model::{packed, text};
 
 use crate::node::json;
 
@@ -18,6 +18,8 @@ use crate::node::json;
 const CTIME_MAX: f64 = 1e11;
 /// Maximum number of messages of one answer.
 const PARTS_MAX: usize = 100_000;
+/// Maximum size of the rows of a packed message.
+const UNPACKED_MAX_BYTES: usize = 32 << 20;
 /// Maximum number of characters of a token, the width of the original's column.
 const TOKEN_LEN_MAX: usize = 2_048;
 
@@ -65,6 +67,8 @@ struct RawAnswer<'a> {
     action: Value,
     #[serde(borrow, default)]
     result: Option<Vec<RawRow<'a>>>,
+    #[serde(borrow, default)]
+    packed: Option<Cow<'a, str>>,
     #[serde(default)]
     last_id: Value,
     #[serde(default)]
@@ -108,12 +112,16 @@ impl Answer {
         if raw.action.as_str() != Some("getlog") {
             return None;
         }
-        let result = raw.result?;
+        let unpacked = raw.packed.map(|packed| packed::unpack(&packed, UNPACKED_MAX_BYTES));
+        let result = match &unpacked {
+            Some(text) => serde_json::from_str(text.as_ref()?).ok()?,
+            None => raw.result?,
+        };
         let told = result.len();
         let mut rows: Vec<AnsweredRow> = result.into_iter().filter_map(RawRow::read).collect();
         let left_out = told.saturating_sub(rows.len());
         // A Perl daemon sorts ids as text.
-        rows.sort_by_key(|row| row.id);
+        rows.sort_unstable_by_key(|row| row.id);
         let parts = json::integer(&raw.nb_total_msg).and_then(|parts| usize::try_from(parts).ok());
         let parts = parts.unwrap_or(1).clamp(1, PARTS_MAX);
         let history = number(&raw.history).unwrap_or(0);
@@ -224,6 +232,21 @@ mod tests {
     fn an_answer_of_our_own_kind_tells_where_to_go_on() {
         let answer = Answer::read(r#"{"action":"getlog","result":[],"id":3,"last_id":7,"more":true}"#).unwrap();
         assert_eq!((answer.last_id, answer.more), (Some(7), true));
+    }
+
+    #[test]
+    fn packed_rows_are_read_like_others_and_a_damaged_pack_is_no_answer() {
+        let rows: Vec<String> =
+            (1..100).map(|id| format!(r#"{{"id":{id},"ctime":1.5,"code":2,"token":"t","data":"{{}}"}}"#)).collect();
+        let rows = format!("[{}]", rows.join(","));
+        let plain = Answer::read(&format!(r#"{{"action":"getlog","result":{rows},"last_id":99}}"#)).unwrap();
+        let packed = packed::pack(&rows).unwrap();
+        let answer = |packed: &str| {
+            Answer::read(&format!(r#"{{"action":"getlog","result":[],"packed":"{packed}","last_id":99}}"#))
+        };
+        assert_eq!(answer(&packed).as_ref(), Some(&plain));
+        assert_eq!(answer(&packed[8..]), None);
+        assert_eq!(answer(&packed::pack(&"[".repeat(40 << 20)).unwrap()), None);
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::node::nodes::node::Link;
 use crate::node::peer::Handled;
 use crate::node::timers::Timer;
 
+use super::state::NodeSync;
+
 /// Time after which a node that dials in is asked again, because a Perl node drops messages that arrive while it sends.
 const REPEAT_AFTER: Duration = Duration::from_secs(5);
 /// Maximum number of repetitions.
@@ -38,7 +40,10 @@ pub(in crate::node) fn start(context: &mut Context) {
 
 /// Handles [`Timer::SyncAll`].
 pub(in crate::node) fn sync_due(context: &mut Context, nodes: &mut Nodes) {
-    sync_all(context, nodes);
+    let settings = context.proxy_settings();
+    // A node of ours says in each PONG whether there is something new.
+    let (now, period) = (context.now.monotonic, settings.ping.max(settings.sync_time) * 2);
+    sync_those(context, nodes, |sync| !sync.is_fresh(now, period));
     start(context);
 }
 
@@ -57,8 +62,12 @@ pub(in crate::node) fn sync_logs(context: &mut Context, nodes: &mut Nodes, data:
 
 /// Syncs every node whose link is up.
 fn sync_all(context: &mut Context, nodes: &mut Nodes) {
+    sync_those(context, nodes, |_| true);
+}
+
+fn sync_those(context: &mut Context, nodes: &mut Nodes, is_wanted: impl Fn(&NodeSync) -> bool) {
     for id in nodes.ids() {
-        if nodes.get(id).is_some_and(|node| node.link == Link::Up) {
+        if nodes.get(id).is_some_and(|node| node.link == Link::Up && is_wanted(&node.sync)) {
             sync_soon(context, nodes, id);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::model::history::SyncMark;
-use crate::model::time::{Monotonic, WallTime};
+use crate::model::time::{Monotonic, Now, WallTime};
 use crate::model::token::Token;
 
 use super::parts::Gathering;
@@ -31,6 +31,8 @@ pub(in crate::node) struct NodeSync {
     pub(super) pages: Option<bool>,
     /// Whether a sync has been completed over the current link, so that it is known who is there.
     pub is_current: bool,
+    /// When the node last said that we have all of its rows, over the current link.
+    pub(in crate::node) fresh_at: Option<Monotonic>,
     /// When our time was last told over the current link.
     pub(in crate::node) time_told: Option<Monotonic>,
     /// Number of syncs started.
@@ -65,6 +67,7 @@ impl NodeSync {
             is_storing: false,
             pages: None,
             is_current: false,
+            fresh_at: None,
             time_told: None,
             serial: 0,
             synced_at: 0,
@@ -101,6 +104,23 @@ impl NodeSync {
         self.pages.unwrap_or(self.mark.history != 0)
     }
 
+    /// Notes that the node says whether we have all of its rows. Returns whether a sync is wanted.
+    pub(in crate::node) fn has_said(&mut self, has_all: bool, now: Now) -> bool {
+        if !self.is_current || self.in_progress || self.is_storing {
+            return false;
+        }
+        self.fresh_at = has_all.then_some(now.monotonic);
+        if has_all {
+            (self.synced_at, self.lag) = (now.wall.as_seconds(), Some(0));
+        }
+        !has_all
+    }
+
+    /// Returns whether the node has said within `period` that we have all of its rows.
+    pub(super) fn is_fresh(&self, now: Monotonic, period: Duration) -> bool {
+        self.fresh_at.is_some_and(|at| now.since(at) <= period)
+    }
+
     /// Returns whether a node that may not know the time should be told.
     pub(super) fn tells_time(&mut self, now: Monotonic) -> bool {
         let tells = self.time_told.is_none_or(|told| now.since(told) >= TELL_TIME_EVERY);
@@ -121,7 +141,7 @@ impl NodeSync {
             format!("{{\"ctime\":{ctime}}}")
         } else if history != 0 {
             let mut question = format!(
-                "{{\"ctime\":{ctime},\"last_id\":{last_id},\"history\":{history},\"sync\":{}{time}",
+                "{{\"ctime\":{ctime},\"last_id\":{last_id},\"history\":{history},\"sync\":{}{time},\"packs\":1",
                 self.serial
             );
             if !self.asked_about.is_empty() {
@@ -132,7 +152,7 @@ impl NodeSync {
             question.push('}');
             question
         } else {
-            format!("{{\"ctime\":{ctime},\"last_id\":{last_id}{time}}}")
+            format!("{{\"ctime\":{ctime},\"last_id\":{last_id}{time},\"packs\":1}}")
         }
     }
 }

@@ -3,7 +3,6 @@
 mod logins;
 
 use std::cell::RefCell;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,9 +37,8 @@ pub struct ApiClientSettings {
     pub auth: Option<(String, String)>,
     /// More users. Without these and without `auth` everyone is let in.
     pub users: Vec<ApiUser>,
-    /// Address ranges (address, number of leading bits) that may call; `None` for all. A peer on a Unix socket always
-    /// may.
-    pub allowed: Option<Vec<(IpAddr, u8)>>,
+    /// Address ranges that may call; `None` for all. A peer on a Unix socket always may.
+    pub allowed: Option<Ranges>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Ranges,
     /// The host names under which a browser may call us.
@@ -81,7 +79,6 @@ impl Default for ApiClientSettings {
 /// `Rc`, because all connections live on one thread.
 pub struct ApiAccess {
     settings: ApiClientSettings,
-    allowed: Option<Ranges>,
     logins: RefCell<Logins>,
     refusals: RefusalLog,
     /// Refused requests: status and number.
@@ -93,8 +90,7 @@ impl ApiAccess {
     #[must_use]
     pub fn new(mut settings: ApiClientSettings) -> Self {
         let logins = RefCell::new(Logins::new(settings.auth.take(), std::mem::take(&mut settings.users)));
-        let allowed = settings.allowed.take().map(Ranges::new);
-        Self { settings, allowed, logins, refusals: RefusalLog::new("httpserver"), refused: RefCell::default() }
+        Self { settings, logins, refusals: RefusalLog::new("httpserver"), refused: RefCell::default() }
     }
 
     /// The settings, without the credentials.
@@ -113,7 +109,7 @@ impl ApiAccess {
     /// Whether an address is in one of the allowed ranges.
     #[must_use]
     pub fn is_allowed(&self, peer: PeerAddress) -> bool {
-        match (&self.allowed, peer) {
+        match (&self.settings.allowed, peer) {
             (None, _) | (_, PeerAddress::Local) => true,
             (Some(ranges), PeerAddress::Ip(address)) => ranges.contain(address),
         }
@@ -176,8 +172,8 @@ mod tests {
 
     #[test]
     fn only_peers_of_an_allowed_range_are_let_in() {
-        let allowed = Some(vec![("127.0.0.1".parse().unwrap(), 32)]);
-        let trusted_proxies = Ranges::new(vec![("192.0.2.7".parse().unwrap(), 32)]);
+        let allowed = Some(Ranges::one("127.0.0.1", 32));
+        let trusted_proxies = Ranges::one("192.0.2.7", 32);
         let access = ApiAccess::new(ApiClientSettings { allowed, trusted_proxies, ..ApiClientSettings::default() });
         let ip = |text: &str| PeerAddress::Ip(text.parse().unwrap());
         assert!(access.is_allowed(ip("127.0.0.1")) && access.is_allowed(PeerAddress::Local));

@@ -176,7 +176,7 @@ fn credentials_come_before_everything_else() {
 
 #[test]
 fn peers_outside_the_allowed_ranges_are_answered_without_being_heard() {
-    let allowed = Some(vec![("10.0.0.0".parse().unwrap(), 8)]);
+    let allowed = Some(Ranges::one("10.0.0.0", 8));
     let mut rig = Rig::new(ApiClientSettings { allowed, ..ApiClientSettings::default() });
     rig.receive("G");
     assert_eq!(rig.statuses(), ["401"]);
@@ -192,8 +192,8 @@ fn behind_a_trusted_proxy_the_client_counts_and_behind_no_other() {
         ("192.0.2.0", "198.51.100.1", Some("401"), Some("198.51.100.1: not in allowed_hosts.subnets, refused")),
         ("198.51.100.0", "10.0.0.9", Some("401"), Some("192.0.2.1: not in allowed_hosts.subnets, refused")),
     ] {
-        let allowed = Some(vec![("10.0.0.0".parse().unwrap(), 8)]);
-        let trusted_proxies = Ranges::new(vec![(proxy.parse().unwrap(), 24)]);
+        let allowed = Some(Ranges::one("10.0.0.0", 8));
+        let trusted_proxies = Ranges::one(proxy, 24);
         let mut rig = Rig::new(ApiClientSettings { allowed, trusted_proxies, ..ApiClientSettings::default() });
         rig.receive(request(from));
         assert_eq!(rig.statuses().first().map(String::as_str), status, "{proxy} {from}");

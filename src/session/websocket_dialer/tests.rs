@@ -169,6 +169,12 @@ fn a_json_refusal_of_the_central_takes_it_down() {
 #[test]
 fn what_is_sent_is_written_as_html_but_for_the_registration() {
     let (mut world, mut server) = World::up(settings(None, false));
+    // A central of our kind gets only the references that any reader needs.
+    assert_eq!(world.node.send("[PONG] [] [] {\"a\":\"<é&'>\"}".into()), Ok(()));
+    server.receive(&world.sent());
+    let least = "[PONG] [] [] {\"a\":\"<&#195;&#169;&amp;'>\"}";
+    assert_eq!(server.poll_event(), Ok(Some(Event::Text(least.into()))));
+    world.node.is_ours = false;
     let register = "[REGISTERNODES] [] [] {\"nodes\":[]}";
     for text in [register, "[PONG] [] [] {\"a\":\"<é&'>\"}", "[PONG] [] [] {}"] {
         assert_eq!(world.node.send(text.into()), Ok(()));

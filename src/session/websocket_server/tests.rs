@@ -330,7 +330,7 @@ fn a_client_behind_a_trusted_proxy_is_the_one_that_is_named_and_of_any_other_the
     let proxy = PeerAddress::Ip("127.0.0.1".parse().unwrap());
     let client = PeerAddress::Ip("192.0.2.9".parse().unwrap());
     for (trusted, expected) in [("127.0.0.1", client), ("10.0.0.1", proxy)] {
-        let ranges = Ranges::new(vec![(trusted.parse().unwrap(), 32)]);
+        let ranges = Ranges::one(trusted, 32);
         let access = WebSocketAccess::new(Some("s3cret"), Vec::new(), WebSocketServerSettings::default());
         let mut central = WebSocketServer::new(Rc::new(access.with_trusted_proxies(ranges)), proxy, at(0));
         let request = UpgradeCall::new(&mut random()).request("central", 443, true, "/", "wrong");

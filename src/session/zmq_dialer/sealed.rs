@@ -52,10 +52,20 @@ impl Sealed {
         }
     }
 
-    pub fn seal(&mut self, parts: &[&[u8]]) -> Result<Vec<u8>, String> {
+    /// Seals plain text. `None` if it waits for [`Sealed::seal_gathered`].
+    pub fn seal(&mut self, parts: &[&[u8]], may_wait: bool) -> Result<Option<Vec<u8>>, String> {
         match &mut self.protection {
-            Protection::Classic(keys) => Ok(keys.key.seal_parts(parts)),
-            Protection::Tls(link) => link.seal(FrameKind::Envelope, parts),
+            Protection::Classic(keys) => Ok(Some(keys.key.seal_parts(parts))),
+            Protection::Tls(link) if may_wait => link.gather(FrameKind::Envelope, parts),
+            Protection::Tls(link) => link.seal(FrameKind::Envelope, parts).map(Some),
+        }
+    }
+
+    /// Seals what waits.
+    pub fn seal_gathered(&mut self) -> Result<Option<Vec<u8>>, String> {
+        match &mut self.protection {
+            Protection::Tls(link) if link.has_gathered() => link.seal_gathered().map(Some),
+            _ => Ok(None),
         }
     }
 
@@ -96,7 +106,7 @@ impl ZmqDialer {
                     frames.into_iter().for_each(|frame| self.take_frame(frame));
                 }
                 Err(why) => {
-                    let text = format!("the sealed link to {} is closed: {why}", self.settings.endpoint);
+                    let text = self.link_closed(&why);
                     self.fail(text, Severity::Transient, true, now, random);
                 }
             },

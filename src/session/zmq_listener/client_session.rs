@@ -112,15 +112,27 @@ impl ClientSession {
         matches!(self.protection, Protection::Classic(_))
     }
 
-    /// Seals plain text.
+    /// Seals plain text. `None` if it waits for [`ClientSession::seal_gathered`].
     ///
     /// # Errors
     /// A sentence, if nothing can be sealed any more.
-    pub fn seal(&mut self, parts: &[&[u8]]) -> Result<Vec<u8>, String> {
+    pub fn seal(&mut self, parts: &[&[u8]], may_wait: bool) -> Result<Option<Vec<u8>>, String> {
         match &mut self.protection {
-            Protection::Classic(keys) => Ok(keys.seal(parts)),
-            Protection::Tls(Some(link)) => link.seal(FrameKind::Envelope, parts),
+            Protection::Classic(keys) => Ok(Some(keys.seal(parts))),
+            Protection::Tls(Some(link)) if may_wait => link.gather(FrameKind::Envelope, parts),
+            Protection::Tls(Some(link)) => link.seal(FrameKind::Envelope, parts).map(Some),
             Protection::Tls(None) => Err("its link has ended".to_owned()),
+        }
+    }
+
+    /// Seals what waits.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn seal_gathered(&mut self) -> Result<Option<Vec<u8>>, String> {
+        match &mut self.protection {
+            Protection::Tls(Some(link)) if link.has_gathered() => link.seal_gathered().map(Some),
+            _ => Ok(None),
         }
     }
 

@@ -58,6 +58,13 @@ pub enum ListenerOutput {
         /// The bytes of one frame.
         payload: Vec<u8>,
     },
+    /// A message waits: call [`super::ZmqListener::send_gathered`] before the connection is written to.
+    Gathered {
+        /// Who it waits for.
+        client: ClientId,
+        /// The connection on which it will go.
+        connection: ConnectionId,
+    },
     /// Close a connection.
     Close {
         connection: ConnectionId,

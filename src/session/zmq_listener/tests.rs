@@ -56,7 +56,7 @@ impl Bench {
                 ListenerOutput::OpenHello { hello, job, .. } => self.jobs.push_back((hello, job)),
                 ListenerOutput::StoreSession(stored) => self.stored.push(stored),
                 ListenerOutput::DropSession(routing_id) => self.dropped.push(routing_id),
-                ListenerOutput::Pin { .. } => {}
+                ListenerOutput::Pin { .. } | ListenerOutput::Gathered { .. } => {}
                 ListenerOutput::Log(line) => self.log.push(line),
             }
         }

@@ -4,19 +4,14 @@
 //! Known limits of this scheme, which an implementation cannot change opposite an original peer: every message of a
 //! session uses the same vector, and there is neither an authentication tag nor a replay counter.
 
-use aes::cipher::array::Array;
-use aes::cipher::consts::U16;
-use aes::cipher::{BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit};
-use aes::{Aes128, Aes192, Aes256, Block};
-
+use aes_cbc::BLOCK_LEN;
 use zeroize::Zeroize as _;
 
 use crate::model::base64_text;
 use crate::model::random::Random;
 
 /// Length of a vector in bytes.
-pub const IV_LEN: usize = 16;
-const BLOCK_LEN: usize = 16;
+pub const IV_LEN: usize = BLOCK_LEN;
 /// Number of bytes encrypted at once: whole blocks, and whole groups of three so that base64 needs no padding in
 /// between.
 const STRIDE: usize = 48 * 32;
@@ -65,15 +60,9 @@ impl KeyMaterial {
     }
 }
 
-enum Cipher {
-    Aes128(Aes128),
-    Aes192(Aes192),
-    Aes256(Aes256),
-}
-
 /// The key of a session with its key schedule, for sealing and opening. No `Debug`.
 pub struct SessionKey {
-    cipher: Box<Cipher>,
+    cipher: Box<aes_cbc::Key>,
     material: KeyMaterial,
 }
 
@@ -81,20 +70,7 @@ impl SessionKey {
     /// Expands the key schedule.
     #[must_use]
     pub fn new(material: KeyMaterial) -> Self {
-        let key = material.key.as_slice();
-        let cipher = if let Ok(cipher) = Aes128::new_from_slice(key) {
-            Cipher::Aes128(cipher)
-        } else if let Ok(cipher) = Aes192::new_from_slice(key) {
-            Cipher::Aes192(cipher)
-        } else {
-            // `KeyMaterial` holds 16, 24 or 32 bytes, so these are 32.
-            let mut padded = [0; 32];
-            for (to, from) in padded.iter_mut().zip(key) {
-                *to = *from;
-            }
-            Cipher::Aes256(Aes256::new(&padded.into()))
-        };
-        Self { cipher: Box::new(cipher), material }
+        Self { cipher: Box::new(aes_cbc::Key::new(&material.key)), material }
     }
 
     /// The bytes of the key.
@@ -109,14 +85,45 @@ impl SessionKey {
         self.seal_parts(&[plain])
     }
 
-    /// Seals a plain text of several parts without joining them.
+    /// Seals a plain text of several parts without joining them: encrypts in strides on the stack and writes base64
+    /// straight into the result, which is the only allocation.
     #[must_use]
     pub fn seal_parts(&self, parts: &[&[u8]]) -> Vec<u8> {
-        match &*self.cipher {
-            Cipher::Aes128(cipher) => seal_with(cipher, self.material.iv, parts),
-            Cipher::Aes192(cipher) => seal_with(cipher, self.material.iv, parts),
-            Cipher::Aes256(cipher) => seal_with(cipher, self.material.iv, parts),
+        let mut vector = self.material.iv;
+        let plain_len: usize = parts.iter().map(|part| part.len()).sum();
+        let padded_len = (plain_len / BLOCK_LEN + 1) * BLOCK_LEN;
+        let mut sealed = Vec::with_capacity(base64_text::encoded_len(padded_len));
+        let mut seal = |blocks: &mut [u8]| {
+            self.cipher.encrypt(&mut vector, blocks);
+            base64_text::push(blocks, &mut sealed);
+        };
+        let mut stride = [0; STRIDE];
+        let mut filled = 0;
+        for part in parts {
+            let mut rest = *part;
+            while let Some(room) = stride.get_mut(filled..).filter(|_| !rest.is_empty()) {
+                let (now, later) = rest.split_at(rest.len().min(room.len()));
+                if let Some(room) = room.get_mut(..now.len()) {
+                    room.copy_from_slice(now);
+                }
+                filled += now.len();
+                rest = later;
+                if filled == STRIDE {
+                    seal(&mut stride);
+                    filled = 0;
+                }
+            }
         }
+        // At most 16, so the conversion is exact. A stride is whole blocks and not full here, so the padding fits.
+        let pad = BLOCK_LEN - filled % BLOCK_LEN;
+        let padded = filled + pad;
+        if let Some(padding) = stride.get_mut(filled..padded) {
+            padding.fill(u8::try_from(pad).unwrap_or(0));
+        }
+        if let Some(last) = stride.get_mut(..padded) {
+            seal(last);
+        }
+        sealed
     }
 
     /// Opens a sealed message. White space in the base64 is allowed. `None` if it is not base64, not whole blocks, or
@@ -125,18 +132,11 @@ impl SessionKey {
     #[must_use]
     pub fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
         let mut buffer = decode_base64(sealed)?;
-        let padded_len = buffer.len();
-        let (blocks, rest) = Array::slice_as_chunks_mut(&mut buffer);
-        if !rest.is_empty() {
+        if !buffer.len().is_multiple_of(BLOCK_LEN) {
             return None;
         }
-        let iv = Block::from(self.material.iv);
-        match &*self.cipher {
-            Cipher::Aes128(cipher) => cbc::Decryptor::inner_iv_init(cipher, &iv).decrypt_blocks(blocks),
-            Cipher::Aes192(cipher) => cbc::Decryptor::inner_iv_init(cipher, &iv).decrypt_blocks(blocks),
-            Cipher::Aes256(cipher) => cbc::Decryptor::inner_iv_init(cipher, &iv).decrypt_blocks(blocks),
-        }
-        let plain_len = unpadded_len(blocks.last()?, padded_len)?;
+        self.cipher.decrypt(&self.material.iv, &mut buffer);
+        let plain_len = aes_cbc::unpadded_len(&buffer)?;
         buffer.truncate(plain_len);
         Some(buffer)
     }
@@ -152,56 +152,6 @@ pub fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
             base64_text::decode(&joined)
         })?
     })
-}
-
-/// Encrypts in strides on the stack and writes base64 straight into the result, which is the only allocation.
-fn seal_with<C>(cipher: &C, iv: [u8; IV_LEN], parts: &[&[u8]]) -> Vec<u8>
-where
-    C: BlockCipherEncrypt<BlockSize = U16>,
-{
-    let mut encryptor = cbc::Encryptor::inner_iv_init(cipher, &Block::from(iv));
-    let plain_len: usize = parts.iter().map(|part| part.len()).sum();
-    let padded_len = (plain_len / BLOCK_LEN + 1) * BLOCK_LEN;
-    let mut sealed = Vec::with_capacity(base64_text::encoded_len(padded_len));
-    let mut seal = |blocks: &mut [u8]| {
-        encryptor.encrypt_blocks(Array::slice_as_chunks_mut(blocks).0);
-        base64_text::push(blocks, &mut sealed);
-    };
-    let mut stride = [0; STRIDE];
-    let mut filled = 0;
-    for part in parts {
-        let mut rest = *part;
-        while let Some(room) = stride.get_mut(filled..).filter(|_| !rest.is_empty()) {
-            let (now, later) = rest.split_at(rest.len().min(room.len()));
-            if let Some(room) = room.get_mut(..now.len()) {
-                room.copy_from_slice(now);
-            }
-            filled += now.len();
-            rest = later;
-            if filled == STRIDE {
-                seal(&mut stride);
-                filled = 0;
-            }
-        }
-    }
-    // At most 16, so the conversion is exact. A stride is whole blocks and not full here, so the padding fits.
-    let pad = BLOCK_LEN - filled % BLOCK_LEN;
-    let padded = filled + pad;
-    if let Some(padding) = stride.get_mut(filled..padded) {
-        padding.fill(u8::try_from(pad).unwrap_or(0));
-    }
-    if let Some(last) = stride.get_mut(..padded) {
-        seal(last);
-    }
-    sealed
-}
-
-/// The length of the text within `len` bytes whose last block is `last`. Every padding byte is checked (RFC 5652
-/// section 6.3).
-fn unpadded_len(last: &Block, len: usize) -> Option<usize> {
-    let pad = usize::from(*last.last()?);
-    let valid = (1..=BLOCK_LEN).contains(&pad) && last.iter().rev().take(pad).all(|byte| usize::from(*byte) == pad);
-    if valid { len.checked_sub(pad) } else { None }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
 
 use super::frame::{self, Frame, FrameKind};
 use crate::wire::gorgone::keys::PublicKey;
@@ -11,6 +11,8 @@ use crate::wire::gorgone::keys::PublicKey;
 const RECORD_OVERHEAD_BYTES: usize = 32;
 /// Bytes of content of one record, at most.
 const RECORD_BYTES: usize = 16 << 10;
+/// Bytes of frames from which on they wait for no more: they fill a record.
+const GATHERED_BYTES: usize = RECORD_BYTES - (2 << 10);
 
 enum Side {
     Client(Box<UnbufferedClientConnection>),
@@ -65,6 +67,10 @@ impl TlsConnection {
                 Side::Server(connection) => step(connection.process_tls_records(rest), plain, reply)?,
             };
             at = at.saturating_add(read);
+            // After the handshake, what TLS itself has to say waits for the next message.
+            if at >= message.len() && at > 0 && self.is_up() {
+                return Ok(());
+            }
             if stand != Stand::Again {
                 return if at >= message.len() { Ok(()) } else { Err("a message was cut".to_owned()) };
             }
@@ -88,17 +94,19 @@ impl TlsConnection {
         PublicKey::from_der(keys?.first()?).ok()
     }
 
-    /// Seals plain bytes and appends the records to `message`.
+    /// Seals plain bytes and appends the records to `message`, behind what TLS itself has to say.
     ///
     /// # Errors
     /// A sentence, if the connection does not take them.
     pub fn seal(&mut self, plain: &[u8], message: &mut Vec<u8>) -> Result<(), String> {
-        // What TLS itself has to say first.
-        self.read(Vec::new(), &mut Vec::new(), message)?;
-        match &mut self.side {
-            Side::Client(connection) => encrypt(connection.process_tls_records(&mut []), plain, message),
-            Side::Server(connection) => encrypt(connection.process_tls_records(&mut []), plain, message),
+        if self.has_failed {
+            return Err("the link has failed before".to_owned());
         }
+        while !match &mut self.side {
+            Side::Client(connection) => encrypt(connection.process_tls_records(&mut []), plain, message)?,
+            Side::Server(connection) => encrypt(connection.process_tls_records(&mut []), plain, message)?,
+        } {}
+        Ok(())
     }
 }
 
@@ -119,12 +127,7 @@ fn step<Data>(
             Stand::Again
         }
         ConnectionState::EncodeTlsData(mut data) => {
-            append(reply, RECORD_BYTES, |room| {
-                data.encode(room).map_err(|error| match error {
-                    EncodeError::InsufficientSize(size) => Some(size.required_size),
-                    EncodeError::AlreadyEncoded => None,
-                })
-            })?;
+            encode(&mut data, reply)?;
             Stand::Again
         }
         ConnectionState::TransmitTlsData(sent) => {
@@ -138,16 +141,34 @@ fn step<Data>(
     Ok((discard, stand))
 }
 
-fn encrypt<Data>(status: UnbufferedStatus<'_, '_, Data>, plain: &[u8], message: &mut Vec<u8>) -> Result<(), String> {
-    let ConnectionState::WriteTraffic(mut traffic) = status.state.map_err(|error| explain(&error))? else {
-        return Err("the link is not ready".to_owned());
-    };
-    let records = plain.len() / RECORD_BYTES + 1;
-    let room = plain.len().saturating_add(records.saturating_mul(RECORD_OVERHEAD_BYTES));
-    append(message, room, |room| {
-        traffic.encrypt(plain, room).map_err(|error| match error {
-            EncryptError::InsufficientSize(size) => Some(size.required_size),
-            EncryptError::EncryptExhausted => None,
+/// Seals `plain`; `false` if TLS itself had something to say first.
+fn encrypt<Data>(status: UnbufferedStatus<'_, '_, Data>, plain: &[u8], message: &mut Vec<u8>) -> Result<bool, String> {
+    match status.state.map_err(|error| explain(&error))? {
+        ConnectionState::WriteTraffic(mut traffic) => {
+            let records = plain.len() / RECORD_BYTES + 1;
+            let room = plain.len().saturating_add(records.saturating_mul(RECORD_OVERHEAD_BYTES));
+            append(message, room, |room| {
+                traffic.encrypt(plain, room).map_err(|error| match error {
+                    EncryptError::InsufficientSize(size) => Some(size.required_size),
+                    EncryptError::EncryptExhausted => None,
+                })
+            })?;
+            Ok(true)
+        }
+        ConnectionState::EncodeTlsData(mut data) => encode(&mut data, message).map(|()| false),
+        ConnectionState::TransmitTlsData(sent) => {
+            sent.done();
+            Ok(false)
+        }
+        _ => Err("the link is not ready".to_owned()),
+    }
+}
+
+fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, message: &mut Vec<u8>) -> Result<(), String> {
+    append(message, RECORD_BYTES, |room| {
+        data.encode(room).map_err(|error| match error {
+            EncodeError::InsufficientSize(size) => Some(size.required_size),
+            EncodeError::AlreadyEncoded => None,
         })
     })
 }
@@ -187,20 +208,50 @@ fn explain(error: &rustls::Error) -> String {
 }
 
 /// A link that is sealed: the handshake is over, and the peer has proved its key.
-pub struct TlsLink(TlsConnection);
+pub struct TlsLink {
+    connection: TlsConnection,
+    /// Frames that wait to be sealed into one message.
+    gathered: Vec<u8>,
+}
 
 impl TlsLink {
     pub(super) const fn new(connection: TlsConnection) -> Self {
-        Self(connection)
+        Self { connection, gathered: Vec::new() }
     }
 
-    /// Seals one frame, given in parts, into one message.
+    /// Seals one frame, given in parts, and those that were gathered before it, into one message.
     ///
     /// # Errors
     /// A sentence. The link is of no use any more.
     pub fn seal(&mut self, kind: FrameKind, parts: &[&[u8]]) -> Result<Vec<u8>, String> {
+        frame::encode(kind, parts, &mut self.gathered)?;
+        self.seal_gathered()
+    }
+
+    /// Keeps a frame for [`TlsLink::seal_gathered`], or seals it with those before it if they fill a record.
+    ///
+    /// # Errors
+    /// A sentence. The link is of no use any more.
+    pub fn gather(&mut self, kind: FrameKind, parts: &[&[u8]]) -> Result<Option<Vec<u8>>, String> {
+        frame::encode(kind, parts, &mut self.gathered)?;
+        if self.gathered.len() < GATHERED_BYTES { Ok(None) } else { self.seal_gathered().map(Some) }
+    }
+
+    /// Whether a frame waits to be sealed.
+    #[must_use]
+    pub const fn has_gathered(&self) -> bool {
+        !self.gathered.is_empty()
+    }
+
+    /// Seals all frames that were gathered into one message; it is empty if there are none.
+    ///
+    /// # Errors
+    /// A sentence. The link is of no use any more.
+    pub fn seal_gathered(&mut self) -> Result<Vec<u8>, String> {
         let mut message = Vec::new();
-        self.0.seal(&frame::encode(kind, parts)?, &mut message)?;
+        if !self.gathered.is_empty() {
+            self.connection.seal(&std::mem::take(&mut self.gathered), &mut message)?;
+        }
         Ok(message)
     }
 
@@ -210,7 +261,7 @@ impl TlsLink {
     /// A sentence. The link is of no use any more.
     pub fn open(&mut self, message: Vec<u8>) -> Result<(Vec<Frame>, Vec<u8>), String> {
         let (mut plain, mut reply) = (Vec::with_capacity(message.len()), Vec::new());
-        self.0.read(message, &mut plain, &mut reply)?;
+        self.connection.read(message, &mut plain, &mut reply)?;
         Ok((frame::decode(plain)?, reply))
     }
 }

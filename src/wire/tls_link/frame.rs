@@ -43,25 +43,27 @@ impl FrameKind {
     }
 }
 
-/// Joins the parts of a body behind their header. An envelope with a chunk becomes a frame of its own kind.
+/// Appends the parts of a body behind their header. An envelope with a chunk becomes a frame of its own kind.
 ///
 /// # Errors
 /// The body has 4 GiB or more.
-pub(super) fn encode(kind: FrameKind, parts: &[&[u8]]) -> Result<Vec<u8>, String> {
+pub(super) fn encode(kind: FrameKind, parts: &[&[u8]], bytes: &mut Vec<u8>) -> Result<(), String> {
     let len: usize = parts.iter().map(|part| part.len()).sum();
-    let mut bytes = Vec::with_capacity(HEADER_BYTES.saturating_add(len));
+    let start = bytes.len();
+    bytes.reserve(HEADER_BYTES.saturating_add(len));
     bytes.extend_from_slice(&[0; HEADER_BYTES]);
-    let is_chunk = kind == FrameKind::Envelope && chunk::encode(parts, &mut bytes);
+    let is_chunk = kind == FrameKind::Envelope && chunk::encode(parts, bytes);
     if !is_chunk {
         parts.iter().for_each(|part| bytes.extend_from_slice(part));
     }
-    let body = bytes.len().saturating_sub(HEADER_BYTES);
+    let body = bytes.len().saturating_sub(start).saturating_sub(HEADER_BYTES);
     let number = u32::try_from(body).map_err(|_| format!("a message of {body} bytes is too long for a link"))?;
-    if let Some(([octet, length @ ..], _)) = bytes.split_first_chunk_mut::<HEADER_BYTES>() {
+    if let Some([octet, length @ ..]) = bytes.get_mut(start..).and_then(|frame| frame.first_chunk_mut::<HEADER_BYTES>())
+    {
         *octet = if is_chunk { FrameKind::Chunk } else { kind }.octet();
         *length = number.to_be_bytes();
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// Reads all frames of a message.
@@ -70,24 +72,25 @@ pub(super) fn encode(kind: FrameKind, parts: &[&[u8]]) -> Result<Vec<u8>, String
 /// A sentence about the peer: the frames are not whole, or of an unknown kind.
 pub(super) fn decode(mut bytes: Vec<u8>) -> Result<Vec<Frame>, String> {
     let mut frames = Vec::new();
-    while !bytes.is_empty() {
-        let Some(([octet, length @ ..], body)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+    let mut rest = bytes.as_slice();
+    while !rest.is_empty() {
+        let Some(([octet, length @ ..], behind)) = rest.split_first_chunk::<HEADER_BYTES>() else {
             return Err("a message was cut".to_owned());
         };
         let kind = FrameKind::from_octet(*octet).ok_or_else(|| format!("a frame of the unknown kind {octet}"))?;
         let len = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-        if len > body.len() {
-            return Err("a message was cut".to_owned());
-        }
+        let Some((body, behind)) = behind.split_at_checked(len) else { return Err("a message was cut".to_owned()) };
         if kind == FrameKind::Chunk {
-            let text = body.get(..len).and_then(chunk::decode).ok_or("a frame with a chunk of wrong lengths")?;
-            frames.push(Frame { kind: FrameKind::Envelope, body: text });
-            bytes.drain(..HEADER_BYTES + len);
-            continue;
+            let body = chunk::decode(body).ok_or("a frame with a chunk of wrong lengths")?;
+            frames.push(Frame { kind: FrameKind::Envelope, body });
+        } else if frames.is_empty() && behind.is_empty() {
+            // The only frame keeps the allocation.
+            bytes.drain(..HEADER_BYTES);
+            return Ok(vec![Frame { kind, body: bytes }]);
+        } else {
+            frames.push(Frame { kind, body: body.to_vec() });
         }
-        let rest = bytes.split_off(HEADER_BYTES + len);
-        bytes.drain(..HEADER_BYTES);
-        frames.push(Frame { kind, body: std::mem::replace(&mut bytes, rest) });
+        rest = behind;
     }
     Ok(frames)
 }

@@ -60,7 +60,9 @@ impl Step {
         let mut connection = TlsConnection::client(client);
         let mut first = Vec::new();
         connection.read(Vec::new(), &mut Vec::new(), &mut first)?;
-        Ok((Self { connection, greeting: Some(frame::encode(FrameKind::Greeting, &[greeting])?) }, first))
+        let mut frame = Vec::new();
+        frame::encode(FrameKind::Greeting, &[greeting], &mut frame)?;
+        Ok((Self { connection, greeting: Some(frame) }, first))
     }
 
     /// Begins a server's handshake, which waits for the client's first message.

@@ -104,7 +104,8 @@ pub fn accept(head: &RequestHead) -> Result<Vec<u8>, UpgradeRefusal> {
         return Err(UpgradeRefusal::Key);
     }
     Ok([
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
+        b"HTTP/1.1 101 Switching Protocols\r\nServer: Stheno\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+          Sec-WebSocket-Accept: ",
         accept_value(key).as_bytes(),
         b"\r\n\r\n",
     ]
@@ -167,10 +168,14 @@ impl fmt::Display for ResponseProblem {
 pub struct UpgradeCall {
     key: String,
     is_perl: Cell<bool>,
+    is_ours: Cell<bool>,
 }
 
 /// The `Server` header of a Perl central.
 const PERL_CENTRAL: &[u8] = b"Mojolicious (Perl)";
+
+/// The `Server` header of a central of our own kind.
+const OUR_CENTRAL: &[u8] = b"Stheno";
 
 impl UpgradeCall {
     /// A call with a fresh key.
@@ -178,13 +183,19 @@ impl UpgradeCall {
     pub fn new(random: &mut dyn Random) -> Self {
         let mut key = [0; 16];
         random.fill(&mut key);
-        Self { key: STANDARD.encode(key), is_perl: Cell::new(false) }
+        Self { key: STANDARD.encode(key), is_perl: Cell::new(false), is_ours: Cell::new(false) }
     }
 
     /// Whether a Perl central has answered.
     #[must_use]
     pub const fn is_perl(&self) -> bool {
         self.is_perl.get()
+    }
+
+    /// Whether a central of our own kind has answered.
+    #[must_use]
+    pub const fn is_ours(&self) -> bool {
+        self.is_ours.get()
     }
 
     /// The request. `host` is a name or an address without brackets. Control characters and spaces in the arguments are
@@ -231,7 +242,9 @@ impl UpgradeCall {
                 return Err(ResponseProblem::NotOurUpgrade("Sec-WebSocket-Accept"));
             }
             let mut servers = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("server"));
-            self.is_perl.set(servers.any(|header| header.value.trim_ascii() == PERL_CENTRAL));
+            let server = servers.next().map(|header| header.value.trim_ascii());
+            self.is_perl.set(server == Some(PERL_CENTRAL));
+            self.is_ours.set(server == Some(OUR_CENTRAL));
             // We offered nothing, so the peer can accept nothing (RFC 6455 section 4.1).
             for header in ["Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol"] {
                 if headers.iter().any(|other| other.name.eq_ignore_ascii_case(header)) {

@@ -1,9 +1,9 @@
 //! Every order of the table of docs/protocol.md section 16.
 
 use super::*;
-use crate::config::database::Secret;
 use crate::config::web_api::WebAccount;
 use crate::model::legacy::CommandTables;
+use crate::model::secret::Secret;
 use crate::node::testing::database;
 
 pub(in crate::node::modules::legacycmd) fn settings() -> LegacySettings {
