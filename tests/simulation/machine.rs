@@ -84,6 +84,7 @@ fn core_settings(id: u64, authorized: String) -> CoreSettings {
         link: if id.is_multiple_of(3) { LinkMode::Classic } else { LinkMode::Auto },
         database: "unused".into(),
         server: None,
+        cluster: None,
         storage: Storage::Disk,
         create_schema: true,
         // With `BATCHED=1` nodes gather their changes; a daemon with nodes does not.

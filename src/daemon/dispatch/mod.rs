@@ -22,6 +22,7 @@ mod parent;
 mod reload;
 mod rotation;
 mod ssh;
+mod standby;
 mod storing;
 mod strangers;
 mod tally;
@@ -155,6 +156,8 @@ pub struct Dispatch {
     web_tokens: WebTokens,
     tally: Tally,
     rotation: KeyRotation,
+    /// Who is active, on a central that stands by.
+    standby: Option<String>,
 }
 
 impl Dispatch {
@@ -204,6 +207,7 @@ impl Dispatch {
             web_tokens: WebTokens::default(),
             tally: Tally::default(),
             rotation: KeyRotation::default(),
+            standby: None,
         };
         fault.into_iter().for_each(|line| dispatch.log(line));
         dispatch.open_pull_parent(now);
