@@ -8,6 +8,7 @@
 
 mod client_session;
 mod hellos;
+mod key_changes;
 #[cfg(test)]
 mod never_deaf_tests;
 mod output;
@@ -352,29 +353,6 @@ impl ZmqListener {
     #[must_use]
     pub fn routing_id(&self, client: ClientId) -> Option<&[u8]> {
         self.sessions.get(&client).map(|session| &*session.routing_id)
-    }
-
-    /// The thumbprint of a client's key.
-    #[must_use]
-    pub fn key_of(&self, client: ClientId) -> Option<&str> {
-        self.sessions.get(&client)?.thumbprint.as_deref()
-    }
-
-    /// The connected clients whose key is known.
-    pub fn connected(&self) -> impl Iterator<Item = (ClientId, &str)> {
-        let connected = self.sessions.iter().filter(|(_, session)| session.connection.is_some());
-        connected.filter_map(|(client, session)| Some((*client, session.thumbprint.as_deref()?)))
-    }
-
-    /// Replaces our own key for the handshakes to come.
-    pub fn set_own_key(&mut self, public_key_pem: String, tls: Option<ServerTls>) {
-        self.settings.public_key_pem = public_key_pem;
-        self.settings.tls = tls;
-    }
-
-    /// Replaces the list of keys that were replaced.
-    pub fn set_successors(&mut self, successors: Arc<Successors>) {
-        self.settings.successors = successors;
     }
 
     /// The client with a routing id, connected or not.
