@@ -22,6 +22,7 @@ pub mod journal;
 mod large_blocks;
 pub mod log;
 pub mod memory_folder;
+pub mod memory_limit;
 #[cfg(feature = "centreon")]
 pub mod moving_tables;
 pub mod notify;

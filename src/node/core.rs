@@ -135,7 +135,10 @@ impl Core {
             Input::LinkDown { node, reason } => self.nodes.link_down(&mut self.context, node, &reason),
             Input::NodeMessage { node, message } => self.node_message(node, &message),
             Input::SendFailed { node, token, reason } => self.send_failed(node, token.as_ref(), &reason),
-            Input::Stores(stores) => self.context.stores = stores,
+            Input::Stores(stores) => {
+                self.context.stores = stores;
+                self.queue_may_store();
+            }
             Input::MayBegin(receipt) => self.commands.command_may_begin(&mut self.context, receipt),
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
             Input::LeftOut(receipt) => {
@@ -327,7 +330,7 @@ impl Core {
 
     /// Returns the sending of queued requests with references to its state.
     fn queue_sending(&mut self) -> Sending<'_> {
-        self.queue.sending(&mut self.context, &mut self.nodes, (&self.copies, &self.ssh))
+        self.queue.sending(&mut self.context, &mut self.nodes, (&self.copies, &self.ssh, &self.syncs))
     }
 
     /// Returns the syncs with references to their state.
@@ -374,8 +377,8 @@ impl Core {
                 self.subscribers.tell_subscribers(&mut self.context, false);
             }
         }
-        while let Some(token) = self.context.journal.next_token_of_node() {
-            self.queue.is_taken(&token);
+        while let Some((token, tells)) = self.context.journal.next_token_of_node() {
+            self.queue.row_tells(&mut self.context, &token, tells);
         }
         while let Some(token) = self.context.journal.next_lost() {
             self.modules.legacycmd.send_again(&mut self.context, &token);
@@ -412,6 +415,7 @@ impl Core {
                     self.api().token_not_stored(token.as_str());
                 }
             }
+            Some(Awaited::Pipe) => self.modules.engine.begun(&mut self.context, receipt, stored),
             Some(Awaited::Orders) => self.modules.legacycmd.stored(&mut self.context, receipt, stored),
             None => {}
         }

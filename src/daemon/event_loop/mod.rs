@@ -24,6 +24,7 @@ mod reload;
 mod reports;
 #[cfg_attr(not(feature = "centreon"), path = "server_commits_absent.rs")]
 mod server_commits;
+mod small_memory;
 #[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
 mod ssh;
 #[cfg_attr(not(feature = "centreon"), path = "statistics_absent.rs")]
@@ -205,6 +206,9 @@ impl EventLoop {
         }
         config.retire_keys(now.wall.as_seconds());
         announcing::announce(&config, keys.origin, log, now);
+        let small = small_memory::fit(&mut config);
+        let has_little_memory = small.is_some();
+        small.into_iter().for_each(|text| log.write(&LogLine::info("core", text), now.wall));
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
         let cluster = ClusterWatch::open(&config, log, now)?;
@@ -243,7 +247,7 @@ impl EventLoop {
         };
         let upkeep = Upkeep::new(config.core.max_memory, now);
         let environment = config.modules.action.as_ref().map(|action| Environment::new(&action.environment));
-        let environment = environment.unwrap_or_else(|| Environment::new(&[]));
+        let environment = environment.unwrap_or_else(|| Environment::new(&[])).killed_first(has_little_memory);
         let children = Children::new(environment, registry.try_clone().map_err(RunError::new)?);
         let host = Host::new(&config, keys.private);
         let mut dispatch = Dispatch::new(config, own_key, stored, surroundings, now);

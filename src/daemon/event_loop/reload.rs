@@ -9,9 +9,9 @@ use crate::daemon::run_options::RunOptions;
 use crate::model::log::{Level, LogLine};
 use crate::model::time::Now;
 
-use super::EventLoop;
 use super::storage::JobResult;
 use super::workers::Rank;
+use super::{EventLoop, small_memory};
 
 /// The new configuration, or every problem in its files.
 pub(super) type Reading = Result<Box<Config>, Vec<Problem>>;
@@ -37,6 +37,7 @@ impl EventLoop {
         let read = match reading {
             Ok(mut read) => {
                 read.retire_keys(now.wall.as_seconds());
+                let _said_at_the_start = small_memory::fit(&mut read);
                 read
             }
             Err(problems) => {
