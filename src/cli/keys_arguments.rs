@@ -138,7 +138,7 @@ pub(super) fn parse_token(mut parser: lexopt::Parser, defaults: &Defaults) -> Re
     let is_name =
         |name: &String| !name.is_empty() && !name.contains(':') && name.bytes().all(|byte| byte.is_ascii_graphic());
     if let Some(name) = name.as_ref().filter(|name| !is_name(name)) {
-        return Err(format!("'{name}' is no name of a token: give letters, digits or '-', without ':' or blanks"));
+        return Err(format!("'{name}' is not a name for a token: use letters, digits or '-', without ':' or blanks"));
     }
     match (verb.as_deref(), name) {
         (Some("add"), Some(name)) => Ok(Command::Token(TokenOptions { config, add: Some(name), node, remove: None })),

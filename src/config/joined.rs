@@ -125,7 +125,7 @@ pub fn read(path: &Path) -> Result<Joined, String> {
     }
     let text = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
     serde_json::from_slice(&text).map_err(|error| {
-        format!("is no file of 'stheno node add' ({error}); restore it from a backup, or move it away")
+        format!("is not a file of 'stheno node add' ({error}); restore it from a backup, or move it away")
     })
 }
 

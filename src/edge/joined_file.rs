@@ -102,7 +102,7 @@ mod tests {
         let path = dir.join("nodes.json");
         fs::write(&path, "nodes: []").unwrap();
         let error = change(&path, |_| Ok(())).unwrap_err();
-        assert!(error.contains("is no file of 'stheno node add'"), "{error}");
+        assert!(error.contains("is not a file of 'stheno node add'"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"nodes: []");
     }
 }

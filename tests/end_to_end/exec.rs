@@ -171,7 +171,7 @@ fn a_copy_to_the_daemon_itself_is_told_what_to_use() {
     let (central, _poller) = platform.pair();
     let (_, err, status) = Running::start(&central, "copy", &["/etc/hosts", "1:/tmp/"]).end();
     assert_eq!(status.code(), Some(1));
-    assert_eq!(err, "stheno: node 1 is this machine itself, and a copy goes to another one: use cp /etc/hosts /tmp/\n");
+    assert_eq!(err, "stheno: node 1 is this machine itself, and a copy needs another one: use cp /etc/hosts /tmp/\n");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod bad_cards;
 mod commands;
 mod copies;
 mod dial_in;
+mod directories;
 mod doctor;
 mod durability;
 mod engine_and_cron;

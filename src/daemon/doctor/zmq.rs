@@ -88,7 +88,7 @@ pub fn look_at_zmq(report: &mut Report, peer: &ZmqPeer<'_>, keys: &KeyPair) -> O
         let (seen, advice) = match end {
             End::Foreign(text) => (text, "correct the address or the port: another program answers there"),
             _ => (
-                "the connection stands, but no greeting comes".to_owned(),
+                "the connection is open, but no greeting arrives".to_owned(),
                 "another program may listen there, or the daemon is stopped or overloaded: look on that machine with \
                  'ss -ltnp' and 'systemctl status stheno'",
             ),

@@ -43,8 +43,8 @@ impl EventLoop {
             Err(problems) => {
                 problems.iter().for_each(|problem| log(LogLine::error("core", problem.to_string())));
                 let text = format!(
-                    "the configuration cannot be used as it is now: the daemon goes on with the one from before; mend \
-                     the lines above until 'stheno check {}' finds nothing, and reload again",
+                    "the configuration cannot be used as it is now: the daemon goes on with the one from before; \
+                     correct what the lines above name until 'stheno check {}' finds nothing, and reload again",
                     self.options.config_path.display()
                 );
                 return log(LogLine::error("core", text));

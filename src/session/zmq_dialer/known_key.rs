@@ -70,7 +70,7 @@ impl ZmqDialer {
                 Ok(())
             }
             (_, Some(stored)) => Err(format!(
-                "the key of {target} is {thumbprint}, but {stored} is known of it: somebody may be in between. If it \
+                "the key of {target} is {thumbprint}, but {stored} was known: somebody may be in between. If it \
                  got a new key on purpose, {}",
                 self.trusting(&thumbprint)
             )),
