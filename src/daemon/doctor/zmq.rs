@@ -204,6 +204,7 @@ pub(in crate::daemon) fn talk(
         fingerprint_mode: FingerprintMode::Always,
         node: None,
         stored_fingerprint: None,
+        successors: std::sync::Arc::default(),
         link: peer.link,
         tls: TlsIdentity::new(&keys.private).and_then(|identity| ClientTls::new(&identity)).ok(),
         is_pinned: false,

@@ -36,6 +36,7 @@ impl EventLoop {
         let mut log = |line: LogLine| self.log.write(&line, now.wall);
         let read = match reading {
             Ok(mut read) => {
+                read.retire_keys(now.wall.as_seconds());
                 let _said_at_the_start = small_memory::fit(&mut read);
                 read
             }
