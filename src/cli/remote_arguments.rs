@@ -168,7 +168,7 @@ pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> 
     let targets = Targets::parse(&nodes)?;
     if direction == Direction::FromNodes && !source.is_absolute() {
         return Err(format!(
-            "'{}' is no path on a node: give an absolute one, as in 2:/var/log/syslog",
+            "'{}' is not a path on a node: give an absolute one, as in 2:/var/log/syslog",
             source.display()
         ));
     }

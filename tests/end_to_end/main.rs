@@ -21,6 +21,7 @@ mod hostile_peers;
 mod hostile_routes;
 mod hostile_websockets;
 mod joining;
+mod key_rotation;
 mod liveness;
 mod logs;
 mod many_nodes;

@@ -123,7 +123,7 @@ impl Transfer<'_> {
         if remote.own_id() == Some(node) {
             outcome.is_there = Some(false);
             return Err(format!(
-                "node {node} is this machine itself, and a copy goes to another one: use cp {} {}",
+                "node {node} is this machine itself, and a copy needs another one: use cp {} {}",
                 self.options.source.display(),
                 self.options.destination
             ));

@@ -226,7 +226,7 @@ impl Packing<'_> {
         } else if kind.is_file() {
             self.write_file(builder, &open_same(place, name, &metadata, &full)?, (relative, &metadata), header)?;
         } else {
-            self.notes.push(format!("{} is left out: it is no file, directory or symlink", full.display()));
+            self.notes.push(format!("{} is left out: it is not a file, directory or symlink", full.display()));
         }
         Ok(kind.is_dir())
     }

@@ -134,7 +134,7 @@ impl Place {
         match before.map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode)) {
             None | Some(rustix::fs::FileType::RegularFile) => Ok(Self { directory, name, before }),
             Some(rustix::fs::FileType::Directory) => Err(words(&Errno::ISDIR.into())),
-            Some(_) => Err("it is no regular file".to_owned()),
+            Some(_) => Err("it is not a regular file".to_owned()),
         }
     }
 

@@ -492,5 +492,5 @@ impl Fetcher<'_> {
 }
 
 fn not_ours(node: NodeId) -> String {
-    format!("proxy - nothing can be fetched from node '{node}': it is no Stheno daemon")
+    format!("proxy - nothing can be fetched from node '{node}': it is not a Stheno daemon")
 }
