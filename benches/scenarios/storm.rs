@@ -16,8 +16,8 @@ pub const CLIENTS: usize = 80;
 /// Number of simultaneous clients.
 const THREADS: usize = 20;
 
-/// Time until 80 clients that have lost their connections have had a PING answered again: those with sealed links, which
-/// have tickets, and classic ones, which make new sessions.
+/// Time until 80 clients that have lost their connections have had a PING answered again: those with sealed links,
+/// which have tickets, and classic ones, which make new sessions.
 pub fn reconnect_known(scale: Scale) -> Outcome<Vec<Figure>> {
     let count = scale.of(CLIENTS);
     let mut figures = Vec::new();

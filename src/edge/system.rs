@@ -199,8 +199,8 @@ pub fn schedule_in_batches() {
     unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_BATCH, &raw const priority) };
 }
 
-/// Has glibc keep up to 8 MiB of freed memory, and blocks below 4 MiB in its heap, until [`release_free_memory`]. Left to
-/// itself it gives back the blocks of each chunk of a copy and faults their pages in again: a third of a copy's work.
+/// Has glibc keep up to 8 MiB of freed memory, and blocks below 4 MiB in its heap, until [`release_free_memory`]. Left
+/// to itself it gives back the blocks of each chunk of a copy and faults their pages in again: a third of the work.
 pub fn keep_freed_memory() {
     // SAFETY: it sets two numbers of the allocator, before other threads are started.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -27,8 +27,8 @@ const BRIEF_FAILURES: u32 = 6;
 pub struct BackOff {
     /// Those that pass by themselves.
     transient: u32,
-    /// Those that need an administrator. They are counted apart: a peer that was away for long and then refuses, because
-    /// everybody comes back at once, is tried again after a second.
+    /// Those that need an administrator. They are counted apart: a peer that was away for long and then refuses,
+    /// because everybody comes back at once, is tried again after a second.
     lasting: u32,
 }
 
