@@ -63,6 +63,7 @@ pub fn ssh_node(number: u64) -> Registration {
 
 pub fn pull_settings() -> PullSettings {
     PullSettings {
+        others: Vec::new(),
         link: None,
         endpoint: Endpoint::Tcp { host: "192.0.2.9".to_owned(), port: 5556 },
         ping: Duration::from_secs(60),
@@ -72,6 +73,7 @@ pub fn pull_settings() -> PullSettings {
 
 pub fn pullwss_settings() -> PullWssSettings {
     PullWssSettings {
+        others: Vec::new(),
         host: "192.0.2.9".to_owned(),
         port: 443,
         token: "secret".to_owned(),

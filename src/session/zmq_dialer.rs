@@ -9,6 +9,7 @@
 
 mod known_key;
 mod outbox;
+mod places;
 mod sealed;
 mod state;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 use crate::session::back_off::{BackOff, Severity};
 use crate::session::log_throttle::LogThrottle;
+use crate::session::turns::Turns;
 use crate::wire::gorgone::key_exchange::{self, DialJob, DialResult, GET_PUBLIC_KEY};
 use crate::wire::gorgone::keys::PublicKey;
 use crate::wire::gorgone::seeded_random::SEED_LEN;
@@ -78,6 +80,8 @@ pub struct DialerSettings {
     /// Maximum time that a message waits for the link (10 s).
     pub max_wait: Duration,
 }
+
+pub use places::DialPlace;
 
 /// A side effect. No `Debug`: jobs hold keys.
 pub enum DialerOutput {
@@ -148,6 +152,7 @@ pub struct ZmqDialer {
     routing_id: Vec<u8>,
     outbox: Outbox,
     back_off: BackOff,
+    turns: Turns<DialPlace>,
     is_relay: bool,
     log: LogThrottle,
     last_failure: Option<String>,
@@ -170,6 +175,7 @@ impl ZmqDialer {
             attempt: 0,
             routing_id: Vec::new(),
             back_off: BackOff::default(),
+            turns: Turns::default(),
             is_relay: false,
             log: LogThrottle::default(),
             last_failure: None,
@@ -437,6 +443,7 @@ impl ZmqDialer {
     fn go_up(&mut self, sealed: Sealed, now: Now, random: &mut dyn Random) {
         let kind = sealed.kind();
         self.outputs.push_back(DialerOutput::Up(kind));
+        self.turns.works();
         self.state = DialState::Up(sealed);
         while let (true, Some(waiting)) = (self.is_up(), self.outbox.pop()) {
             self.send(&[&waiting.text], waiting.token, now, random);
@@ -462,7 +469,7 @@ impl ZmqDialer {
             Severity::Transient if self.is_relay => Severity::TransientUnhurried,
             severity => severity,
         };
-        let delay = self.back_off.next_delay(severity, random);
+        let delay = self.next_delay(severity, random);
         self.state = DialState::Waiting { until: now.monotonic + delay };
         self.attempt += 1;
         let level = if severity == Severity::NeedsOperator { Level::Error } else { Level::Warning };

@@ -167,12 +167,14 @@ impl Machine {
         let quick = random.once_in(2);
         let seconds = |fast, slow| Duration::from_secs(if quick { fast } else { slow });
         let pull = PullSettings {
+            others: Vec::new(),
             endpoint: endpoint(parent),
             link: None,
             ping: seconds(10, 60),
             ping_timeout: seconds(5, 30),
         };
         let pullwss = PullWssSettings {
+            others: Vec::new(),
             host: "192.0.2.1".to_owned(),
             port: WEBSOCKET_PORT + u16::try_from(parent).unwrap() - 1,
             token: TOKEN.to_owned(),

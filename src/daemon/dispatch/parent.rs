@@ -82,6 +82,7 @@ impl Dispatch {
     pub(super) fn open_websocket_parent(&mut self, now: Now) {
         if let Some(pullwss) = &self.config.modules.pullwss {
             let mut node = WebSocketDialer::new(settings(pullwss));
+            node.also(pullwss.others.clone());
             node.handle_start(now);
             self.dialled.insert(KEY, Dialled::WebSocket(WebSocketParent { node, connection: None }));
             self.touch(Owner::Dialled(KEY));

@@ -117,6 +117,7 @@ fn meet_by_key(word: &Word, keys: &KeyPair) -> Result<(), String> {
 
 fn settings(word: &Word, token: &str) -> PullWssSettings {
     PullWssSettings {
+        others: Vec::new(),
         host: word.host.clone(),
         port: word.port,
         token: token.to_owned(),
