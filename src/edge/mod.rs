@@ -22,12 +22,13 @@ pub mod journal;
 mod large_blocks;
 pub mod log;
 pub mod memory_folder;
+pub mod memory_limit;
 #[cfg(feature = "centreon")]
 pub mod moving_tables;
 pub mod notify;
 pub mod packages;
 pub mod private_tmp;
-mod process_group;
+pub mod process_group;
 pub mod process_memory;
 pub mod random;
 pub mod resolver;
@@ -54,6 +55,6 @@ pub mod web_tokens;
 pub(crate) mod temp_dir;
 
 pub use system::{
-    forbid_dumps, hostname, keep_inherited_descriptors, raise_open_file_limit, release_free_memory,
+    forbid_dumps, hostname, keep_freed_memory, keep_inherited_descriptors, raise_open_file_limit, release_free_memory,
     release_program_pages,
 };

@@ -1,6 +1,7 @@
 //! Connections of the external ZeroMQ socket.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
@@ -32,26 +33,36 @@ pub(super) struct External {
     pub(super) zmtp: ZmtpConnection,
 }
 
+/// The number of nodes that are known to dial in: when this daemon comes back, so do all of them at once.
+pub(super) fn expected_clients(config: &Config) -> usize {
+    let registered = config.modules.register.iter().flat_map(|register| &register.nodes);
+    registered.chain(&config.added.nodes).filter(|node| !node.kind.dialled_by_us()).count()
+}
+
 pub(super) fn listener_settings(
     config: &Config,
     own_key: &OwnKey,
     pinned: BTreeMap<String, String>,
 ) -> ListenerSettings {
+    // Those from a database of nodes are not known yet, but those of them that were met sealed are.
+    let expected = expected_clients(config).max(pinned.len());
     ListenerSettings {
         public_key_pem: own_key.public_pem.clone(),
         link: config.core.link,
         tls: own_key.server_tls().filter(|_| config.core.external.is_some()),
         pinned,
+        successors: Arc::clone(&config.added.successors),
         authorized: config.core.authorized_clients.clone(),
         fresh_sessions: !config.core.bound_keys.is_empty(),
         key_size: config.core.key_size,
         rotation: config.core.rotation,
         hostname: config.core.hostname.clone(),
         session_idle: Duration::from_secs(24 * 3_600),
-        max_sessions: 10_000,
-        max_pending_hellos: 256,
+        max_sessions: 10_000.max(expected.saturating_mul(2)),
+        max_pending_hellos: 256.max(expected),
         hellos_per_peer_per_second: 20,
-        hellos_of_strangers_per_second: 100,
+        // All within about five seconds, and five times as many at once.
+        hellos_of_strangers_per_second: u32::try_from(expected / 10).unwrap_or(u32::MAX).max(100),
     }
 }
 
@@ -159,7 +170,13 @@ impl Dispatch {
                     self.core.handle_input(Input::ClientBound { client, key }, now);
                 }
             }
-            ListenerOutput::Authenticated(connection) => self.authenticated(connection),
+            ListenerOutput::Authenticated(connection) => {
+                self.authenticated(connection);
+                self.tell_new_link(now);
+            }
+            ListenerOutput::Message { client, message } if message.action == Action::NewKey => {
+                self.key_news_of_client(client, &message.data, now);
+            }
             ListenerOutput::Message { client, message } => {
                 if self.listener.routing_id(client).is_some_and(|id| id.starts_with(DAEMON_ROUTING_ID)) {
                     self.core.handle_input(Input::ClientIsDaemon(client), now);

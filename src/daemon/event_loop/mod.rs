@@ -12,6 +12,7 @@ mod children;
 #[cfg_attr(not(feature = "centreon"), path = "cluster_absent.rs")]
 mod cluster;
 mod copies;
+mod keys;
 mod listeners;
 #[cfg_attr(not(feature = "centreon"), path = "orders_absent.rs")]
 mod orders;
@@ -23,6 +24,7 @@ mod reload;
 mod reports;
 #[cfg_attr(not(feature = "centreon"), path = "server_commits_absent.rs")]
 mod server_commits;
+mod small_memory;
 #[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
 mod ssh;
 #[cfg_attr(not(feature = "centreon"), path = "statistics_absent.rs")]
@@ -70,6 +72,7 @@ use added_nodes::AddedNodes;
 use children::Children;
 use cluster::ClusterWatch;
 use copies::CopyWork;
+use keys::KeyFiles;
 use listeners::Listening;
 use orders::Orders;
 use register_file::RegisterFile;
@@ -141,6 +144,7 @@ struct EventLoop {
     orders: Orders,
     /// The top file, for [`reload`].
     options: RunOptions,
+    key_files: KeyFiles,
     upkeep: Upkeep,
     streams: Streams,
     children: Children,
@@ -195,7 +199,7 @@ pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<bool, 
 impl EventLoop {
     /// Opens everything that can fail to open; the returned loop takes over the log.
     fn start(
-        config: Config,
+        mut config: Config,
         keys: KeyPair,
         options: &RunOptions,
         log: &mut LogWriter,
@@ -203,6 +207,7 @@ impl EventLoop {
         edge::keep_inherited_descriptors();
         let mut signals = Signals::open().map_err(RunError::new)?;
         let now = clock::read();
+        edge::keep_freed_memory();
         let open_files = crate::edge::raise_open_file_limit().unwrap_or_else(|error| {
             log.write(&LogLine::warning("core", format!("the limit of open files stays low: {error}")), now.wall);
             1_024
@@ -210,7 +215,11 @@ impl EventLoop {
         if let Some(path) = &config.core.audit_log {
             log.open_audit(path).map_err(RunError::new)?;
         }
+        config.retire_keys(now.wall.as_seconds());
         announcing::announce(&config, keys.origin, log, now);
+        let small = small_memory::fit(&mut config);
+        let has_little_memory = small.is_some();
+        small.into_iter().for_each(|text| log.write(&LogLine::info("core", text), now.wall));
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
         let cluster = ClusterWatch::open(&config, log, now)?;
@@ -236,6 +245,7 @@ impl EventLoop {
         let workers = Workers::new(threads, &wake);
         let vault = VaultWatch::start(options.vault.clone(), config.waiting.clone(), Arc::clone(&wake));
         let options = options.clone();
+        let key_files = KeyFiles::new(&config);
         let ssh = SshConnections::new(Arc::clone(&wake));
         let copies = CopyWork::new(threads, wake);
         let own_key = OwnKey::new(&keys.private);
@@ -248,7 +258,7 @@ impl EventLoop {
         };
         let upkeep = Upkeep::new(config.core.max_memory, now);
         let environment = config.modules.action.as_ref().map(|action| Environment::new(&action.environment));
-        let environment = environment.unwrap_or_else(|| Environment::new(&[]));
+        let environment = environment.unwrap_or_else(|| Environment::new(&[])).killed_first(has_little_memory);
         let children = Children::new(environment, registry.try_clone().map_err(RunError::new)?);
         let host = Host::new(&config, keys.private);
         let mut dispatch = Dispatch::new(config, own_key, stored, surroundings, now);
@@ -270,6 +280,7 @@ impl EventLoop {
             first_added,
             orders,
             options,
+            key_files,
             upkeep,
             streams: Streams::new(),
             children,
@@ -394,6 +405,7 @@ impl EventLoop {
                 Effect::AskWebApi { account, name } => self.ask_web_api(account, name, now),
                 Effect::Ssh { node, connection, work } => self.ssh_work(node, connection, work, now),
                 Effect::Admit(admitted) => self.admit(admitted),
+                Effect::Keys(work) => self.key_work(work),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
                 Effect::LearnTime(passed) => clock::learn(passed),
@@ -419,6 +431,7 @@ impl EventLoop {
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
+                JobResult::Key(done) => self.key_done(done, now),
                 JobResult::Admitted(result) => self.admitted(result, now),
                 JobResult::ConfigurationRead(reading) => self.configuration_read(reading, now),
                 #[cfg(feature = "centreon")]
