@@ -7,6 +7,7 @@
 //! Out of scope: sockets and ZMTP (reported by `handle_connected` and `handle_disconnected`), RSA (handed out as jobs),
 //! clocks, and whether a silent link is alive (`node` pings it).
 
+mod jobs;
 mod known_key;
 mod outbox;
 mod places;
@@ -484,14 +485,6 @@ impl ZmqDialer {
         self.outputs.push_back(DialerOutput::Log(line));
         self.last_failure = Some(reason.clone());
         self.outputs.push_back(DialerOutput::Down { reason });
-    }
-
-    fn run_job(&mut self, work: DialWork) {
-        self.outputs.push_back(DialerOutput::RunJob(DialTicket { attempt: self.attempt, work }));
-    }
-
-    const fn has_connection(&self) -> bool {
-        !matches!(self.state, DialState::Stopped | DialState::Waiting { .. })
     }
 
     fn step_deadline(&self, now: Now) -> Monotonic {

@@ -12,6 +12,7 @@ mod children;
 #[cfg_attr(not(feature = "centreon"), path = "cluster_absent.rs")]
 mod cluster;
 mod copies;
+mod ending;
 mod keys;
 mod listeners;
 #[cfg_attr(not(feature = "centreon"), path = "orders_absent.rs")]
@@ -471,22 +472,6 @@ impl EventLoop {
                 }
             }
         }
-    }
-
-    fn finish(&mut self) {
-        self.children.kill_all();
-        self.await_commit();
-        self.workers.shutdown(LAST_JOBS);
-        self.copies.shutdown();
-        while self.workers.poll_finished().is_some() {}
-        let wall = clock::read().wall;
-        let mut unstored = self.dispatch.take_unstored();
-        unstored.append(self.dispatch.take_batch());
-        if let Err(reason) = self.storage.finish(unstored, wall) {
-            self.log.write(&LogLine::error("core", reason), wall);
-        }
-        self.log.write(&LogLine::info("core", "stopped"), wall);
-        self.log.flush(wall);
     }
 }
 
