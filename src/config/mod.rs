@@ -32,6 +32,7 @@ mod ports;
 mod raw;
 mod rights_section;
 mod role;
+pub mod rotation;
 mod section;
 pub mod settings;
 mod sources;

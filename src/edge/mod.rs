@@ -28,7 +28,7 @@ pub mod moving_tables;
 pub mod notify;
 pub mod packages;
 pub mod private_tmp;
-mod process_group;
+pub mod process_group;
 pub mod process_memory;
 pub mod random;
 pub mod resolver;

@@ -14,7 +14,7 @@ mod requests;
 mod stopping;
 
 use crate::model::code::Code;
-use crate::model::connection::ParentKind;
+use crate::model::connection::{ClientId, ParentKind};
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::registration::RegistrationSource;
@@ -169,6 +169,7 @@ impl Core {
                 self.context.options.modules.action = action.map(|action| *action);
                 self.context.options.modules.proxy = proxy.map(|proxy| *proxy);
             }
+            Input::OwnKey(thumbprint) => self.context.options.thumbprint = thumbprint,
             Input::SetDebug(debug) => (self.context.options.debug, self.context.debug) = (debug, debug),
             Input::CommandFilesTouched => self.modules.legacycmd.look_for_files(&mut self.context),
             Input::ClockIsRight(is_right) => self.context.clock_watch.machine_is_right(is_right),
@@ -180,6 +181,14 @@ impl Core {
     /// Notes that the central to which we have just connected is a Perl one.
     pub const fn central_is_perl(&mut self, kind: ParentKind) {
         self.dialled_out.parent_is_perl(kind);
+    }
+
+    /// Whether a client or node is a daemon of our own kind, as far as it has shown.
+    #[must_use]
+    pub fn is_ours_at(&self, client: Option<ClientId>, node: Option<NodeId>) -> Option<bool> {
+        let node = node.or_else(|| self.nodes.spoken_for_by(client?));
+        let pages = node.and_then(|node| self.nodes.get(node)).and_then(|node| node.sync.peer_pages());
+        pages.or_else(|| self.subscribers.pages_of(client?))
     }
 
     /// Handles all timers that are due.

@@ -120,6 +120,7 @@ impl Files {
                 SourceDone::Chunks(chunks)
             }
             SourceStep::Agree { .. } => SourceDone::Agreed(0),
+            SourceStep::Select { .. } | SourceStep::Pack { .. } => unreachable!("no directory is copied"),
             SourceStep::Finish => SourceDone::Digest(digest(&reading.content)),
         })
     }
@@ -192,6 +193,7 @@ impl Files {
                 self.there.insert((machine, spec.destination.display().to_string()), bytes);
                 Ok(SinkDone::Finished(Vec::new()))
             }
+            SinkStep::Compare { .. } => Err(failed("no directory is copied".to_owned())),
             SinkStep::Keep | SinkStep::Discard => {
                 let is_keep = step == SinkStep::Keep;
                 for ((owner, _), part) in &mut self.parts {

@@ -12,6 +12,7 @@ mod children;
 #[cfg_attr(not(feature = "centreon"), path = "cluster_absent.rs")]
 mod cluster;
 mod copies;
+mod keys;
 mod listeners;
 #[cfg_attr(not(feature = "centreon"), path = "orders_absent.rs")]
 mod orders;
@@ -71,6 +72,7 @@ use added_nodes::AddedNodes;
 use children::Children;
 use cluster::ClusterWatch;
 use copies::CopyWork;
+use keys::KeyFiles;
 use listeners::Listening;
 use orders::Orders;
 use register_file::RegisterFile;
@@ -136,6 +138,7 @@ struct EventLoop {
     orders: Orders,
     /// The top file, for [`reload`].
     options: RunOptions,
+    key_files: KeyFiles,
     upkeep: Upkeep,
     streams: Streams,
     children: Children,
@@ -201,6 +204,7 @@ impl EventLoop {
         if let Some(path) = &config.core.audit_log {
             log.open_audit(path).map_err(RunError::new)?;
         }
+        config.retire_keys(now.wall.as_seconds());
         announcing::announce(&config, keys.origin, log, now);
         let small = small_memory::fit(&mut config);
         let has_little_memory = small.is_some();
@@ -230,6 +234,7 @@ impl EventLoop {
         let workers = Workers::new(threads, &wake);
         let vault = VaultWatch::start(options.vault.clone(), config.waiting.clone(), Arc::clone(&wake));
         let options = options.clone();
+        let key_files = KeyFiles::new(&config);
         let ssh = SshConnections::new(Arc::clone(&wake));
         let copies = CopyWork::new(threads, wake);
         let own_key = OwnKey::new(&keys.private);
@@ -264,6 +269,7 @@ impl EventLoop {
             first_added,
             orders,
             options,
+            key_files,
             upkeep,
             streams: Streams::new(),
             children,
@@ -388,6 +394,7 @@ impl EventLoop {
                 Effect::AskWebApi { account, name } => self.ask_web_api(account, name, now),
                 Effect::Ssh { node, connection, work } => self.ssh_work(node, connection, work, now),
                 Effect::Admit(admitted) => self.admit(admitted),
+                Effect::Keys(work) => self.key_work(work),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
                 Effect::LearnTime(passed) => clock::learn(passed),
@@ -413,6 +420,7 @@ impl EventLoop {
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
+                JobResult::Key(done) => self.key_done(done, now),
                 JobResult::Admitted(result) => self.admitted(result, now),
                 JobResult::ConfigurationRead(reading) => self.configuration_read(reading, now),
                 #[cfg(feature = "centreon")]

@@ -36,14 +36,15 @@ impl EventLoop {
         let mut log = |line: LogLine| self.log.write(&line, now.wall);
         let read = match reading {
             Ok(mut read) => {
+                read.retire_keys(now.wall.as_seconds());
                 let _said_at_the_start = small_memory::fit(&mut read);
                 read
             }
             Err(problems) => {
                 problems.iter().for_each(|problem| log(LogLine::error("core", problem.to_string())));
                 let text = format!(
-                    "the configuration cannot be used as it is now: the daemon goes on with the one from before; mend \
-                     the lines above until 'stheno check {}' finds nothing, and reload again",
+                    "the configuration cannot be used as it is now: the daemon goes on with the one from before; \
+                     correct what the lines above name until 'stheno check {}' finds nothing, and reload again",
                     self.options.config_path.display()
                 );
                 return log(LogLine::error("core", text));

@@ -8,7 +8,7 @@ use mio::{Interest, Registry};
 
 use crate::config::Config;
 use crate::config::settings::{self, Commits};
-use crate::daemon::dispatch::{Batch, CryptoOutcome};
+use crate::daemon::dispatch::{Batch, CryptoOutcome, KeyDone};
 use crate::edge::child_process::ChildProcess;
 use crate::edge::clock;
 use crate::edge::history_store::{self, Applied, HistoryStore, StoreError, StoreErrorKind, StoreOptions};
@@ -67,6 +67,7 @@ pub(super) enum JobResult {
     RegisterFileRead(register_file::Reading),
     /// A node that has joined was noted, or why not.
     Admitted(Result<Admitted, String>),
+    Key(KeyDone),
     ConfigurationRead(reload::Reading),
 }
 

@@ -159,6 +159,7 @@ impl World {
             Effect::Shutdown(_)
             | Effect::Log(_)
             | Effect::Admit(_)
+            | Effect::Keys(_)
             | Effect::StartTls { .. }
             | Effect::Host(HostWork::ReadPollers)
             | Effect::Ssh { .. }
