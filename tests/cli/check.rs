@@ -231,7 +231,7 @@ fn odd_files_are_answered_and_never_waited_for() {
         ("zeros.yaml", &[0; 4_096], "not valid YAML"),
         ("empty.yaml", b"", "no 'gorgone:' section"),
         ("circle.yaml", b"configuration: !include circle.yaml\n", "is circular: circle.yaml -> circle.yaml"),
-        ("deep.yaml", "[".repeat(100_000).as_bytes(), "maps and lists are nested more than 64 deep in each other"),
+        ("deep.yaml", "[".repeat(100_000).as_bytes(), "maps and lists are nested more than 64 levels deep"),
         ("open.yaml", b"configuration: !include pipe.yaml\n", "the file pipe.yaml is not a regular file"),
     ] {
         let path = folder.write(name, bytes);

@@ -209,11 +209,13 @@ impl Files {
 }
 
 impl World {
-    /// Sends a file through the central's REST API: one with a random number, or sometimes one that was sent before.
+    /// Sends a file through the central's REST API, or fetches it: one with a random number, or sometimes one that was
+    /// copied before.
     pub fn copy(&mut self, target: u64) {
         let number = self.random.below(40);
+        let action = if number % 4 == 3 { "fetch" } else { "remotecopy" };
         let body = format!(r#"{{"source":"/from/{number}","destination":"/to/{number}","cache_dir":"/cache"}}"#);
-        self.call(&format!("/api/nodes/{target}/core/proxy/remotecopy"), &body);
+        self.call(&format!("/api/nodes/{target}/core/proxy/{action}"), &body);
     }
 
     /// Checks that what arrived is whole, and that what the rows report as arrived has arrived.
