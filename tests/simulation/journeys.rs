@@ -1,5 +1,5 @@
-//! Requests that wait for their nodes, in situations that are made on purpose: a crash at each commit, two centrals, a new
-//! machine, a clock that jumps.
+//! Requests that wait for their nodes, in situations that are made on purpose: a crash at each commit, two centrals, a
+//! new machine, a clock that jumps.
 
 use stheno::model::random::Random as _;
 
