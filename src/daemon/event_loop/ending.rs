@@ -17,7 +17,8 @@ impl EventLoop {
         let mut unstored = self.dispatch.take_unstored();
         unstored.append(self.dispatch.take_batch());
         if let Err(reason) = self.storage.finish(unstored, wall) {
-            self.log.write(&LogLine::error("core", reason), wall);
+            let text = format!("the daemon ends, and {reason}");
+            self.log.write(&LogLine::error("core", text), wall);
         }
         self.log.write(&LogLine::info("core", "stopped"), wall);
         self.log.flush(wall);
