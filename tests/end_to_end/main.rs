@@ -42,4 +42,5 @@ mod shared_limits;
 mod startup;
 mod status;
 mod subcommand;
+mod thin_lines;
 mod views;
