@@ -1,6 +1,6 @@
-//! How long the way to our central may be idle. The central is asked to ping us as often, so that the way stays open:
-//! half as long after a connection that was found dead when it had been idle for that time, and twice as long, up to the
-//! most, after it has stayed open for a while.
+//! How long the way to our central may be idle. The central is asked to ping us as often, so that the way stays
+//! open: half as long after a connection that was found dead when it had been idle for that time, and twice as
+//! long, up to the most, after it has stayed open for a while.
 
 use std::time::Duration;
 

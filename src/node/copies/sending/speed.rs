@@ -1,8 +1,8 @@
-//! How large the next chunk of a copy is, by the time that the confirmations of earlier ones took, so that on a thin
-//! line a command behind a chunk waits no longer than about a round trip.
+//! How large the next chunk of a copy is, by the time that the confirmations of earlier ones took, so that on a
+//! thin line a command behind a chunk waits no longer than about a round trip.
 //!
-//! Only a line that takes less than [`THIN_BYTES_PER_SECOND`] gets small chunks, one at a time. A receiver that confirms
-//! slowly although little was sent has a long round trip, not a thin line.
+//! Only a line that takes less than [`THIN_BYTES_PER_SECOND`] gets small chunks, one at a time. A receiver that
+//! confirms slowly although little was sent has a long round trip, not a thin line.
 
 use std::collections::VecDeque;
 use std::time::Duration;
