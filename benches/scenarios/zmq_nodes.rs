@@ -183,6 +183,7 @@ impl PullNodes {
                 fingerprint_mode: FingerprintMode::First,
                 node: None,
                 stored_fingerprint: None,
+                successors: Arc::default(),
                 link: LinkMode::Auto,
                 tls: Some(tls.clone()),
                 is_pinned: false,
@@ -357,6 +358,7 @@ impl PushNodes {
         let settings = ListenerSettings {
             public_key_pem: key()?.public().to_pem(),
             authorized: vec![key()?.public().thumbprint()],
+            successors: Arc::default(),
             link: LinkMode::Auto,
             tls: Some(ServerTls::new(&TlsIdentity::new(key()?)?)?),
             pinned: std::collections::BTreeMap::new(),

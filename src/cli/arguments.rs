@@ -65,6 +65,13 @@ pub(super) enum Command {
         /// Thumbprint of the key to trust; `None` forgets the known key.
         thumbprint: Option<String>,
     },
+    /// `keys rotate`: replace the key of the running daemon, or show how far that is.
+    KeysRotate {
+        /// `--config`: the configuration of the daemon.
+        config: PathBuf,
+        /// `--overlap`: time in seconds for which peers take both keys.
+        overlap: Option<i64>,
+    },
     /// `copy SOURCE NODES:DESTINATION`: copy a file or directory to nodes.
     Copy(CopyOptions),
     /// `exec NODES -- COMMAND`: run a command on nodes.
@@ -138,7 +145,7 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
     match first.as_deref() {
         Some("run") => parse_run(rest(), defaults),
         Some("check") => parse_check(rest(), defaults),
-        Some("keys") => parse_keys(rest()),
+        Some("keys") => parse_keys(rest(), defaults),
         Some("copy") if FOR_CENTRAL => parse_copy(rest()),
         Some("exec") if FOR_CENTRAL => parse_exec(rest()),
         Some("queue") if FOR_CENTRAL => parse_look(rest(), defaults, Topic::Queue, Command::Queue),

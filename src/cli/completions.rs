@@ -206,7 +206,7 @@ mod tests {
         let keys = command("keys");
         assert_eq!(
             keys.words,
-            ["generate", "thumbprint", "hash-password", "hash-token", "new-token", "forget", "trust"]
+            ["generate", "thumbprint", "hash-password", "hash-token", "new-token", "forget", "trust", "rotate"]
         );
         assert!(keys.takes_path);
         let run = command("run");

@@ -47,7 +47,7 @@ fn copy(options: &CopyOptions, copied: &mut Copied) -> Result<End, String> {
     let nodes = options.targets.resolve(&remote)?;
     let is_directory = options.destination.ends_with('/') || Path::new(local).is_dir();
     if options.direction == Direction::FromNodes && nodes.len() > 1 && !is_directory {
-        return Err(format!("{local} is no directory, and copies from several nodes go into one: make it first"));
+        return Err(format!("{local} is not a directory, but copies from several nodes need one: create it first"));
     }
     let is_several = options.targets.single().is_none();
     let transfer = Transfer { remote: &remote, options, local, is_directory, is_several };

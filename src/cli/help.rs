@@ -173,6 +173,7 @@ Usage: stheno keys generate DIR [--bits N]
        stheno keys new-token
        stheno keys forget --config FILE NODE
        stheno keys trust --config FILE NODE THUMBPRINT
+       stheno keys rotate [--config FILE] [--overlap TIME]
 
 'generate' writes rsakey.priv.pem (mode 0600) and rsakey.pub.pem (mode 0640) into DIR, which is created if necessary,
 and prints the thumbprint. Existing files are never overwritten. A daemon makes its own pair on its first
@@ -194,8 +195,14 @@ shows be judged as that of a first contact (fingerprint_mode, for hosts by SSH s
 the node was met sealed (link), also of a node of type pull; 'trust' names the key that the node has from now on:
 compare it with what 'keys thumbprint' prints there.
 
+'rotate' makes a new key for the running daemon of FILE. The daemon announces it over its links, which the old key
+authenticates, and uses it when every peer has stored it, after half of the overlap at the latest; until the end of the
+overlap peers take both. Nothing has to be listed by hand, but at Perl daemons and others that cannot learn it: they are
+named. Said again, it shows how far that is.
+
   --bits N        size of the key, 2048 (default) to 4096
-  --config FILE   the top file of the daemon that connects to the node
+  --config FILE   the top file of the daemon that connects to the node; for 'rotate' that of the daemon itself
+  --overlap TIME  10s to 31d, 24h if not given
 
 Examples:
   stheno keys hash-password

@@ -8,16 +8,17 @@ use super::arguments::Command;
 use super::defaults::Defaults;
 use super::help::Topic;
 use super::remote_arguments::packaged_config;
-use super::words::{node_id, path, text, unexpected};
+use super::since::Since;
+use super::words::{node_id, path, text, unexpected, word};
 use crate::daemon::key_files::DEFAULT_BITS;
 use crate::model::node_id::NodeId;
 use crate::model::session::is_thumbprint;
 
-pub(super) fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
+pub(super) fn parse_keys(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
     const NEEDED: &str = "'keys' needs 'generate DIR', 'thumbprint FILE', 'hash-password', 'hash-token', 'new-token', \
-        'forget NODE' or 'trust NODE THUMBPRINT'";
+        'forget NODE', 'trust NODE THUMBPRINT' or 'rotate'";
     let (mut verb, mut place, mut bits, mut config) = (None, None, None, None);
-    let mut key = None;
+    let (mut key, mut overlap) = (None, None);
     loop {
         // A thumbprint may begin like an option.
         if let Some(mut words) = parser.try_raw_args().filter(|_| verb.as_deref() == Some("trust") && key.is_none())
@@ -37,12 +38,19 @@ pub(super) fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> 
             Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Keys)),
             Value(word) if verb.is_none() => verb = Some(word.string().map_err(text)?),
             Long("config") => config = Some(path(&mut parser, "--config")?),
+            Long("overlap") => overlap = Some(read_overlap(&word(&mut parser)?)?),
             Value(word) if place.is_none() => place = Some(PathBuf::from(word)),
             Value(word) if key.is_none() && verb.as_deref() == Some("trust") => {
                 key = Some(word.string().map_err(text)?)
             }
             other => return Err(unexpected(&other, Topic::Keys)),
         }
+    }
+    if verb.as_deref() == Some("rotate") && place.is_none() && bits.is_none() {
+        return Ok(Command::KeysRotate { config: config.unwrap_or_else(|| packaged_config(defaults)), overlap });
+    }
+    if overlap.is_some() {
+        return Err("--overlap belongs to 'keys rotate'".to_owned());
     }
     if let Some(verb @ ("forget" | "trust")) = verb.as_deref() {
         if bits.is_some() {
@@ -51,7 +59,7 @@ pub(super) fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> 
         return node_key(verb, config, place, key).map_or_else(|| Err(node_key_needs(verb)), Ok);
     }
     if config.is_some() {
-        return Err("--config belongs to 'keys forget' and 'keys trust'".to_owned());
+        return Err("--config belongs to 'keys forget', 'keys trust' and 'keys rotate'".to_owned());
     }
     match (verb.as_deref(), place) {
         (Some("generate"), Some(directory)) => {
@@ -67,9 +75,19 @@ pub(super) fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> 
         (Some(verb @ ("hash-password" | "hash-token")), _) => {
             Err(format!("'keys {verb}' takes no arguments: it reads a line from standard input"))
         }
+        (Some("rotate"), _) => Err("'keys rotate' takes --config and --overlap only".to_owned()),
         (Some("new-token"), _) => Err("'keys new-token' takes no arguments".to_owned()),
         (Some(verb), _) => Err(format!("there is no 'keys {verb}'; {NEEDED}")),
         (None, _) => Err(NEEDED.to_owned()),
+    }
+}
+
+/// Reads a time such as `12h`; both halves of it are at least 5 s.
+fn read_overlap(word: &str) -> Result<i64, String> {
+    let allowed = "from 10s to 31d, for instance 12h";
+    match Since::parse(word) {
+        Ok(Since::Ago(seconds @ 10..=2_678_400)) => i64::try_from(seconds).map_err(|error| error.to_string()),
+        _ => Err(format!("--overlap is '{word}'; allowed: {allowed}")),
     }
 }
 
@@ -120,7 +138,7 @@ pub(super) fn parse_token(mut parser: lexopt::Parser, defaults: &Defaults) -> Re
     let is_name =
         |name: &String| !name.is_empty() && !name.contains(':') && name.bytes().all(|byte| byte.is_ascii_graphic());
     if let Some(name) = name.as_ref().filter(|name| !is_name(name)) {
-        return Err(format!("'{name}' is no name of a token: give letters, digits or '-', without ':' or blanks"));
+        return Err(format!("'{name}' is not a name for a token: use letters, digits or '-', without ':' or blanks"));
     }
     match (verb.as_deref(), name) {
         (Some("add"), Some(name)) => Ok(Command::Token(TokenOptions { config, add: Some(name), node, remove: None })),

@@ -26,6 +26,7 @@ mod pages;
 mod queue;
 mod remote;
 mod remote_arguments;
+mod rotate;
 mod run;
 mod running;
 mod since;
@@ -70,6 +71,7 @@ pub fn main() -> ExitCode {
         Ok(Command::KeysHashToken) => keys::hash_token(),
         Ok(Command::KeysNewToken) => keys::new_token(),
         Ok(Command::NodeKey { config, node, thumbprint }) => keys::set_node_key(&config, node, thumbprint.as_deref()),
+        Ok(Command::KeysRotate { config, overlap }) => rotate::run(&config, overlap),
         Ok(Command::Copy(options)) if FOR_CENTRAL => copy::run(&options),
         Ok(Command::Exec(options)) if FOR_CENTRAL => exec::run(&options),
         Ok(Command::Queue(options)) if FOR_CENTRAL => queue::run(&options),

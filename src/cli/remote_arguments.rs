@@ -35,6 +35,10 @@ pub(super) struct CopyOptions {
     pub mode: Option<String>,
     /// `--ttl`: seconds that the copy waits for its node.
     pub ttl: Option<u64>,
+    /// `--delete`: whether what a copied directory does not have is deleted on the node.
+    pub delete: bool,
+    /// `--checksum`: whether files are compared by digest even if size and time are equal.
+    pub checksum: bool,
     /// `--at-once`: number of nodes at once.
     pub at_once: usize,
     /// `--json`: whether to print JSON.
@@ -129,10 +133,12 @@ pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> 
                           2:/var/lib/centreon/, or NODE:SOURCE DESTINATION to copy from a node";
     let (mut config, mut source, mut target, mut json, mut at_once) = (None, None, None, false, many::AT_ONCE);
     let (mut cache_dir, mut owner, mut group, mut mode) = (CACHE_DIR.to_owned(), None, None, None);
-    let mut ttl = None;
+    let (mut ttl, mut delete, mut checksum) = (None, false, false);
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
             Long("config") => config = Some(path(&mut parser, "--config")?),
+            Long("delete") => delete = true,
+            Long("checksum") => checksum = true,
             Long("cache-dir") => cache_dir = word(&mut parser)?,
             Long("owner") => owner = Some(word(&mut parser)?),
             Long("group") => group = Some(word(&mut parser)?),
@@ -162,9 +168,12 @@ pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> 
     let targets = Targets::parse(&nodes)?;
     if direction == Direction::FromNodes && !source.is_absolute() {
         return Err(format!(
-            "'{}' is no path on a node: give an absolute one, as in 2:/var/log/syslog",
+            "'{}' is not a path on a node: give an absolute one, as in 2:/var/log/syslog",
             source.display()
         ));
+    }
+    if direction == Direction::FromNodes && (delete || checksum) {
+        return Err("--delete and --checksum are for copies to nodes".to_owned());
     }
     if direction == Direction::FromNodes && destination.is_empty() {
         return Err(NEEDED.to_owned());
@@ -180,6 +189,8 @@ pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> 
         group,
         mode,
         ttl,
+        delete,
+        checksum,
         at_once,
         json,
     }))

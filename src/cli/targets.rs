@@ -74,12 +74,17 @@ mod tests {
         assert_eq!(ids("5,2, 5"), Ok((vec![5, 2], false)));
         assert_eq!(ids("all"), Ok((vec![], true)));
         assert_eq!(ids("3,all"), Ok((vec![3], true)));
-        for (words, said) in [("", "'' is no node"), ("2,", "'2,' has an empty place"), (",", "empty place")] {
+        for (words, said) in
+            [("", "'' is not the id of a node"), ("2,", "'2,' has an empty place"), (",", "empty place")]
+        {
             assert!(ids(words).unwrap_err().contains(said), "{words}");
         }
-        for (words, said) in
-            [("2,x", "'x' is no node"), ("2;3", "'2;3' is no node"), ("0", "'0' is no node"), ("ALL", "no node")]
-        {
+        for (words, said) in [
+            ("2,x", "'x' is not the id of a node"),
+            ("2;3", "'2;3' is not the id of a node"),
+            ("0", "'0' is not the id of a node"),
+            ("ALL", "not the id"),
+        ] {
             assert!(ids(words).unwrap_err().contains(said), "{words}");
         }
         assert_eq!(Targets::parse("2,2").unwrap().single(), Some(2));

@@ -135,7 +135,7 @@ fn default_config(defaults: &Defaults) -> PathBuf {
 }
 
 fn token(word: String) -> Result<String, String> {
-    Token::parse(&word).map_err(|error| format!("'{word}' is no token: {error}"))?;
+    Token::parse(&word).map_err(|error| format!("'{word}' is not a token: {error}"))?;
     Ok(word)
 }
 

@@ -15,7 +15,8 @@ pub(super) const PACKAGED_CONFIG: &str = "/etc/centreon-gorgone/config.yaml";
 pub(super) fn node_id(word: &str) -> Result<u64, String> {
     let id = word.parse::<NodeId>().map_err(|_| {
         format!(
-            "'{word}' is no node: give its id, a whole number from 1 on ('id' of gorgonecore there), for instance 2"
+            "'{word}' is not the id of a node: give a whole number from 1 on ('id' of gorgonecore there), such \
+             as 2"
         )
     })?;
     Ok(id.get())

@@ -59,7 +59,7 @@ pub fn take_over(running: &mut Config, read: &Config) -> Changes {
         "gorgonecore.external_com_rotation": rotation, "gorgonecore.external_com_zmq_tcp_keepalive": tcp_keepalive,
         "gorgonecore.privkey": private_key, "gorgonecore.pubkey": public_key,
         "gorgonecore.fingerprint_mode": fingerprint_mode, "gorgonecore.link": link,
-        "gorgonecore.gorgone_db_name": database, "gorgonecore.gorgone_db_*": server,
+        "gorgonecore.gorgone_db_name": database, "gorgonecore.gorgone_db_*": server, "gorgonecore.cluster": cluster,
         "gorgonecore.storage (or storage_max)": storage,
         "gorgonecore.gorgone_db_synchronous (or db_batch_ms)": commits,
         "gorgonecore.max_message_size": max_message_size, "gorgonecore.max_memory": max_memory,

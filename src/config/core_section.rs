@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::address;
+use super::cluster_section;
 use super::delegate_section;
 use super::findings::Findings;
 use super::history_server::{self, HistoryPlace};
@@ -100,6 +101,7 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
         log_format: section.parsed("log_format", LogFormat::Auto, LogFormat::WORDS, findings, LogFormat::from_word),
         audit_log: section.text("audit_log", findings).map(|(text, _)| PathBuf::from(text)),
         database,
+        cluster: cluster_section::read(&section, server.as_ref(), findings),
         server,
         storage,
         create_schema: section.boolean("gorgone_db_autocreate_schema", true, findings),
@@ -172,7 +174,7 @@ pub(super) fn check_storage(raw: &RawConfig<'_>, core: &CoreSettings, modules: &
 }
 
 /// Returns the path in memory that stands for a path of `gorgone_db_name`, so that each daemon has its own.
-fn in_memory(database: &Path) -> PathBuf {
+pub(super) fn in_memory(database: &Path) -> PathBuf {
     const FOLDER_NAME_MAX: usize = 200;
     let memory = Path::new("/dev/shm");
     let memory = if memory.is_dir() { memory } else { Path::new("/run") };

@@ -178,8 +178,9 @@ fn take_member(found: &mut Members, name: &str, value: &str, warnings: &mut Vec<
         "user" | "username" => value.clone_into(&mut found.username),
         "password" => found.password = Secret::new(value),
         "socket" => {
-            found.socket =
-                Some(socket_path(value).ok_or("'mysql_socket' is no path of a Unix socket with at most 107 bytes")?)
+            found.socket = Some(
+                socket_path(value).ok_or("'mysql_socket' is not the path of a Unix socket with at most 107 bytes")?,
+            )
         }
         "ssl" => truth(&mut found.uses_tls)?,
         "ssl_optional" => truth(&mut found.tls.optional)?,

@@ -81,7 +81,7 @@ fn set_value(tree: &mut Node, path: &str, value: &str, place: &Place) -> Result<
     let path = path.strip_prefix(PREFIX).unwrap_or(path).to_ascii_lowercase();
     let words: Vec<&str> = path.split("__").collect();
     if words.iter().any(|word| word.is_empty()) || words.len() > WORDS_MAX {
-        return Err("is no path to a value, ignored; for instance GORGONE__GORGONE__GORGONECORE__ID".to_owned());
+        return Err("is not a path to a value, ignored; for instance GORGONE__GORGONE__GORGONECORE__ID".to_owned());
     }
     let root = if tree.get("configuration").is_some() || tree.get("gorgone").is_none() {
         child(tree, "configuration", "", place)?

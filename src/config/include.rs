@@ -166,7 +166,7 @@ impl Loader {
             let mut chain: Vec<String> =
                 self.open.iter().skip(start).map(|(file, _)| file.display().to_string()).collect();
             chain.push(path.display().to_string());
-            findings.problem(site.place, site.key, format!("'!include' goes in a circle: {}", chain.join(" -> ")));
+            findings.problem(site.place, site.key, format!("'!include' is circular: {}", chain.join(" -> ")));
             return None;
         }
         if self.open.len() >= DEPTH_LIMIT {

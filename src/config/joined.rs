@@ -9,9 +9,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::modules::proxy::NodeToken;
-use super::{Config, Problem};
+use super::{Config, Problem, rotation};
 use crate::model::connection::Endpoint;
 use crate::model::joining::Invitation;
+use crate::model::key_rotation::{Rotation, Successor, Successors};
 use crate::model::node_id::NodeId;
 use crate::model::random::from_hex;
 use crate::model::registration::{NodeKind, Registration};
@@ -99,6 +100,9 @@ pub struct Joined {
     pub nodes: Vec<JoinedNode>,
     #[serde(default)]
     pub tokens: Vec<AddedToken>,
+    /// The keys of peers that were replaced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub successors: Vec<Successor>,
 }
 
 /// The file that belongs to a database.
@@ -121,8 +125,17 @@ pub fn read(path: &Path) -> Result<Joined, String> {
     }
     let text = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
     serde_json::from_slice(&text).map_err(|error| {
-        format!("is no file of 'stheno node add' ({error}); restore it from a backup, or move it away")
+        format!("is not a file of 'stheno node add' ({error}); restore it from a backup, or move it away")
     })
+}
+
+impl Config {
+    /// Takes out the keys that were replaced and are no longer valid.
+    pub fn retire_keys(&mut self, now_seconds: i64) {
+        let successors = Arc::clone(&self.added.successors);
+        self.core.authorized_clients.retain(|key| !successors.is_over(key, now_seconds));
+        self.core.bound_keys.retain(|key, _| !successors.is_over(key, now_seconds));
+    }
 }
 
 impl std::fmt::Debug for Added {
@@ -146,11 +159,22 @@ pub struct Added {
     pub nodes: Vec<Registration>,
     /// The invitations that were not used.
     pub invitations: Vec<(JoinedKind, Invitation)>,
+    /// The keys of peers that were replaced.
+    pub successors: Arc<Successors>,
+    /// A new key of our own that is announced.
+    pub rotation: Option<Rotation>,
 }
 
 /// Reads the file of a configuration and adds its keys and tokens to it.
 pub(super) fn add_to(config: &mut Config) {
     let path = path_of(&config.core.database);
+    match rotation::read(&rotation::path_of(&config.core.database)) {
+        Ok(state) => config.added.rotation = state.and_then(|state| state.open()),
+        Err(text) => {
+            let place = rotation::path_of(&config.core.database);
+            config.warnings.push(Problem { is_error: true, ..Problem::of_file(place, "", text) });
+        }
+    }
     let joined = match read(&path) {
         Ok(joined) => joined,
         Err(text) => {
@@ -177,10 +201,25 @@ pub(super) fn add_to(config: &mut Config) {
         }
         config.added.nodes.extend(registration(id, node));
     }
+    add_successors(config, joined.successors);
     for token in &joined.tokens {
         let node = token.node.and_then(|node| NodeId::new(node).ok());
         add_token(config, token.name.clone(), &token.hash, node);
     }
+}
+
+/// Gives keys that replaced others the rights of these.
+fn add_successors(config: &mut Config, successors: Vec<Successor>) {
+    for Successor { old, new, .. } in &successors {
+        if !config.core.authorized_clients.contains(old) || config.core.authorized_clients.contains(new) {
+            continue;
+        }
+        if let Some(bound) = config.core.bound_keys.get(old).cloned() {
+            config.core.bound_keys.insert(new.clone(), bound);
+        }
+        config.core.authorized_clients.push(new.clone());
+    }
+    config.added.successors = Arc::new(Successors(successors));
 }
 
 fn add_token(config: &mut Config, name: String, hash: &str, node: Option<NodeId>) {
@@ -219,7 +258,7 @@ mod tests {
             token: None,
             invited: Some(Invited { secret: "ab".repeat(16), until: 5 }),
         };
-        let joined = Joined { nodes: vec![node], tokens: Vec::new() };
+        let joined = Joined { nodes: vec![node], ..Joined::default() };
         let text = serde_json::to_string(&joined).unwrap();
         assert!(serde_json::from_str::<Joined>(&text).unwrap() == joined);
         assert!(text.contains("\"kind\":\"push_zmq\"") && !text.contains("key"), "{text}");

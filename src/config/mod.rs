@@ -12,6 +12,8 @@
 pub mod address;
 pub mod allow_list;
 pub mod changes;
+pub mod cluster;
+mod cluster_section;
 mod core_section;
 pub mod database;
 mod database_section;
@@ -22,6 +24,7 @@ mod findings;
 mod history_server;
 mod include;
 pub mod joined;
+pub mod members;
 pub mod modules;
 pub mod node_entry;
 mod options;
@@ -29,6 +32,7 @@ mod ports;
 mod raw;
 mod rights_section;
 mod role;
+pub mod rotation;
 mod section;
 pub mod settings;
 mod sources;
@@ -149,9 +153,10 @@ fn read_tree(
     vault::resolve(&mut tree);
     let waiting = waiting::take_out(&mut tree, findings);
     let raw = RawConfig::find(&tree, findings)?;
-    let core = core_section::read(&raw, findings);
+    let mut core = core_section::read(&raw, findings);
     let tpapi = if cfg!(feature = "centreon") { tpapi_section::read(&raw, findings) } else { Vec::new() };
     let mut modules = modules::read(&raw, &core, &tpapi, loader, findings);
+    members::complete(&mut core, &modules);
     ports::check(&raw, &core, &modules, findings);
     core_section::check_storage(&raw, &core, &modules, findings);
     if let Some(legacycmd) = &mut modules.legacycmd {

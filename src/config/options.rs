@@ -53,11 +53,12 @@ options! {
          "gorgone_db_name", "gorgone_db_host", "gorgone_db_port", "gorgone_db_user", "gorgone_db_password",
          "gorgone_db_autocreate_schema", "gorgone_db_synchronous", "db_batch_ms", "storage",
          "storage_max", "max_memory", "max_message_size", "log_severity", "log_format", "audit_log",
-         "delegate",
+         "delegate", "cluster",
     } unused {
         "internal_com_*", "external_com_zmq_router_handover", "external_com_msg_size", "fingerprint_mgr", "proxy_name",
         "cipher", "keysize", "vector", "padding",
     }
+    CLUSTER = "cluster" in "'cluster' of 'gorgonecore'" { "name", "member", "lease", "address" } unused {}
     DELEGATE = "delegate" in "'delegate' of 'gorgonecore'" { "node", "actions", "endpoints" } unused {}
     AUTHORIZED_CLIENT = "authorized_clients" in "an entry of 'authorized_clients'" {
         "key", "name", "node", "may",

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cluster::ClusterSettings;
 use super::database::HistoryServer;
 use super::delegate::DelegateSettings;
 use crate::model::link::LinkMode;
@@ -51,6 +52,8 @@ pub struct CoreSettings {
     pub database: PathBuf,
     /// `gorgone_db_type: mysql`: the database server that keeps the history; `None` for a file.
     pub server: Option<HistoryServer>,
+    /// `cluster`: the other centrals that share the history.
+    pub cluster: Option<ClusterSettings>,
     /// `storage`: where the history is kept.
     pub storage: Storage,
     /// `gorgone_db_autocreate_schema`: whether missing tables are created.

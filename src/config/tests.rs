@@ -253,7 +253,7 @@ fn every_problem_is_reported_with_file_key_value_and_what_is_allowed() {
             "gorgone:\n  gorgonecore:\n    id: central\n    external_com_type: udp\n    external_com_path: \
              '*:5556'\n    timeout: -3\n    \
              external_com_keysize: 20\n    external_com_cipher: DES\n    gorgone_db_type: \
-                 mysql\n    fingerprint_mode: never\n    ipv6: maybe\n",
+                 oracle\n    fingerprint_mode: never\n    ipv6: maybe\n",
         ),
         (
             "b.yaml",
@@ -270,7 +270,7 @@ fn every_problem_is_reported_with_file_key_value_and_what_is_allowed() {
             "a.yaml: gorgonecore.external_com_type: is 'udp'; allowed: tcp or ipc",
             "a.yaml: gorgonecore.external_com_cipher: is 'DES'; allowed: AES",
             "a.yaml: gorgonecore.id: is 'central'; allowed: a whole number from 1 to 18446744073709551615",
-            "a.yaml: gorgonecore.gorgone_db_type: is 'mysql'; allowed: SQLite",
+            "a.yaml: gorgonecore.gorgone_db_type: is 'oracle'; allowed: SQLite, or mysql (mariadb) for a database server",
             "a.yaml: gorgonecore.timeout: is '-3'; allowed: a number of seconds from 1 to 86400",
             "a.yaml: gorgonecore.external_com_keysize: is '20'; allowed: 16, 24 or 32 (bytes)",
             "a.yaml: gorgonecore.ipv6: is 'maybe'; allowed: true or false (also 1/0, yes/no, on/off)",

@@ -20,7 +20,7 @@ const ALIASED_MAX: usize = 300_000;
 /// Number of entries of a map above which a set is used to find repeated keys.
 const SMALL_MAP: usize = 16;
 
-const NO_KEY: &str = "a key is no single word; write 'key: value'";
+const NO_KEY: &str = "a key is not a single word; write 'key: value'";
 
 /// Handler of non-standard tags: called with the tag, its place and the key; returns the value that replaces it.
 pub(super) type TagHandler<'a> = dyn FnMut(&Tag<'_>, &Place, &str) -> Option<Node> + 'a;
@@ -194,7 +194,7 @@ impl<'a> Reader<'a, '_> {
                 continue;
             }
             if is_there(&entries, &mut seen, &name) {
-                let text = format!("duplicate entry with key {}; a key may stand once in a map", quoted(&name));
+                let text = format!("duplicate entry with key {}; a key may occur only once in a map", quoted(&name));
                 return Err(Fault::at(&span, &text));
             }
             entries.push((name, node));
@@ -244,7 +244,7 @@ impl<'a> Reader<'a, '_> {
 
     fn alias(&mut self, id: usize, span: &Span) -> Result<Node, Fault> {
         let Some(Some(node)) = self.anchors.get(&id).cloned() else {
-            return Err(Fault::at(span, "an alias ('*name') stands inside the value that it names"));
+            return Err(Fault::at(span, "an alias ('*name') is inside the value that it names"));
         };
         self.count(&node, span)?;
         Ok(node)
@@ -285,7 +285,7 @@ impl<'a> Reader<'a, '_> {
         for (index, text) in reached.skip(line.saturating_sub(2)) {
             let indentation: String = text.chars().take_while(|letter| letter.is_whitespace()).collect();
             if let Some(column) = indentation.chars().position(|letter| letter == '\t') {
-                let text = "a tab stands in the indentation; YAML allows only spaces there";
+                let text = "the indentation contains a tab; YAML allows only spaces there";
                 let text = format!("column {}: {text}", column.saturating_add(1));
                 return Fault::new(index.saturating_add(1), text);
             }
@@ -296,7 +296,7 @@ impl<'a> Reader<'a, '_> {
 }
 
 fn too_deep(line: usize) -> Fault {
-    Fault::new(line, format!("maps and lists stand more than {DEPTH_MAX} deep in each other"))
+    Fault::new(line, format!("maps and lists are nested more than {DEPTH_MAX} levels deep"))
 }
 
 /// Whether a map has the key; `seen` holds the keys of a large map.

@@ -178,6 +178,55 @@ pub fn inspect(private: &Path, public: &Path) -> Result<KeyState, KeyFileError> 
     Ok(KeyState::Present { bits, thumbprint: key.public().thumbprint(), public_is_missing })
 }
 
+/// The file in which the next private key waits.
+#[must_use]
+pub fn next_of(private: &Path) -> PathBuf {
+    let mut name = private.as_os_str().to_owned();
+    name.push(".next");
+    name.into()
+}
+
+/// Generates the next private key, beside the one in use, and returns its thumbprint. One that waits already is
+/// replaced.
+///
+/// # Errors
+/// [`KeyFileError`], which names the file and the remedy.
+pub fn generate_next(private: &Path, random: &mut dyn Random) -> Result<String, KeyFileError> {
+    let next = next_of(private);
+    let content = |error| KeyFault::Content(error).of(&next);
+    let bits = read_private(private)?.map_or(DEFAULT_BITS, |key| key.encrypted_len().saturating_mul(8));
+    let key = PrivateKey::generate(bits.max(DEFAULT_BITS), random).map_err(content)?;
+    let pem = key.to_pkcs1_pem().map_err(content)?;
+    write_whole(&next, pem.as_bytes(), PRIVATE_MODE)?;
+    Ok(key.public().thumbprint())
+}
+
+/// Puts the next key, of this thumbprint, in the place of the private key. The public file is removed first: a start
+/// after a crash in between finds one of the two private keys and writes its public half.
+///
+/// # Errors
+/// [`KeyFileError`], which names the file and the remedy. The old or the new pair is in place.
+pub fn switch(private: &Path, public: &Path, thumbprint: &str) -> Result<KeyPair, KeyFileError> {
+    let next = next_of(private);
+    let is_wanted = |key: &PrivateKey| key.public().thumbprint() == thumbprint;
+    // After a crash it may be in its place.
+    let is_there = read_private(private)?.is_some_and(|key| is_wanted(&key));
+    if !is_there {
+        read_private(&next)?.filter(is_wanted).ok_or_else(|| {
+            KeyFault::Read(io::Error::other(format!("it is not the key {thumbprint} that was announced"))).of(&next)
+        })?;
+        match fs::remove_file(public) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(KeyFault::Write(error).of(public)),
+            _ => {}
+        }
+        let moved = fs::rename(&next, private).and_then(|()| system::sync_folder_of(private));
+        moved.map_err(|error| KeyFault::Write(error).of(private))?;
+    }
+    let key = read_private(private)?.ok_or_else(|| KeyFault::Read(io::ErrorKind::NotFound.into()).of(private))?;
+    write_whole(public, key.public().to_pem().as_bytes(), PUBLIC_MODE)?;
+    Ok(KeyPair { public: key.public(), private: key, origin: KeyOrigin::Loaded })
+}
+
 /// A warning about a usable private key that others may read. The original's own script creates such files under the
 /// usual umask.
 #[must_use]

@@ -100,6 +100,7 @@ impl ChildProcess {
         command.arg0(name).args(arguments).env_clear().envs(environment.variables());
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0).current_dir("/");
         let child = command.spawn().map_err(failed)?;
+        environment.mark(child.id());
         // The `Command` holds copies of the writing ends. If it lived on, the pipes would never close.
         drop(command);
         Ok(Self {

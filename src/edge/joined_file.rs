@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use serde::Serialize;
 
 use super::system;
 use crate::config::joined::{Joined, read};
@@ -43,10 +44,14 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-fn write(path: &Path, joined: &Joined) -> io::Result<()> {
+/// Writes a file whole or not at all. It belongs to the owner of its directory.
+///
+/// # Errors
+/// Those of the operating system.
+pub fn write(path: &Path, content: &impl Serialize) -> io::Result<()> {
     let aside = beside(path, ".new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&aside)?;
-    let text = serde_json::to_string_pretty(joined).map_err(io::Error::other)?;
+    let text = serde_json::to_string_pretty(content).map_err(io::Error::other)?;
     file.write_all(text.as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()?;
@@ -56,7 +61,7 @@ fn write(path: &Path, joined: &Joined) -> io::Result<()> {
 }
 
 /// Gives `file` to the owner of the directory, if we may: the daemon's user must be able to read it.
-fn give_to_owner(path: &Path, file: &Path) {
+pub fn give_to_owner(path: &Path, file: &Path) {
     let Some(directory) = path.parent().and_then(|directory| fs::metadata(directory).ok()) else { return };
     let is_other = fs::metadata(file).is_ok_and(|metadata| metadata.uid() != directory.uid());
     if is_other {
@@ -97,7 +102,7 @@ mod tests {
         let path = dir.join("nodes.json");
         fs::write(&path, "nodes: []").unwrap();
         let error = change(&path, |_| Ok(())).unwrap_err();
-        assert!(error.contains("is no file of 'stheno node add'"), "{error}");
+        assert!(error.contains("is not a file of 'stheno node add'"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"nodes: []");
     }
 }

@@ -22,12 +22,13 @@ pub mod journal;
 mod large_blocks;
 pub mod log;
 pub mod memory_folder;
+pub mod memory_limit;
 #[cfg(feature = "centreon")]
 pub mod moving_tables;
 pub mod notify;
 pub mod packages;
 pub mod private_tmp;
-mod process_group;
+pub mod process_group;
 pub mod process_memory;
 pub mod random;
 pub mod resolver;

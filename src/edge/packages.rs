@@ -27,7 +27,7 @@ fn read_text(path: &Path) -> Result<String, String> {
     let file =
         OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(|error| error.to_string())?;
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return Err("it is no regular file".to_owned());
+        return Err("it is not a regular file".to_owned());
     }
     let mut text = String::new();
     file.take(FILE_MAX + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
@@ -74,7 +74,7 @@ mod tests {
         let path = folder.join("plugins.json");
         std::fs::write(&path, "{}").unwrap();
         assert_eq!(read_plugins(path.to_str()).content, Ok("{}".to_owned()));
-        assert!(read_plugins(folder.path().to_str()).content.unwrap_err().contains("no regular file"));
+        assert!(read_plugins(folder.path().to_str()).content.unwrap_err().contains("not a regular file"));
         std::fs::write(&path, "x".repeat(1_100_000)).unwrap();
         assert!(read_plugins(path.to_str()).content.unwrap_err().contains("more than"));
         assert!(

@@ -24,6 +24,15 @@ pub fn kill(leader: u32) -> io::Result<()> {
     signal(leader, Signal::KILL)
 }
 
+/// Has a daemon read its configuration again.
+///
+/// # Errors
+/// Those of kill(2).
+pub fn hang_up(process: u32) -> io::Result<()> {
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw);
+    process::kill_process(process.ok_or(io::ErrorKind::InvalidInput)?, Signal::HUP).map_err(io::Error::from)
+}
+
 fn signal(leader: u32, signal: Signal) -> io::Result<()> {
     let group = number(leader).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     match process::kill_process_group(group, signal) {

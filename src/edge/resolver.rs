@@ -18,7 +18,7 @@ pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
         return Ok(vec![address]);
     }
     if host.is_empty() || host.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
-        return Err(format!("'{}' is no host name: give a name or an address", host.escape_debug()));
+        return Err(format!("'{}' is not a host name: give a name or an address", host.escape_debug()));
     }
     let found: Vec<SocketAddr> = (host, port)
         .to_socket_addrs()

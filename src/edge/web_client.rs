@@ -137,7 +137,7 @@ fn parse(received: &[u8], has_ended: bool) -> io::Result<Option<WebReply>> {
     let body = if value("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
         chunks(rest)?
     } else if let Some(length) = value("content-length") {
-        let length: usize = length.parse().map_err(|_| io::Error::other("its Content-Length is no number"))?;
+        let length: usize = length.parse().map_err(|_| io::Error::other("its Content-Length is not a number"))?;
         rest.get(..length).map(<[u8]>::to_vec)
     } else if matches!(status, 204 | 304) {
         Some(Vec::new())

@@ -76,7 +76,7 @@ fn log_in(account: &WebAccount, url: &WebUrl, deadline: Instant) -> Result<Strin
     if !(200..300).contains(&reply.status) {
         return Err(format!("it refuses the login of 'username' with the status {}", reply.status));
     }
-    let said: Value = serde_json::from_slice(&reply.body).map_err(|_| "its answer to the login is no JSON")?;
+    let said: Value = serde_json::from_slice(&reply.body).map_err(|_| "its answer to the login is not JSON")?;
     let login = said.pointer("/security/token").and_then(Value::as_str);
     let fits = |login: &&str| !login.is_empty() && login.bytes().all(|byte| byte.is_ascii_graphic());
     Ok(login.filter(fits).ok_or("its answer to the login has no 'security.token'")?.to_owned())

@@ -158,6 +158,7 @@ const CRON_PATH: &str = "core/cron/definitions";
 actions! {
     others {
         Ack = "ACK",
+        NewKey = "NEWKEY",
         PongReset = "PONGRESET",
         ProxyAddNode = "PROXYADDNODE",
         ProxyAddSubnode = "PROXYADDSUBNODE",

@@ -21,6 +21,17 @@ pub enum CopyKind {
     Regular,
     /// A directory, as a tar.gz.
     Archive,
+    /// The list of what is in a directory, between our own daemons.
+    Manifest,
+}
+
+/// How a directory is copied by difference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TreeOptions {
+    /// Whether the receiver deletes what the sender does not have.
+    pub delete: bool,
+    /// Whether files are compared by digest even if size and time are equal.
+    pub checksum: bool,
 }
 
 impl CopyKind {
@@ -30,6 +41,7 @@ impl CopyKind {
         match self {
             Self::Regular => "regular",
             Self::Archive => "archive",
+            Self::Manifest => "manifest",
         }
     }
 }
@@ -108,6 +120,8 @@ pub struct SourceSpec {
     pub archive_name: String,
     /// Owner, group and permissions of the packed files.
     pub attributes: Attributes,
+    /// How a directory is listed before it is packed; `None` if it is packed at once.
+    pub difference: Option<TreeOptions>,
     /// Where it may be, if another daemon asks for it; `None` if we were asked to send it.
     pub below: Option<Reading>,
 }
@@ -155,6 +169,18 @@ pub enum SourceStep {
         /// The text around each chunk.
         frame: ChunkFrame,
     },
+    /// Take a part of the receiver's answer to a manifest ([`SinkDone::Compared`]).
+    Select {
+        /// Ranges of numbers of entries that it needs.
+        need: String,
+        /// Numbers of files of which only the time differs, with the digests of those that it has.
+        look: String,
+    },
+    /// Pack a directory that was listed: all of it, or what was selected. Answered like [`Self::Open`].
+    Pack {
+        /// Whether all of it is packed.
+        whole: bool,
+    },
     /// Return the digest of everything read, and check that the source has not changed since it was opened.
     Finish,
     /// Close the source.
@@ -193,6 +219,10 @@ pub enum SourceDone {
     Grew(String),
     /// The offset up to which both ends agree, after [`SourceStep::Agree`].
     Agreed(u64),
+    /// A part of an answer was taken.
+    Selected,
+    /// Nothing was selected, so nothing is packed.
+    Nothing,
     /// The chunks; fewer than asked for at the end. An empty source has one empty chunk.
     Chunks(Vec<Chunk>),
     Failed(CopyFailure),
@@ -261,6 +291,17 @@ pub enum SinkStep {
         attributes: Attributes,
         /// A sentence for the last row.
         note: Option<String>,
+        /// Whether an archive has what differs from a manifest that came before.
+        by_difference: bool,
+    },
+    /// Compare a manifest that has arrived with the destination.
+    Compare {
+        /// The destination; its kind is that of the manifest.
+        spec: SinkSpec,
+        /// Digest of the manifest.
+        digest: String,
+        /// The number of the entry to begin with.
+        from: u64,
     },
     /// Stop for now. What has arrived is kept for another request for this copy.
     Keep,
@@ -292,6 +333,8 @@ pub enum SinkDone {
     /// The destination is complete. Notes for the log about what could not be set.
     Finished(Vec<String>),
     Failed(CopyFailure),
+    /// A part of the answer to a manifest, as members of a JSON object.
+    Compared(String),
     /// A relayed copy has arrived completely.
     Gathered,
     /// Everything was removed.

@@ -247,8 +247,8 @@ impl Field {
         };
         let (name, least, most) = (self.name, self.first, self.most);
         format!(
-            "'{text}' is no {name}; allowed: {least} to {most}{names}, ranges a-b, steps */n and a-b/n, lists with \
-             commas"
+            "'{text}' is not a valid {name}; allowed: {least} to {most}{names}, ranges a-b, steps */n and a-b/n, lists \
+             with commas"
         )
     }
 }

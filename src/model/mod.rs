@@ -15,6 +15,7 @@ pub mod history;
 pub mod host_work;
 pub mod joining;
 pub mod json_text;
+pub mod key_rotation;
 pub mod legacy;
 pub mod link;
 pub mod log;

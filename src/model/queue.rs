@@ -10,6 +10,39 @@ use super::token::Token;
 /// Maximum time to live of a request, in seconds: 30 days.
 pub const TTL_MAX: i64 = 30 * 86_400;
 
+/// What a row of a node tells about a queued request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowTells {
+    /// The node has taken it.
+    Taken,
+    /// The node had taken it, and ended before it had begun with it: it is sent again.
+    Back,
+    /// The node has a new database since it was first sent, so it does not know whether it has taken it.
+    NewDatabase,
+    /// Its token has ended, wherever the end was written.
+    Ended,
+}
+
+impl RowTells {
+    /// Returns the data of the row that tells it, for [`Self::Back`] and [`Self::NewDatabase`].
+    #[must_use]
+    pub const fn data(self) -> &'static str {
+        match self {
+            Self::Taken | Self::Ended => "null",
+            Self::Back => r#"{"message":"it had not begun when the daemon ended, so it is sent again","queue":"back"}"#,
+            Self::NewDatabase => {
+                r#"{"message":"it was sent to a daemon with another database, so it is not taken","queue":"new"}"#
+            }
+        }
+    }
+
+    /// Reads the data of a row.
+    #[must_use]
+    pub fn by(data: &str) -> Self {
+        [Self::Back, Self::NewDatabase].into_iter().find(|told| told.data() == data).unwrap_or(Self::Taken)
+    }
+}
+
 /// What is known of a queued request without its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuedHead {

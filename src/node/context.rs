@@ -18,6 +18,7 @@ use crate::model::host_work::HostWork;
 use crate::model::log::LogLine;
 use crate::model::message::{Outgoing, Reply};
 use crate::model::node_id::NodeId;
+use crate::model::queue::RowTells;
 use crate::model::random::Random;
 use crate::model::time::{Now, WallTime};
 use crate::model::token::Token;
@@ -225,11 +226,12 @@ impl Context {
         self.own_id.map_or_else(|| "null".to_owned(), |id| id.json_text().to_string())
     }
 
-    /// Adds the number of our own history to an answer, if there is one.
+    /// Adds the number of our own history to an answer, if there is one, and that we remember the tokens that we take.
     pub fn write_history(&self, out: &mut String) {
         if self.own_history != 0 {
             out.push_str(",\"history\":");
             out.push_str(&self.own_history.to_string());
+            out.push_str(",\"once\":true");
         }
     }
 
@@ -368,8 +370,10 @@ impl Context {
         }
     }
 
-    /// Gives back a request that was taken from the queue of another daemon and not begun: it is sent again.
+    /// Gives back a request that was taken from the queue of another daemon and not begun: a row says so, and it is
+    /// sent again.
     pub fn give_back(&mut self, token: &Token) {
+        self.row(token, Code::CONTINUE, RowTells::Back.data().to_owned());
         self.close_token(token.as_str());
         self.store(StoreChange::GiveBackToken(token.digest()));
     }

@@ -14,7 +14,7 @@ mod requests;
 mod stopping;
 
 use crate::model::code::Code;
-use crate::model::connection::ParentKind;
+use crate::model::connection::{ClientId, ParentKind};
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::registration::RegistrationSource;
@@ -135,7 +135,10 @@ impl Core {
             Input::LinkDown { node, reason } => self.nodes.link_down(&mut self.context, node, &reason),
             Input::NodeMessage { node, message } => self.node_message(node, &message),
             Input::SendFailed { node, token, reason } => self.send_failed(node, token.as_ref(), &reason),
-            Input::Stores(stores) => self.context.stores = stores,
+            Input::Stores(stores) => {
+                self.context.stores = stores;
+                self.queue_may_store();
+            }
             Input::MayBegin(receipt) => self.commands.command_may_begin(&mut self.context, receipt),
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
             Input::LeftOut(receipt) => {
@@ -166,6 +169,7 @@ impl Core {
                 self.context.options.modules.action = action.map(|action| *action);
                 self.context.options.modules.proxy = proxy.map(|proxy| *proxy);
             }
+            Input::OwnKey(thumbprint) => self.context.options.thumbprint = thumbprint,
             Input::SetDebug(debug) => (self.context.options.debug, self.context.debug) = (debug, debug),
             Input::CommandFilesTouched => self.modules.legacycmd.look_for_files(&mut self.context),
             Input::ClockIsRight(is_right) => self.context.clock_watch.machine_is_right(is_right),
@@ -177,6 +181,14 @@ impl Core {
     /// Notes that the central to which we have just connected is a Perl one.
     pub const fn central_is_perl(&mut self, kind: ParentKind) {
         self.dialled_out.parent_is_perl(kind);
+    }
+
+    /// Whether a client or node is a daemon of our own kind, as far as it has shown.
+    #[must_use]
+    pub fn is_ours_at(&self, client: Option<ClientId>, node: Option<NodeId>) -> Option<bool> {
+        let node = node.or_else(|| self.nodes.spoken_for_by(client?));
+        let pages = node.and_then(|node| self.nodes.get(node)).and_then(|node| node.sync.peer_pages());
+        pages.or_else(|| self.subscribers.pages_of(client?))
     }
 
     /// Handles all timers that are due.
@@ -318,7 +330,7 @@ impl Core {
 
     /// Returns the sending of queued requests with references to its state.
     fn queue_sending(&mut self) -> Sending<'_> {
-        self.queue.sending(&mut self.context, &mut self.nodes, (&self.copies, &self.ssh))
+        self.queue.sending(&mut self.context, &mut self.nodes, (&self.copies, &self.ssh, &self.syncs))
     }
 
     /// Returns the syncs with references to their state.
@@ -365,8 +377,8 @@ impl Core {
                 self.subscribers.tell_subscribers(&mut self.context, false);
             }
         }
-        while let Some(token) = self.context.journal.next_token_of_node() {
-            self.queue.is_taken(&token);
+        while let Some((token, tells)) = self.context.journal.next_token_of_node() {
+            self.queue.row_tells(&mut self.context, &token, tells);
         }
         while let Some(token) = self.context.journal.next_lost() {
             self.modules.legacycmd.send_again(&mut self.context, &token);
@@ -403,6 +415,7 @@ impl Core {
                     self.api().token_not_stored(token.as_str());
                 }
             }
+            Some(Awaited::Pipe) => self.modules.engine.begun(&mut self.context, receipt, stored),
             Some(Awaited::Orders) => self.modules.legacycmd.stored(&mut self.context, receipt, stored),
             None => {}
         }

@@ -34,6 +34,8 @@ pub enum Input {
         /// The module `proxy`, if it is loaded.
         proxy: Option<Box<ProxySettings>>,
     },
+    /// Our own key was replaced: its thumbprint.
+    OwnKey(String),
     /// Whether received messages become log lines from now on.
     SetDebug(bool),
     /// The address of a client that is about to register a node.

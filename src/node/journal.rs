@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::model::code::Code;
 use crate::model::history::{HistoryRow, RowOrigin, StoreChange, is_last_row};
 use crate::model::node_id::NodeId;
+use crate::model::queue::RowTells;
 use crate::model::time::WallTime;
 use crate::model::token::Token;
 
@@ -33,6 +34,8 @@ pub(super) enum Awaited {
     Begin,
     /// A request for the queue.
     Queue,
+    /// The first rows of requests for a pipe.
+    Pipe,
     /// Orders of Centreon Web.
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
     Orders,
@@ -131,7 +134,7 @@ pub(super) struct Journal {
     masks: BTreeMap<Token, String>,
     /// Whether tokens of rows that nodes wrote are wanted.
     pub wants_tokens_of_nodes: bool,
-    tokens_of_nodes: VecDeque<Token>,
+    tokens_of_nodes: VecDeque<(Token, RowTells)>,
 }
 
 impl Journal {
@@ -230,15 +233,16 @@ impl Journal {
         }
     }
 
-    /// Notes that a node has written a row of a token.
-    pub fn note_row_of_node(&mut self, token: &str) {
-        if self.wants_tokens_of_nodes && self.tokens_of_nodes.back().is_none_or(|last| last.as_str() != token) {
-            self.tokens_of_nodes.extend(Token::parse(token));
+    /// Notes what a row of a node tells about a token.
+    pub fn note_row_of_node(&mut self, token: &str, told: RowTells) {
+        let is_new = |(last, before): &(Token, RowTells)| last.as_str() != token || *before != told;
+        if self.tokens_of_nodes.back().is_none_or(is_new) {
+            self.tokens_of_nodes.extend(Token::parse(token).map(|token| (token, told)));
         }
     }
 
-    /// Returns the next token of which a node has written a row.
-    pub fn next_token_of_node(&mut self) -> Option<Token> {
+    /// Returns the next token of which a node has written a row, and what the row tells.
+    pub fn next_token_of_node(&mut self) -> Option<(Token, RowTells)> {
         self.tokens_of_nodes.pop_front()
     }
 

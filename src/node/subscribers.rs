@@ -87,6 +87,11 @@ impl Subscribers {
         }
     }
 
+    /// Returns whether a client that has asked for our history does so by pages, as our own kind does.
+    pub(super) fn pages_of(&self, client: ClientId) -> Option<bool> {
+        self.all.get(&client).map(|subscriber| subscriber.pages)
+    }
+
     /// Notes that a client takes packed rows and short PONGs.
     pub(super) fn packs(&mut self, client: ClientId) {
         if let Some(subscriber) = self.all.get_mut(&client) {

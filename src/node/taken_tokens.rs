@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::history::{StoreChange, TakenToken};
-use crate::model::queue::TTL_MAX;
+use crate::model::queue::{RowTells, TTL_MAX};
 use crate::model::token::Token;
 
 use super::context::Context;
@@ -104,6 +104,11 @@ impl TakenTokens {
             subscribers.tell_subscribers(context, false);
             return Some(if has_ended { SaidOfPlace::Ended } else { SaidOfPlace::Taken }.reply());
         }
+        if ![0, context.own_history].contains(&place.again) {
+            context.row(token, Code::CONTINUE, RowTells::NewDatabase.data().to_owned());
+            subscribers.tell_subscribers(context, false);
+            return Some(SaidOfPlace::Away.reply());
+        }
         if !has_room {
             return Some(SaidOfPlace::Away.reply());
         }
@@ -145,8 +150,9 @@ impl TakenTokens {
         let keep = options.queue.map_or(KEEP, |place| place.keep.clamp(KEEP, KEEP_MAX));
         let until = context.now.wall.as_seconds().saturating_add(keep);
         // Such a request is not run before its first row is stored, so one without a row can be given back.
-        let begins_with_row =
-            *action == Action::Command && options.queue.is_some() && !json::is_false(&options.logging);
+        let begins_with_row = matches!(action, Action::Command | Action::EngineCommand)
+            && options.queue.is_some()
+            && !json::is_false(&options.logging);
         let taken = context.now.wall.as_seconds();
         context.store(StoreChange::TakeToken(TakenToken { hash, taken, until, begins_with_row }));
         // A crash before its first row ends it, because nobody may send it again then.

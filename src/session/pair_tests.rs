@@ -36,6 +36,7 @@ pub fn now_at(milliseconds: u64) -> Now {
 pub fn listener_settings() -> ListenerSettings {
     ListenerSettings {
         public_key_pem: server_key().public().to_pem(),
+        successors: std::sync::Arc::default(),
         fresh_sessions: false,
         link: LinkMode::Auto,
         tls: Some(ServerTls::new(&TlsIdentity::new(&server_key()).unwrap()).unwrap()),
@@ -59,6 +60,7 @@ pub fn dialer_settings() -> DialerSettings {
         fingerprint_mode: FingerprintMode::First,
         node: NodeId::new(2).ok(),
         stored_fingerprint: None,
+        successors: std::sync::Arc::default(),
         link: LinkMode::Classic,
         tls: Some(ClientTls::new(&TlsIdentity::new(&client_key()).unwrap()).unwrap()),
         is_pinned: false,

@@ -38,8 +38,8 @@ impl OwnNames {
         {
             let name = shown(host);
             return Some(format!(
-                "the Host '{name}' is no address and none of our names; if it is one, add it to host_names of module \
-                 httpserver"
+                "the Host '{name}' is neither an address nor one of our names; if it is one, add it to host_names of \
+                 module httpserver"
             ));
         }
         if let Some(origin) = &source.origin

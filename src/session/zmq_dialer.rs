@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::key_rotation::Successors;
 use crate::model::link::{LinkKind, LinkMode};
 use crate::model::log::{Level, LogLine};
 use crate::model::message::Message;
@@ -61,6 +62,8 @@ pub struct DialerSettings {
     pub node: Option<NodeId>,
     /// Its known thumbprint.
     pub stored_fingerprint: Option<String>,
+    /// The keys of peers that were replaced.
+    pub successors: Arc<Successors>,
     /// Whether the link may or must be sealed by TLS.
     pub link: LinkMode,
     /// Our role in a TLS link; `None` if our key is of no use for it.
@@ -151,6 +154,8 @@ pub struct ZmqDialer {
     is_relay: bool,
     log: LogThrottle,
     last_failure: Option<String>,
+    /// Thumbprint of the key that the node has proved last.
+    proved_key: Option<String>,
     /// Whether the last log line about this link above `debug` says that it is down.
     failure_shown: bool,
     /// Whether messages over a sealed link wait to be sealed together.
@@ -173,6 +178,7 @@ impl ZmqDialer {
             is_relay: false,
             log: LogThrottle::default(),
             last_failure: None,
+            proved_key: None,
             failure_shown: true,
             gathers: false,
             outputs: VecDeque::new(),
@@ -283,7 +289,7 @@ impl ZmqDialer {
         };
         match (&mut self.state, result) {
             (DialState::SealingHello { .. }, DialResult::Hello { thumbprint, payload }) => {
-                if let Err(text) = self.check_fingerprint(thumbprint) {
+                if let Err(text) = self.check_fingerprint(thumbprint, now) {
                     return self.fail(text, Severity::NeedsOperator, true, now, random);
                 }
                 self.outputs.push_back(DialerOutput::Send(payload));

@@ -8,6 +8,7 @@
 
 mod client_session;
 mod hellos;
+mod key_changes;
 #[cfg(test)]
 mod never_deaf_tests;
 mod output;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::connection::{ClientId, ConnectionId, PeerAddress};
+use crate::model::key_rotation::Successors;
 use crate::model::link::LinkMode;
 use crate::model::log::LogLine;
 use crate::model::random::Random;
@@ -56,6 +58,8 @@ pub struct ListenerSettings {
     pub tls: Option<ServerTls>,
     /// The clients that were met sealed: names (routing ids without the random suffix) and thumbprints of their keys.
     pub pinned: BTreeMap<String, String>,
+    /// The keys of peers that were replaced.
+    pub successors: Arc<Successors>,
     /// Whether stored sessions are dropped that do not say which key the client has.
     pub fresh_sessions: bool,
     /// Length of a session key in bytes: 16, 24 or 32.

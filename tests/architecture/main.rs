@@ -149,7 +149,7 @@ fn long_files_long_comments_and_empty_names_are_flagged_in_tests() {
     let long = "//! Doc.\n".to_owned() + &"const A: u8 = 0;\n".repeat(500);
     assert!(flagged("cli/a.rs", &long)[0].starts_with("tests/cli/a.rs:500: 501 lines"));
     assert!(flagged("cli/a.rs", &format!("// {}", "a".repeat(118)))[0].contains("121 columns, 120 at most"));
-    assert!(flagged("cli/helpers.rs", "")[0].contains("'helpers' is no name"));
+    assert!(flagged("cli/helpers.rs", "")[0].contains("'helpers' is not a name"));
     // A literal stays as it is on the wire.
     assert!(flagged("cli/a.rs", &format!("const A: &str = \"{}\";", "a".repeat(200))).is_empty());
 }

@@ -44,7 +44,7 @@ fn layer_of(path: &str) -> Option<&str> {
 fn imports(file: &SourceFile, flag: &mut impl FnMut(usize, String)) {
     let Some(layer) = layer_of(&file.path) else { return };
     let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == layer) else {
-        return flag(1, format!("'{layer}' is no layer: give it a row in tests/architecture/rules.rs"));
+        return flag(1, format!("'{layer}' is not a layer: give it a row in tests/architecture/rules.rs"));
     };
     for (offset, target) in crate_paths(file) {
         let is_layer = LAYERS.iter().any(|(name, _)| *name == target);
@@ -210,7 +210,7 @@ fn size_and_name(file: &SourceFile, flag: &mut impl FnMut(usize, String)) {
     let stem = file.path.trim_end_matches(".rs");
     let mut words = stem.split(['/', '_']);
     if let Some(word) = words.find(|word| FORBIDDEN_NAMES.contains(word) || word.starts_with("handler")) {
-        flag(1, format!("'{word}' is no name: say what the module knows or does"));
+        flag(1, format!("'{word}' is not a name: say what the module knows or does"));
     }
 }
 

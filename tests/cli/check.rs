@@ -135,7 +135,7 @@ fn every_problem_is_printed_and_the_status_is_1() {
     folder.write("config.d/60-tabs.yaml", "gorgone:\n\tgorgonecore: {}\n");
     folder.write("nodes.yaml", "nodes:\n  - {id: none, type: pull}\n");
     let expected = [
-        ("config.d/60-tabs.yaml", 2, "", "column 1: a tab stands in the indentation; YAML allows only spaces there"),
+        ("config.d/60-tabs.yaml", 2, "", "column 1: the indentation contains a tab; YAML allows only spaces there"),
         ("config.d/50-wrong.yaml", 1, "gorgonecore.external_com_keysize", "is '8'; allowed: 16, 24 or 32 (bytes)"),
         ("config.d/50-wrong.yaml", 1, "gorgonecore.fingerprint_mode", "is 'no'; allowed: always, first or strict"),
         ("nodes.yaml", 2, "nodes[0].id", "is 'none'; allowed: a whole number from 1 to 18446744073709551615"),
@@ -230,8 +230,8 @@ fn odd_files_are_answered_and_never_waited_for() {
         ("binary.yaml", &b"\x7fELF\x02\x01\x01\0\0\0\xff"[..], "not UTF-8"),
         ("zeros.yaml", &[0; 4_096], "not valid YAML"),
         ("empty.yaml", b"", "no 'gorgone:' section"),
-        ("circle.yaml", b"configuration: !include circle.yaml\n", "goes in a circle: circle.yaml -> circle.yaml"),
-        ("deep.yaml", "[".repeat(100_000).as_bytes(), "maps and lists stand more than 64 deep in each other"),
+        ("circle.yaml", b"configuration: !include circle.yaml\n", "is circular: circle.yaml -> circle.yaml"),
+        ("deep.yaml", "[".repeat(100_000).as_bytes(), "maps and lists are nested more than 64 levels deep"),
         ("open.yaml", b"configuration: !include pipe.yaml\n", "the file pipe.yaml is not a regular file"),
     ] {
         let path = folder.write(name, bytes);

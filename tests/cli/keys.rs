@@ -43,7 +43,7 @@ fn what_is_no_key_is_refused_with_its_name() {
     let folder = Folder::new();
     let file = folder.write("note.txt", "hello");
     for (path, words) in [
-        (file, "is no RSA key"),
+        (file, "is not an RSA key"),
         (folder.path("none"), "there is no such file"),
         (folder.0.clone(), "not a regular file"),
     ] {

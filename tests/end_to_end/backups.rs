@@ -77,5 +77,5 @@ fn a_backup_of_a_running_daemon_brings_its_history_and_key_back() {
         central.stop();
     }
     let no_backup = platform.write("other", "no backup at all");
-    assert!(refused(&central.plan, &["restore", no_backup.to_str().unwrap()], "").contains("is no backup"));
+    assert!(refused(&central.plan, &["restore", no_backup.to_str().unwrap()], "").contains("is not a backup"));
 }

@@ -171,7 +171,7 @@ fn a_copy_to_the_daemon_itself_is_told_what_to_use() {
     let (central, _poller) = platform.pair();
     let (_, err, status) = Running::start(&central, "copy", &["/etc/hosts", "1:/tmp/"]).end();
     assert_eq!(status.code(), Some(1));
-    assert_eq!(err, "stheno: node 1 is this machine itself, and a copy goes to another one: use cp /etc/hosts /tmp/\n");
+    assert_eq!(err, "stheno: node 1 is this machine itself, and a copy needs another one: use cp /etc/hosts /tmp/\n");
 }
 
 #[test]
@@ -234,7 +234,8 @@ fn a_central_whose_disk_is_full_says_so_instead_of_waiting() {
     assert!(err.contains("the history of this daemon cannot be written"), "{err}");
     let started = std::time::Instant::now();
     let (_, err, _) = Running::start(&central, "exec", &["2", "--", "echo hi"]).end_within(seconds(5));
-    assert!(err.contains("503 the history of this daemon cannot be written; its log says why"), "{err}");
+    // A last small row may still find room: then the request is taken, and what comes after it fails.
+    assert!(err.contains("the history of this daemon cannot be written; its log says why"), "{err}");
     assert!(started.elapsed() < seconds(5));
     fs::remove_file(disk.0.join("fill")).unwrap();
     until("room on the disk is noticed", seconds(20), || {

@@ -270,7 +270,7 @@ fn the_command_line_fetches_from_one_node_and_from_several() {
     let last: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
     assert_eq!((&last["exit_code"], &last["ok"], status.code()), (&json!(1), &json!(false), Some(1)));
     let (_, err, status) = run(&[&format!("2,6:{log}"), &here.join("none").display().to_string()]);
-    assert!(err.contains("is no directory"), "{err}");
+    assert!(err.contains("is not a directory"), "{err}");
     assert_eq!(status.code(), Some(1));
     let (_, err, _) = run(&[&format!("1:{log}"), &into]);
     assert!(err.contains("node 1 is this machine itself"), "{err}");

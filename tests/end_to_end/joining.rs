@@ -150,7 +150,7 @@ fn words_that_are_no_good_are_refused_with_a_sentence_and_leave_nothing_behind()
     for (bad, said) in [
         (&good[..good.len() - 7], "not complete"),
         ("stheno-join-", "not complete"),
-        ("hello", "no word of 'stheno node add'"),
+        ("hello", "not a word of 'stheno node add'"),
     ] {
         let text = refused(bad, &dir);
         assert!(text.contains(said) && text.lines().count() == 1, "{bad}: {text}");

@@ -172,7 +172,7 @@ fn every_usual_key_opens_and_each_that_does_not_is_named() {
         (identity(&sealed), "give its passphrase with ssh_passphrase"),
         (format!("{}\n    ssh_passphrase: wrong", identity(&sealed)), "a wrong ssh_passphrase"),
         (identity(&readable), "chmod 600"),
-        (identity(&no_key), "it is no private key"),
+        (identity(&no_key), "it is not a private key"),
         (identity(&platform.path("missing")), "there is no such file"),
         (identity(&sealed.with_extension("pub")), "it is a public key"),
         (identity(&stranger), "the host does not accept it"),

@@ -199,7 +199,7 @@ fn the_tarball_does_the_same_without_a_package_manager() {
 #[test]
 fn the_unit_is_strict_and_its_drop_in_is_understood() {
     let unit = fs::read_to_string(format!("{ROOT}/config/systemd/stheno.service")).unwrap();
-    for line in ["Type=notify", "WatchdogSec=30", "NoNewPrivileges=yes", "ProtectSystem=strict", "LimitNOFILE=65536"] {
+    for line in ["Type=notify", "WatchdogSec=60", "NoNewPrivileges=yes", "ProtectSystem=strict", "LimitNOFILE=65536"] {
         assert!(unit.lines().any(|found| found == line), "{line}");
     }
     let drop_in = fs::read_to_string(format!("{ROOT}/config/systemd/stheno-sudo.conf")).unwrap();

@@ -67,7 +67,7 @@ impl Daemon {
         let external = match &self.plan.external {
             Some((kind, path)) if kind == "ipc" => UnixStream::connect(path).is_ok(),
             Some((_, path)) => TcpStream::connect(path).is_ok(),
-            None => TcpStream::connect(("127.0.0.1", self.plan.port)).is_ok(),
+            None => self.plan.stands_by || TcpStream::connect(("127.0.0.1", self.plan.port)).is_ok(),
         };
         external && self.plan.api_port.is_none_or(|port| TcpStream::connect(("127.0.0.1", port)).is_ok())
     }

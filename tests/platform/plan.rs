@@ -53,6 +53,8 @@ pub struct Plan {
     pub severity: String,
     /// The folder or file of the database, if it is not the usual one.
     pub database: PathBuf,
+    /// Whether it may stand by, so that only its API serves.
+    pub stands_by: bool,
     /// Lines of `gorgonecore` that name a database server; empty for a file.
     pub server: Vec<String>,
     /// Environment variables with which it is started.
@@ -84,6 +86,7 @@ impl Plan {
             authorized: Vec::new(),
             severity: "info".to_owned(),
             database: folder.join(format!("{name}.sdb")),
+            stands_by: false,
             server: Vec::new(),
             environment: Vec::new(),
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rusqlite::Connection;
 use serde_json::json;
 
 use crate::Recorded;
@@ -84,6 +85,7 @@ pub fn record(platform: &Platform) -> Vec<Recorded> {
     poller.action = vec![format!("copy_roots: ['{}']", folder("p").display())];
     let mut central = Plan::new(&folder("c"), "central", 1).with_api().with_node(2, poller.port);
     central = central.with_node(3, free_port()).with_proxy("ping: 1");
+    earlier_database(&central.database);
     let mut all = Vec::new();
     for (round, names) in [("first", ["central", "poller"]), ("second", ["central, batched", "poller, batched"])] {
         if round == "second" {
@@ -96,12 +98,33 @@ pub fn record(platform: &Platform) -> Vec<Recorded> {
         poller.note(Fact::Keys(key));
         let mut central = Running::start(names[0], platform, central.clone());
         central.daemon.api().wait_for_pong(2, seconds(30));
+        central.facts.extend((0..EARLIER_ROWS).map(|number| (0.0, Fact::Row(format!("earlier-{number}")))));
         work(round, platform, &mut central, &mut poller);
         all.push(added_nodes(round, platform, &central.daemon.plan));
         all.push(central.finish());
         all.push(poller.finish());
+        let page = Connection::open(&all[1].plan.database).unwrap();
+        assert_eq!(page.query_row("PRAGMA page_size", [], |row| row.get::<_, i64>(0)), Ok(1_024));
     }
     all
+}
+
+/// Number of rows of a database that the first start of the central takes over.
+const EARLIER_ROWS: u32 = 100;
+
+/// Makes a database as an earlier version had it, with large pages, so that the central rewrites it at its start.
+fn earlier_database(path: &Path) {
+    let database = Connection::open(path).unwrap();
+    database.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = 2; PRAGMA journal_mode = WAL").unwrap();
+    let table = "CREATE TABLE gorgone_history (id INTEGER PRIMARY KEY, token varchar(2048), code int(11), \
+                 etime int(11), ctime FLOAT, instant int(11) DEFAULT '0', data TEXT);
+                 CREATE INDEX idx_gorgone_history_token ON gorgone_history (token)";
+    database.execute_batch(table).unwrap();
+    let insert = "INSERT INTO gorgone_history (token, code, etime, ctime, data) VALUES (?1, 4, 1, 1600000000 + ?2, ?3)";
+    for number in 0..EARLIER_ROWS {
+        let data = format!("{{\"is\":\"{}\"}}", "x".repeat(300));
+        database.execute(insert, (format!("earlier-{number}"), number, data)).unwrap();
+    }
 }
 
 fn work(round: &str, platform: &Platform, central: &mut Running, poller: &mut Running) {

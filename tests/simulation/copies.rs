@@ -120,6 +120,7 @@ impl Files {
                 SourceDone::Chunks(chunks)
             }
             SourceStep::Agree { .. } => SourceDone::Agreed(0),
+            SourceStep::Select { .. } | SourceStep::Pack { .. } => unreachable!("no directory is copied"),
             SourceStep::Finish => SourceDone::Digest(digest(&reading.content)),
         })
     }
@@ -192,6 +193,7 @@ impl Files {
                 self.there.insert((machine, spec.destination.display().to_string()), bytes);
                 Ok(SinkDone::Finished(Vec::new()))
             }
+            SinkStep::Compare { .. } => Err(failed("no directory is copied".to_owned())),
             SinkStep::Keep | SinkStep::Discard => {
                 let is_keep = step == SinkStep::Keep;
                 for ((owner, _), part) in &mut self.parts {
@@ -207,11 +209,13 @@ impl Files {
 }
 
 impl World {
-    /// Sends a file through the central's REST API: one with a random number, or sometimes one that was sent before.
+    /// Sends a file through the central's REST API, or fetches it: one with a random number, or sometimes one that was
+    /// copied before.
     pub fn copy(&mut self, target: u64) {
         let number = self.random.below(40);
+        let action = if number % 4 == 3 { "fetch" } else { "remotecopy" };
         let body = format!(r#"{{"source":"/from/{number}","destination":"/to/{number}","cache_dir":"/cache"}}"#);
-        self.call(&format!("/api/nodes/{target}/core/proxy/remotecopy"), &body);
+        self.call(&format!("/api/nodes/{target}/core/proxy/{action}"), &body);
     }
 
     /// Checks that what arrived is whole, and that what the rows report as arrived has arrived.

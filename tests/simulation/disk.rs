@@ -9,8 +9,10 @@ use stheno::model::history::{
 use stheno::model::node_id::NodeId;
 use stheno::model::session::StoredSession;
 use stheno::model::stored::{Restored, Stored};
-use stheno::model::time::WallTime;
+use stheno::model::time::Now;
 use stheno::model::token::Token;
+
+use super::outbox::Outbox;
 
 #[derive(Default)]
 pub struct Disk {
@@ -24,6 +26,9 @@ pub struct Disk {
     /// The number of this history.
     pub number: i64,
     origins: BTreeMap<HistoryName, i64>,
+    pub outbox: Outbox,
+    /// When each token got its end, in milliseconds of the run.
+    pub ended_at: BTreeMap<String, u64>,
     checked: usize,
 }
 
@@ -46,15 +51,20 @@ impl Disk {
         self.checked = self.checked.saturating_sub(surplus);
     }
 
-    pub fn apply(&mut self, changes: &[StoreChange], wall: WallTime) {
-        // Returns one ctime for a commit, later than that of the one before.
-        self.ctime_ticks = (wall.as_micros() / 10).max(self.ctime_ticks + 1);
-        for change in changes {
+    /// Applies the changes. Returns the indexes of requests that were left out, as the program's own store does.
+    pub fn apply(&mut self, changes: &[StoreChange], now: Now) -> Vec<usize> {
+        // A commit has one ctime, later than that of the one before.
+        self.ctime_ticks = (now.wall.as_micros() / 10).max(self.ctime_ticks + 1);
+        let mut left_out = Vec::new();
+        for (index, change) in changes.iter().enumerate() {
             match change.clone() {
                 StoreChange::InsertRow(mut row) => {
                     self.next_id += 1;
                     row.id = self.next_id;
                     row.ctime = self.ctime_ticks as f64 / 1e5;
+                    if let Some(token) = row.token.clone().filter(|_| row.is_last()) {
+                        self.ended_at.entry(token).or_insert(now.monotonic.as_millis());
+                    }
                     self.rows.push(row);
                 }
                 StoreChange::PutSession(session) => {
@@ -84,16 +94,21 @@ impl Disk {
                 StoreChange::CloseToken(token) => {
                     self.open_tokens.remove(&token);
                 }
+                StoreChange::Queue(change) => {
+                    if !self.outbox.apply(change) {
+                        left_out.push(index);
+                    }
+                }
+                StoreChange::TakeToken(token) => self.outbox.take(&token),
+                StoreChange::GiveBackToken(hash) => self.outbox.taken.retain(|(taken, _)| *taken != hash),
+                StoreChange::PutLate { hash, .. } => self.outbox.late.push(hash),
                 // No machine of the simulation has the module 'legacycmd'.
-                StoreChange::Legacy(_)
-                | StoreChange::Queue(_)
-                | StoreChange::TakeToken(_)
-                | StoreChange::GiveBackToken(_)
-                | StoreChange::PutLate { .. } => {}
+                StoreChange::Legacy(_) => {}
                 // A run of the simulation is shorter than any purge time.
                 StoreChange::PutHostKey { .. } | StoreChange::DeleteHostKey(_) | StoreChange::Purge { .. } => {}
             }
         }
+        left_out
     }
 
     pub fn query(&self, filter: &LogFilter, limit: &PageLimit) -> LogPage {
@@ -133,6 +148,10 @@ impl Disk {
             },
             open_tokens: self.open_tokens.iter().map(|(token, node)| (token.clone(), *node)).collect(),
             ended_copies: self.ended_copies(),
+            taken_tokens: self.outbox.taken.iter().map(|(hash, _)| *hash).collect(),
+            not_begun: self.outbox.not_begun(&self.open_tokens, &self.rows),
+            late_tokens: self.outbox.late.clone(),
+            queue: self.outbox.stored(),
             newest_ctime: self.rows.last().map_or(0.0, |row| row.ctime),
             ..Restored::default()
         };

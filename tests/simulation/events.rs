@@ -50,6 +50,7 @@ impl World {
     /// Sets the clock of one machine up to five minutes, days or years ahead or back.
     pub fn step_clock(&mut self, machine: usize) {
         let unit = [60_000, 60_000, 86_400_000, 31_536_000_000][usize::try_from(self.random.below(4)).unwrap()];
+        self.clock_is_set(machine);
         let share = i64::try_from(self.random.below(10_001)).unwrap() - 5_000;
         *self.clocks.entry(machine).or_default() += unit / 1_000 * share;
     }

@@ -8,11 +8,14 @@ use stheno::config::Config;
 use stheno::config::modules::Modules;
 use stheno::config::modules::action::ActionSettings;
 use stheno::config::modules::dial_in::{PullSettings, PullWssSettings};
+use stheno::config::modules::engine::EngineSettings;
 use stheno::config::modules::httpserver::HttpSettings;
 use stheno::config::modules::proxy::{ProxySettings, WebSocketSettings};
+use stheno::config::modules::queue::QueueSettings;
 use stheno::config::modules::register::RegisterSettings;
 use stheno::config::settings::{Commits, CoreSettings, Storage};
 use stheno::daemon::dispatch::{Dispatch, OwnKey, Surroundings};
+use stheno::model::action::Module;
 use stheno::model::connection::{ConnectionId, Endpoint};
 use stheno::model::history::HistoryName;
 use stheno::model::link::LinkMode;
@@ -84,6 +87,7 @@ fn core_settings(id: u64, authorized: String) -> CoreSettings {
         link: if id.is_multiple_of(3) { LinkMode::Classic } else { LinkMode::Auto },
         database: "unused".into(),
         server: None,
+        cluster: None,
         storage: Storage::Disk,
         create_schema: true,
         // With `BATCHED=1` nodes gather their changes; a daemon with nodes does not.
@@ -104,8 +108,8 @@ fn thumbprint(key: &str) -> String {
     PrivateKey::from_pem(key.as_bytes()).unwrap().public().thumbprint()
 }
 
-fn loaded(names: &[&str]) -> BTreeMap<String, String> {
-    names.iter().map(|name| ((*name).to_owned(), format!("gorgone::modules::core::{name}::hooks"))).collect()
+fn loaded(modules: &[Module]) -> BTreeMap<String, String> {
+    modules.iter().map(|module| (module.name().to_owned(), module.package().to_owned())).collect()
 }
 
 /// Returns where a machine listens. The port is its id.
@@ -116,6 +120,8 @@ pub fn endpoint(id: u64) -> Endpoint {
 impl Machine {
     /// Returns the central. It knows some of the nodes that dial in from its register file.
     pub fn central(nodes: &[(u64, Kind)], random: &mut Seeded) -> Self {
+        // Some have little room for requests that wait.
+        let max_messages = if random.once_in(3) { 6 } else { 1_000 };
         let registered = |(id, kind): &(u64, Kind)| Registration {
             uid: None,
             id: NodeId::new(*id).unwrap(),
@@ -137,10 +143,12 @@ impl Machine {
                 httpserver: Some(httpserver),
                 only_listed: Some(false),
                 buffer_size: 2_000,
+                queue: QueueSettings { max_messages, ..QueueSettings::default() },
                 ..ProxySettings::default()
             }),
             register: Some(RegisterSettings { file: "unused".into(), nodes: listed }),
             action: Some(ActionSettings::default()),
+            engine: Some(engine()),
             httpserver: Some(HttpSettings {
                 tls: None,
                 address: "127.0.0.1".parse().unwrap(),
@@ -152,7 +160,7 @@ impl Machine {
                 status: None,
                 host_names: Vec::new(),
             }),
-            loaded: loaded(&["action", "proxy"]),
+            loaded: loaded(&[Module::Action, Module::Engine, Module::Proxy]),
             ..Modules::default()
         };
         Self::new(1, KEY_CENTRAL, KEY_POLLER, modules)
@@ -186,9 +194,10 @@ impl Machine {
         };
         let modules = Modules {
             action: Some(ActionSettings::default()),
+            engine: Some(engine()),
             pull: (kind == Kind::Pull).then_some(pull),
             pullwss: (kind == Kind::WebSocket).then_some(pullwss),
-            loaded: loaded(&["action"]),
+            loaded: loaded(&[Module::Action, Module::Engine]),
             ..Modules::default()
         };
         Self::new(id, KEY_POLLER, KEY_CENTRAL, modules)
@@ -211,7 +220,7 @@ impl Machine {
             ..ProxySettings::default()
         });
         modules.register = Some(RegisterSettings { file: "unused".into(), nodes: below });
-        modules.loaded = loaded(&["action", "proxy"]);
+        modules.loaded = loaded(&[Module::Action, Module::Engine, Module::Proxy]);
         let core = &mut machine.config.core;
         core.rotation = Duration::from_secs(10 + random.below(60));
         core.authorized_clients = [KEY_CENTRAL, KEY_POLLER].map(thumbprint).to_vec();
@@ -237,6 +246,11 @@ impl Machine {
         Self { id, disk, key, dispatch: None, pipes, blocked, stopping: false, seen_origins, config }
     }
 
+    /// Returns the maximum number of requests that it queues for one node.
+    pub fn queue_messages_max(&self) -> usize {
+        self.config.modules.proxy.as_ref().map_or(0, |proxy| proxy.queue.max_messages)
+    }
+
     /// Returns whether it connects there to the daemon above it.
     pub fn dials(&self, endpoint: &Endpoint) -> bool {
         self.config.modules.pull.as_ref().is_some_and(|pull| pull.endpoint == *endpoint)
@@ -255,6 +269,10 @@ impl Machine {
         };
         self.dispatch = Some(Dispatch::new(config, own_key, self.disk.stored(), surroundings, now));
     }
+}
+
+fn engine() -> EngineSettings {
+    EngineSettings { command_file: None, timeout: Duration::from_secs(5) }
 }
 
 fn listener() -> WebSocketSettings {

@@ -19,6 +19,8 @@ mod events;
 mod invariants;
 mod machine;
 mod mutations;
+mod outbox;
+mod queueing;
 mod seeded;
 mod soak;
 mod tree;

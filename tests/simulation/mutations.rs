@@ -21,11 +21,14 @@ pub fn run_platform(seed: u64, steps: u64) -> World {
     let mut world = World::new(seed, &topology(seed));
     for step in 0..steps {
         world.step_at_random();
-        world.check_bounds(&format!("{what} step {step}"));
+        let at = format!("{what} step {step}");
+        world.check_bounds(&at);
+        world.check_queue_bounds(&at);
     }
     world.heal_and_settle();
     world.check_service(&what);
     world.check_tokens(&what);
+    world.check_queued(&what);
     world.check_rows(&what, None);
     world.check_files(&what);
     world
@@ -40,6 +43,7 @@ pub fn run_tree(seed: u64, steps: u64, machines_max: u64) {
         let at = format!("{what} step {step}");
         world.check_bounds(&at);
         world.check_order(&at);
+        world.check_queue_bounds(&at);
     }
     world.heal_and_settle();
     world.check_service(&what);
@@ -47,6 +51,7 @@ pub fn run_tree(seed: u64, steps: u64, machines_max: u64) {
     world.check_all_rows(&what);
     world.check_files(&what);
     world.check_tokens(&what);
+    world.check_queued(&what);
 }
 
 /// Two relays each believe that node 99 is behind the other; the central believes that it is behind the first.

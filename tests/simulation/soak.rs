@@ -49,7 +49,7 @@ impl World {
         for pipe in self.machines.iter_mut().flat_map(|machine| machine.pipes.values_mut()) {
             *pipe = numbers[pipe];
         }
-        self.waiting_answers.retain(|pipe| numbers.contains_key(pipe));
-        self.waiting_answers.iter_mut().for_each(|pipe| *pipe = numbers[pipe]);
+        self.waiting_answers.retain(|call| numbers.contains_key(&call.pipe));
+        self.waiting_answers.iter_mut().for_each(|call| call.pipe = numbers[&call.pipe]);
     }
 }

@@ -139,6 +139,7 @@ impl World {
             30 if !is_full => self.stop(machine),
             31 if machine == 0 => self.fill_disk(),
             32 if machine != 0 && self.random.once_in(4) => self.lose_database(machine),
+            81..=105 => self.use_queue_at_random(0),
             33..=80 => {
                 let target = 1 + self.random.below(count);
                 let many = if self.random.once_in(4) { 1 + self.random.below(15) } else { 1 };
@@ -197,7 +198,8 @@ impl World {
                 let identity = identity_of(machine, row);
                 let found = there.get(&identity);
                 let found = found.unwrap_or_else(|| panic!("{what}: a row on machine {} is lost: {row:?}", machine.id));
-                let is_excused = |token: &String| self.tokens[..self.excused].contains(token);
+                let is_excused =
+                    |token: &String| self.tokens[..self.excused].contains(token) || self.is_given_up(token);
                 // The end itself may have reached the central by another route, and the late one this machine.
                 let is_late = is_late_form(found, row, identity.0.node) || is_late_form(row, found, identity.0.node);
                 if row.token.as_ref().is_some_and(is_excused) && is_late {

@@ -7,13 +7,18 @@ use std::collections::{BTreeMap, VecDeque};
 use stheno::daemon::dispatch::CryptoOutcome;
 use stheno::model::connection::ConnectionId;
 use stheno::model::host_work::HostDone;
+use stheno::model::queue::QueueQuery;
 use stheno::model::random::Random;
 use stheno::model::time::{Monotonic, Now, WallTime};
+use stheno::model::work::{PipeLines, WorkId};
 
+use super::api_client::Call;
 use super::copies::Files;
 use super::duplicates::Repeater;
 use super::machine::{Kind, Machine};
+use super::queueing::{self, Ledger};
 use super::seeded::Seeded;
+use turn::CrashPoint;
 
 const START_SECONDS: i64 = 1_800_000_000;
 
@@ -33,9 +38,14 @@ pub struct Pipe {
     pub open: bool,
 }
 
-enum Pending {
+/// What happens on a machine a little later.
+pub enum Pending {
     Host(HostDone),
     Crypto(Box<CryptoOutcome>),
+    /// A question for the queue is answered.
+    Queue(WorkId, QueueQuery),
+    /// A pipe takes lines.
+    Pipe(WorkId, Vec<PipeLines>),
 }
 
 pub struct World {
@@ -54,16 +64,20 @@ pub struct World {
     pub ended: BTreeMap<String, usize>,
     /// Number of the first tokens of which nothing is known any more because a machine has lost its database.
     pub excused: usize,
-    pending: BTreeMap<(u64, u64), (usize, Pending)>,
+    pub pending: BTreeMap<(u64, u64), (usize, Pending)>,
     next_pending: u64,
     pub millis: u64,
     pub random: Seeded,
     pub tokens: Vec<String>,
     /// Number of tokens that had ended when they were forgotten.
     pub tokens_over: usize,
-    pub waiting_answers: Vec<usize>,
+    pub waiting_answers: Vec<Call>,
     /// Files, and copies of them.
     pub files: Files,
+    /// Requests that wait for their nodes, and what was run.
+    pub ledger: Ledger,
+    /// Where a commit ends its machine.
+    pub crash_point: CrashPoint,
     /// Whether events are printed (`TRACE=1`).
     traced: bool,
 }
@@ -98,6 +112,8 @@ impl World {
             tokens_over: 0,
             waiting_answers: Vec::new(),
             files: Files::default(),
+            ledger: Ledger::default(),
+            crash_point: CrashPoint::default(),
             traced: std::env::var("TRACE").is_ok(),
         };
         (0..world.machines.len()).for_each(|machine| world.start(machine));
@@ -130,6 +146,7 @@ impl World {
 
     pub fn crash(&mut self, machine: usize) {
         self.trace_event(machine, "is gone");
+        self.ledger.machine_ends(machine, self.millis);
         self.machines[machine].dispatch = None;
         self.pending.retain(|_, (owner, _)| *owner != machine);
         self.files.crash(machine);
@@ -226,8 +243,22 @@ impl World {
             }
             let (machine, pending) = entry.remove();
             let now = self.now_of(machine);
+            let pending = match pending {
+                Pending::Queue(id, query) => self.asked_queue(machine, id, &query),
+                Pending::Pipe(id, requests) => {
+                    self.lines_written(machine, &requests);
+                    let written = queueing::pipe_written(id, requests.len());
+                    if self.random.once_in(2) {
+                        self.later(machine, 1, 100, written);
+                        continue;
+                    }
+                    written
+                }
+                other => other,
+            };
             let Some(dispatch) = &mut self.machines[machine].dispatch else { continue };
             match pending {
+                Pending::Queue(..) | Pending::Pipe(..) => {}
                 Pending::Host(done) => dispatch.host_done(done, now),
                 Pending::Crypto(outcome) => dispatch.crypto_done(*outcome, now),
             }
@@ -259,14 +290,17 @@ impl World {
             41 if machine == 0 => self.fill_disk(),
             42 if self.random.once_in(4) => {
                 // The clocks of all machines jump up to five minutes ahead or back.
+                self.clock_is_set(0);
                 self.wall_offset_millis += i64::try_from(self.random.below(600_000)).unwrap() - 300_000;
             }
             44 if self.random.once_in(4) => self.step_clock(machine),
             45 if self.random.once_in(4) => {
+                self.clock_is_set(machine);
                 // The clock is correct again.
                 self.clocks.remove(&machine);
             }
             43 if !self.is_full(machine) => self.stop(machine),
+            46..=60 => self.use_queue_at_random(0),
             15..=40 => {
                 let target = 1 + self.random.below(self.machines.len() as u64);
                 if self.random.once_in(4) {
@@ -311,6 +345,7 @@ impl World {
         self.cut_off.clear();
         self.cut_cables.clear();
         self.full_until.clear();
+        self.reach_scheduled(0);
         for pipe in 0..self.pipes.len() {
             if self.pipes[pipe].directions.iter().any(|direction| direction.stalled_until > self.millis) {
                 self.break_pipe(pipe, None);

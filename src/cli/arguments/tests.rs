@@ -89,11 +89,13 @@ fn each_command_takes_its_own_words() {
         group: None,
         mode: Some("0644".to_owned()),
         ttl: None,
+        delete: false,
+        checksum: true,
         at_once: 3,
         json: false,
     };
     assert_eq!(
-        parse("copy --config c --at-once 3 --owner root --mode 0644 /etc/hosts 2,all:/tmp/a:b"),
+        parse("copy --config c --checksum --at-once 3 --owner root --mode 0644 /etc/hosts 2,all:/tmp/a:b"),
         Ok(Command::Copy(copy))
     );
     let ends = |line: &str| match parse(line) {
@@ -110,6 +112,7 @@ fn each_command_takes_its_own_words() {
         ("2:/a 3:/b", "both SOURCE and DESTINATION are on nodes"),
         ("2:a /b", "give an absolute one"),
         ("2: /b", "give an absolute one"),
+        ("--delete 2:/a /b", "are for copies to nodes"),
         ("2,,3:/a /b", "needs --config"),
     ] {
         assert!(ends(&format!("copy --config c {line}")).unwrap_err().contains(said), "{line}");
@@ -171,25 +174,25 @@ fn mistakes_are_answered_with_one_line_that_helps() {
         ("demo --nodes=", "--nodes needs a command"),
         ("help me", "there is no help on 'me'"),
         ("copy --config c /etc/hosts", "needs --config FILE SOURCE NODE:DESTINATION"),
-        ("copy --config c /etc/hosts two:/tmp/", "'two' is no node"),
-        ("copy --config c /etc/hosts 0:/tmp/", "'0' is no node: give its id, a whole number from 1 on"),
+        ("copy --config c /etc/hosts two:/tmp/", "'two' is not the id of a node"),
+        ("copy --config c /etc/hosts 0:/tmp/", "'0' is not the id of a node: give a whole number from 1 on"),
         ("copy --config c /etc/hosts 2:", "needs --config FILE SOURCE NODE:DESTINATION"),
         ("copy --config c --mode rw a 2:b", "--mode is 'rw'; allowed: one to four octal digits"),
         ("exec --config c 2 --", "needs --config FILE NODE -- COMMAND"),
-        ("exec --config c two -- id", "'two' is no node"),
+        ("exec --config c two -- id", "'two' is not the id of a node"),
         ("exec --config c 2,,3 -- id", "'2,,3' has an empty place"),
         ("exec --config c --at-once 0 2 -- id", "--at-once is '0'; allowed: 1 to 100 nodes"),
-        ("exec --config c 0 -- id", "'0' is no node: give its id, a whole number from 1 on"),
+        ("exec --config c 0 -- id", "'0' is not the id of a node: give a whole number from 1 on"),
         ("exec --config c --timeout 0 2 -- id", "--timeout is '0'; allowed: 1 to 86400 seconds"),
         ("running --config c", "'running' needs the id of a node"),
         ("cancel --config c", "'cancel' needs a token"),
-        ("cancel --config c a/b", "'a/b' is no token"),
+        ("cancel --config c a/b", "'a/b' is not a token"),
         ("log --since soon", "--since is 'soon'; allowed: 30s, 10m"),
         ("log --code one", "--code is 'one'; allowed: numbers"),
         ("log --limit 0", "--limit is '0'; allowed: 1 to 1000000 rows"),
         ("log 2", "unknown argument '2'"),
         ("nodes 2 3", "unknown argument '3'"),
-        ("routes x", "'x' is no node"),
+        ("routes x", "'x' is not the id of a node"),
         ("completions", "needs the name of a shell: bash, zsh, fish"),
         ("completions csh", "there are no completions for 'csh'"),
     ] {

@@ -86,14 +86,20 @@ impl Transfer<'_> {
             }
             Direction::FromNodes => (there.as_ref(), self.local.to_owned()),
         };
-        json!({
+        let mut body = json!({
             "source": source,
             "destination": destination,
             "cache_dir": options.cache_dir,
             "owner": options.owner,
             "group": options.group,
             "mode": options.mode,
-        })
+        });
+        for (key, is_set) in [("delete", options.delete), ("checksum", options.checksum)] {
+            if let Some(body) = body.as_object_mut().filter(|_| is_set) {
+                body.insert(key.to_owned(), true.into());
+            }
+        }
+        body
     }
 
     /// Copies to the worker's node.
@@ -117,7 +123,7 @@ impl Transfer<'_> {
         if remote.own_id() == Some(node) {
             outcome.is_there = Some(false);
             return Err(format!(
-                "node {node} is this machine itself, and a copy goes to another one: use cp {} {}",
+                "node {node} is this machine itself, and a copy needs another one: use cp {} {}",
                 self.options.source.display(),
                 self.options.destination
             ));

@@ -19,8 +19,9 @@ Usage: stheno copy --config FILE [OPTIONS] SOURCE NODES:DESTINATION
 Asks the running daemon of FILE, through its REST API, to copy SOURCE (a file or directory that this daemon can read) to
 NODES, and shows its progress: bytes, rate and time left. NODES is the id of a node, several with commas between them
 (2,3,5), or 'all': every node that the daemon knows, also behind relays, but not the daemon itself. A DESTINATION that
-ends with '/' gets the name of the file; a directory is merged into DESTINATION. When the command ends, the file is
-complete and on the disk of the node. After 2 s without a sign of a node it says what it waits for; after 16 s it ends.
+ends with '/' gets the name of the file; a directory is merged into DESTINATION, and a Stheno node gets only the files
+that differ by size or time. When the command ends, all is complete and on the disk of the node. After 2 s without a
+sign of a node it says what it waits for; after 16 s it ends.
 
 In the second form SOURCE is read on a node that is a Stheno daemon, below 'read_roots' of its module action (empty by
 default), and written here by the daemon of FILE below its 'copy_roots'. A file that is being written to, such as a log,
@@ -36,6 +37,8 @@ An unknown id, or the daemon's own, fails while the others continue.
   --cache-dir DIR   directory for unfinished copies at both ends (default /tmp)
   --owner USER, --group GROUP, --mode OCTAL
                     owner, group and permissions of the file
+  --delete          delete in DESTINATION what the directory SOURCE does not have (Stheno nodes only)
+  --checksum        compare the files of a directory by digest, even if size and time are equal
   --ttl SECONDS     where a node cannot be reached, let the copy wait for it, up to 2592000 s
   --at-once N       number of nodes that get their copy at once, 1 to 100 (default 10)
   --json            print JSON. One node: a line for each step, {\"received\", \"total\", \"bytes_per_second\"}, and

@@ -87,6 +87,18 @@ const HEAD: [&str; 15] = [
     "MEMORY", "ADDRESS",
 ];
 
+/// Returns a line on the centrals of a cluster.
+fn cluster_line(cluster: &Value) -> String {
+    let members = cluster.get("members").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let of = |member: &Value| {
+        let (name, state, address) = (word(member, "member"), word(member, "state"), word(member, "address"));
+        format!("{name} {state} at {address}")
+    };
+    let members: Vec<String> = members.iter().map(of).collect();
+    let (name, own, state) = (word(cluster, "name"), word(cluster, "member"), word(cluster, "state"));
+    format!("cluster {name}: this is {own} ({state}); {}\n", members.join(", "))
+}
+
 /// Returns the screen.
 pub(super) fn text(status: &Value) -> String {
     let (now, empty) = (number(status, "now").unwrap_or(0), Value::Null);
@@ -104,6 +116,9 @@ pub(super) fn text(status: &Value) -> String {
         bytes(of("memory")),
         of("descriptors"),
     );
+    if let Some(cluster) = daemon.get("cluster").filter(|cluster| cluster.is_object()) {
+        out.push_str(&cluster_line(cluster));
+    }
     let nodes = daemon.get("nodes").unwrap_or(&empty);
     let state = |name: &str| number(nodes, name).unwrap_or(0);
     out.push_str(&format!(

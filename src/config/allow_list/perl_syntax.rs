@@ -92,7 +92,7 @@ impl Reader {
                 '#' if is_extended => self.copy_until('\n'),
                 '{' if self.is_quantifier() => {
                     if after_quantifier {
-                        let text = "nested quantifiers; put what stands before the second one in brackets, (?:…)";
+                        let text = "nested quantifiers; put what comes before the second one in brackets, (?:…)";
                         return Err(self.fault(self.at.saturating_sub(1), text.to_owned()));
                     }
                     self.put_char(character);
@@ -200,7 +200,7 @@ impl Reader {
         let start = self.at.saturating_sub(1);
         if let Some(name) = self.posix_name(start) {
             let text = format!(
-                "[:{name}:] stands outside of brackets, where it means one of the characters in it; write [[:{name}:]]"
+                "[:{name}:] is outside of brackets, where it means one of the characters in it; write [[:{name}:]]"
             );
             return Err(self.fault(start, text));
         }

@@ -108,7 +108,7 @@ fn read_environment(section: &Section<'_>, findings: &mut Findings) -> Vec<Strin
             || text.contains('\0')
             || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         {
-            findings.problem(&entry.place, &key, "is no NAME and no NAME=VALUE; a name has letters, digits and '_'");
+            findings.problem(&entry.place, &key, "is neither NAME nor NAME=VALUE; a name has letters, digits and '_'");
         } else {
             entries.push(text.to_owned());
         }
@@ -144,7 +144,7 @@ fn read_allowed(section: &Section<'_>, findings: &mut Findings) -> Option<Comman
         findings.warning(section.place(), &section.path("allowed_cmds"), text);
     }
     if is_audit {
-        let text = "is audit: commands that are not allowed are logged and run all the same; set 'enforce' when the \
+        let text = "is audit: commands that are not allowed are logged and run nevertheless; set 'enforce' when the \
             log is quiet";
         findings.warning(section.place(), &section.path("whitelist_mode"), text);
     }
@@ -188,7 +188,8 @@ fn describe(text: &str, hole: &Hole) -> String {
             example(line)
         ),
         Hole::Inside(line) => format!(
-            "{shown} allows what a shell runs besides, for instance {}; name the characters that an argument may have",
+            "{shown} also allows further commands of a shell, for instance {}; name the characters that an \
+             argument may have",
             example(line)
         ),
         Hole::NoExample => format!("{shown} is not anchored: begin it with ^ and end it with $"),

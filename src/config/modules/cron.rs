@@ -100,7 +100,7 @@ fn read_job(entry: &Node, key: &str, findings: &mut Findings) -> Option<CronJob>
     }
     let expression = CronExpression::parse(&timespec).map_err(|reason| refuse("timespec", reason)).ok()?;
     if action.eq_ignore_ascii_case("COMMAND") && !matches!(parameters, Json::Array(_)) {
-        let found = if parameters.is_object() { "is a map" } else { "is no list" };
+        let found = if parameters.is_object() { "is a map" } else { "is not a list" };
         let text = format!("{found}, so each run will fail; COMMAND needs a list: '- command: \"…\"'");
         findings.warning(&entry.place, &section.path("parameters"), text);
     }

@@ -203,7 +203,7 @@ fn users(auth: &Section<'_>, findings: &mut Findings) -> Vec<HttpUser> {
             findings.problem(&item.place, &entry.path("name"), format!("is '{name}', as that of another user"));
         }
         if hash.as_deref().is_some_and(|hash| !is_password_hash(hash)) {
-            let text = "is no Argon2 hash; 'stheno keys hash-password' prints one";
+            let text = "is not an Argon2 hash; 'stheno keys hash-password' prints one";
             findings.problem(&item.place, &entry.path("password_hash"), text);
         }
         for (key, is_given) in [("name", name.is_some()), ("password_hash", hash.is_some()), ("may", rights.is_some())]

@@ -245,7 +245,7 @@ fn tokens(section: &Section<'_>, findings: &mut Findings) -> Vec<NodeToken> {
         }
         if hash == Some(None) {
             // The value may be the token itself, so it is not shown.
-            findings.problem(&item.place, &entry.path("hash"), format!("is no hash; allowed: {HASHES}"));
+            findings.problem(&item.place, &entry.path("hash"), format!("is not a hash; allowed: {HASHES}"));
         }
         let hash = hash.flatten();
         if let Some(same) = tokens.iter().find(|token| Some(token.hash) == hash) {

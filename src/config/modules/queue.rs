@@ -67,7 +67,7 @@ fn read_by_action(section: &Section<'_>, findings: &mut Findings) -> BTreeMap<St
     for (action, node) in entries {
         let path = format!("{path}.{action}");
         if matches!(Action::parse(action), Action::Other(_)) {
-            findings.warning(&node.place, &path, "is no action that this daemon knows");
+            findings.warning(&node.place, &path, "is not an action that this daemon knows");
         }
         let Some(text) = scalar(node, &path, findings) else { continue };
         match ttl(text.trim()) {

@@ -67,12 +67,12 @@ fn holes_are_pointed_out_with_a_command_that_gets_through() {
                     it with $"
             ),
             format!(
-                "{at}[1]: '^/opt/plugins/.*$' allows what a shell runs besides, for instance “/opt/plugins/; id”; \
+                "{at}[1]: '^/opt/plugins/.*$' also allows further commands of a shell, for instance “/opt/plugins/; id”; \
                     name the \
                  characters that an argument may have"
             ),
             format!(
-                "{at}[2]: '^cat [\\s\\w]+ >> /x$' allows what a shell runs besides, for instance “cat a\\nid\\na >> \
+                "{at}[2]: '^cat [\\s\\w]+ >> /x$' also allows further commands of a shell, for instance “cat a\\nid\\na >> \
                     /x”; name \
                  the characters that an argument may have"
             ),

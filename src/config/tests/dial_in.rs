@@ -226,7 +226,7 @@ fn tokens_of_single_nodes_are_read_and_need_no_common_one() {
     for (lines, expected) in [
         ("[{name: a}]", "tokens[0].hash: is missing or empty"),
         (&format!("[{{hash: {hex}}}]"), "tokens[0].name: is missing or empty"),
-        ("[{name: a, hash: my-own-secret}]", "tokens[0].hash: is no hash"),
+        ("[{name: a, hash: my-own-secret}]", "tokens[0].hash: is not a hash"),
         (&format!("[{{name: 'a:b', hash: {hex}}}]"), "tokens[0].name: is 'a:b'"),
         (&format!("[{{name: a, hash: {hex}, node: five}}]"), "tokens[0].node: is 'five'"),
         (&format!("[{{name: a, hash: {hex}, node: }}]"), "tokens[0].node: is empty"),

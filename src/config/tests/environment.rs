@@ -100,7 +100,7 @@ fn a_wrong_value_and_a_wrong_path_name_the_variable() {
         "variable GORGONE__GORGONE__GORGONECORE__ID__X: asks for 'x' of what is a single value; ignored",
         "variable GORGONE__GORGONE__MODULES__PULLWSS: names entry 1 of 'modules' and no value in it; ignored",
         "variable GORGONE__GORGONE__MODULES__7__TOKEN: asks for '7' of 'modules', which has 2 entries",
-        "variable GORGONE__GORGONE____ID: is no path to a value, ignored",
+        "variable GORGONE__GORGONE____ID: is not a path to a value, ignored",
         "variable GORGONE__GORGONE__GORGONECORE__IDD: gorgonecore.idd: unknown key, ignored; is 'id' meant?",
     ] {
         assert!(warnings.contains(line), "{line}\n{warnings}");

@@ -95,14 +95,11 @@ fn a_circle_of_includes_is_shown_as_a_chain() {
     ]);
     assert_eq!(
         files.problems("top.yaml"),
-        ["d/b.yaml: configuration.gorgone.gorgonecore: '!include' goes in a circle: d/a.yaml -> d/b.yaml -> \
+        ["d/b.yaml: configuration.gorgone.gorgonecore: '!include' is circular: d/a.yaml -> d/b.yaml -> \
                 d/../d/a.yaml"]
     );
     files.write("top.yaml", b"configuration: !include '*.yaml'\n");
-    assert_eq!(
-        files.problems("top.yaml")[0],
-        "top.yaml: configuration: '!include' goes in a circle: top.yaml -> top.yaml"
-    );
+    assert_eq!(files.problems("top.yaml")[0], "top.yaml: configuration: '!include' is circular: top.yaml -> top.yaml");
 }
 
 #[test]
@@ -139,7 +136,7 @@ fn broken_files_are_all_reported_with_their_place() {
     files.write("d/3.yaml", b"\x7fELF\x02\x01\x01\0\0\xff\xfe");
     let problems = files.placed(&files.load("top.yaml").unwrap_err());
     for (place, expected) in [
-        "d/1.yaml:2: column 1: a tab stands in the indentation; YAML allows only spaces there",
+        "d/1.yaml:2: column 1: the indentation contains a tab; YAML allows only spaces there",
         "d/3.yaml:1: this is not UTF-8 text; save the file as UTF-8",
         "d/4.yaml:2: column 3: this is not valid YAML: illegal placement of ':' indicator",
         "d/5.yaml:1: configuration.gorgone.gorgonecore: the tag '!vault' is unknown; only '!include' is",

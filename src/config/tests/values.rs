@@ -153,7 +153,7 @@ fn the_database_is_a_sqlite_file() {
 #[test]
 fn unknown_keys_are_warnings_and_needless_keys_of_the_original_are_silent() {
     let text = core(
-        "{internal_com_type: ipc, internal_com_crypt: true, gorgone_db_host: h, fingerprint_mgr: {package: x}, \
+        "{internal_com_type: ipc, internal_com_crypt: true, external_com_msg_size: 9, fingerprint_mgr: {package: x}, \
             proxy_name: proxy, privkye: x}",
     );
     assert_eq!(warnings_of(&text), ["c.yaml: gorgonecore.privkye: unknown key, ignored; is 'privkey' meant?"]);

@@ -106,7 +106,7 @@ fn anchors_aliases_and_merge_keys_are_followed() {
         error("a: 1\nb:\n  <<: 5\n"),
         "3: column 3: a '<<' merge cannot be done with a single value; allowed: a map or a list of maps"
     );
-    assert_eq!(error("a: &x [*x]\n"), "1: column 8: an alias ('*name') stands inside the value that it names");
+    assert_eq!(error("a: &x [*x]\n"), "1: column 8: an alias ('*name') is inside the value that it names");
     assert!(error("a: *nobody\n").contains("unknown anchor"), "{}", error("a: *nobody\n"));
 }
 
@@ -125,9 +125,9 @@ fn a_tag_is_handed_over_with_its_place_and_key() {
 #[test]
 fn a_tab_in_the_indentation_is_named_with_its_place() {
     let text = "gorgone:\n  gorgonecore:\n\t  id: 1\n";
-    assert_eq!(error(text), "3: column 1: a tab stands in the indentation; YAML allows only spaces there");
+    assert_eq!(error(text), "3: column 1: the indentation contains a tab; YAML allows only spaces there");
     let text = "gorgone:\n  core:\n    id: 1\n  \tname: x\n";
-    assert_eq!(error(text), "4: column 3: a tab stands in the indentation; YAML allows only spaces there");
+    assert_eq!(error(text), "4: column 3: the indentation contains a tab; YAML allows only spaces there");
     assert_eq!(value("a:\tb\t# c\n"), "{a:\"b\"}", "elsewhere it is a blank");
 }
 
@@ -135,10 +135,10 @@ fn a_tab_in_the_indentation_is_named_with_its_place() {
 fn other_syntax_errors_show_line_and_column() {
     for (text, expected) in [
         ("a: 1\nb: [1, 2\nc: 3\n", "3: column 2: this is not valid YAML: "),
-        ("a: 1\na: 2\n", "2: column 1: duplicate entry with key 'a'; a key may stand once in a map"),
+        ("a: 1\na: 2\n", "2: column 1: duplicate entry with key 'a'; a key may occur only once in a map"),
         ("a: 1\n---\nb: 1\n", "3: the file holds more than one document ('---'); only one is allowed"),
         ("a: b: c\n", "1: column 5: this is not valid YAML: mapping values are not allowed"),
-        ("[a, b]: c\n", "1: column 1: a key is no single word; write 'key: value'"),
+        ("[a, b]: c\n", "1: column 1: a key is not a single word; write 'key: value'"),
     ] {
         assert!(error(text).starts_with(expected), "{text:?}: {}", error(text));
     }
@@ -186,7 +186,7 @@ fn nesting_is_refused_at_a_depth() {
         "- ".repeat(50_000),
     ] {
         let text = error(&text);
-        assert!(text.contains("more than 64 deep"), "{text}");
+        assert!(text.contains("more than 64 levels deep"), "{text}");
     }
     assert!(read(&format!("{}x{}", "[".repeat(60), "]".repeat(60))).is_ok());
 }

@@ -106,6 +106,10 @@ impl Dispatch {
             self.tally.call("/page", answer.status);
             return client.handle_answer(number, answer, now);
         }
+        if let Some(answer) = self.standby.as_deref().and_then(|who| super::standby::answer(&call, who)) {
+            self.tally.call(node::path_of(&call), answer.status);
+            return client.handle_answer(number, answer, now);
+        }
         let (may_wait, has_ended) = (may_wait(&call), entry.hung_up);
         if may_wait && self.calls.has_its_share(peer) {
             let body = "{\"error\":\"busy\",\"message\":\"too many calls of this address are waiting, try again\"}";

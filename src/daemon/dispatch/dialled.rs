@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::model::connection::{ConnectionId, ParentKind};
+use crate::model::connection::{ClientId, ConnectionId, ParentKind};
 use crate::model::node_id::NodeId;
 use crate::model::time::{Monotonic, Now};
 
@@ -27,6 +27,14 @@ impl PeerKey {
         match self {
             Self::Node(node) => Some(node),
             Self::Parent(_) => None,
+        }
+    }
+
+    /// Returns the client that our central is to the deciding part.
+    pub(super) const fn client(self) -> Option<ClientId> {
+        match self {
+            Self::Node(_) => None,
+            Self::Parent(kind) => Some(ClientId::Parent(kind)),
         }
     }
 }
@@ -66,6 +74,12 @@ impl DialledPeers {
             Some(Dialled::Zmq(link)) => Some(link),
             _ => None,
         }
+    }
+
+    /// The peers that are reached by ZeroMQ.
+    pub(super) fn zmq_peers(&self) -> Vec<PeerKey> {
+        let zmq = self.0.iter().filter(|(_, peer)| matches!(peer, Dialled::Zmq(_)));
+        zmq.map(|(key, _)| *key).collect()
     }
 
     pub(super) fn ssh(&mut self, node: NodeId) -> Option<&mut SshLink> {

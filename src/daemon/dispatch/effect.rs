@@ -15,6 +15,7 @@ use crate::wire::gorgone::keys::PrivateKey;
 use crate::wire::http::password_hash;
 
 use super::dialled::PeerKey;
+use super::rotation::KeyWork;
 
 /// One task. Effects are performed in order, after the commit of the turn.
 pub enum Effect {
@@ -55,6 +56,8 @@ pub enum Effect {
     Ssh { node: NodeId, connection: ConnectionId, work: SshWork },
     /// An invited node has joined: note what it is known by, and read the configuration again.
     Admit(Admitted),
+    /// Work on the files of keys. A switch is answered by `key_switched`.
+    Keys(KeyWork),
     /// Write a line to the log.
     Log(LogLine),
     /// Change the severity of the log; `None` restores the configured one.

@@ -1,6 +1,7 @@
 //! Connections of the external ZeroMQ socket.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
@@ -42,6 +43,7 @@ pub(super) fn listener_settings(
         link: config.core.link,
         tls: own_key.server_tls().filter(|_| config.core.external.is_some()),
         pinned,
+        successors: Arc::clone(&config.added.successors),
         authorized: config.core.authorized_clients.clone(),
         fresh_sessions: !config.core.bound_keys.is_empty(),
         key_size: config.core.key_size,
@@ -159,7 +161,13 @@ impl Dispatch {
                     self.core.handle_input(Input::ClientBound { client, key }, now);
                 }
             }
-            ListenerOutput::Authenticated(connection) => self.authenticated(connection),
+            ListenerOutput::Authenticated(connection) => {
+                self.authenticated(connection);
+                self.tell_new_link(now);
+            }
+            ListenerOutput::Message { client, message } if message.action == Action::NewKey => {
+                self.key_news_of_client(client, &message.data, now);
+            }
             ListenerOutput::Message { client, message } => {
                 if self.listener.routing_id(client).is_some_and(|id| id.starts_with(DAEMON_ROUTING_ID)) {
                     self.core.handle_input(Input::ClientIsDaemon(client), now);

@@ -73,6 +73,12 @@ pub(super) fn pinned_clients(fingerprints: &BTreeMap<String, String>) -> BTreeMa
     pins.collect()
 }
 
+/// The node in the routing id of a client that dials in.
+pub(super) fn node_of(routing_id: &[u8]) -> Option<NodeId> {
+    let name = std::str::from_utf8(routing_id).ok()?.strip_prefix("gorgone-")?;
+    name.split('-').next()?.parse().ok()
+}
+
 impl Dispatch {
     /// Remembers that who is called so in the table of fingerprints was met sealed.
     pub(super) fn pin(&mut self, target: String, thumbprint: String, now: Now) {
@@ -122,9 +128,7 @@ impl Dispatch {
 
     /// Tells the listener how the link of a node may be that has just connected, if its own settings say so.
     pub(super) fn narrow_link(&mut self, connection: ConnectionId, routing_id: &[u8]) {
-        let node = std::str::from_utf8(routing_id).ok().and_then(|text| text.strip_prefix("gorgone-"));
-        let node = node.and_then(|text| text.split('-').next()).and_then(|id| id.parse().ok());
-        if let Some(link) = node.and_then(|node| self.core.link_mode(node)) {
+        if let Some(link) = node_of(routing_id).and_then(|node| self.core.link_mode(node)) {
             self.listener.narrow(connection, link);
         }
     }

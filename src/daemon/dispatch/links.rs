@@ -1,12 +1,15 @@
 //! ZeroMQ connections that we open: to push nodes, and to our central (module `pull`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::joined::JoinedKind;
+use crate::model::action::Action;
 use crate::model::connection::{ClientId, ConnectionId, Endpoint, ParentKind, PeerAddress};
 use crate::model::history::StoreChange;
 use crate::model::joining::{Admitted, AdmittedBy};
-use crate::model::link::{LinkMode, pin_of_target};
+use crate::model::key_rotation::Successors;
+use crate::model::link::{LinkKind, LinkMode, pin_of_target};
 use crate::model::log::LogLine;
 use crate::model::message::Outgoing;
 use crate::model::node_id::NodeId;
@@ -16,6 +19,7 @@ use crate::model::token::Token;
 use crate::node::input::Input;
 use crate::session::zmq_dialer::{DialOutcome, DialerOutput, DialerSettings, ZmqDialer};
 use crate::wire::gorgone::envelope;
+use crate::wire::tls_link::ClientTls;
 use crate::wire::zmtp::connection::{Event, Settings, SocketType, ZmtpConnection};
 
 use super::connections::{Connection, Kind};
@@ -56,6 +60,29 @@ impl Link {
         self.endpoint.to_string()
     }
 
+    pub(super) fn set_successors(&mut self, successors: Arc<Successors>) {
+        self.dialer.set_successors(successors);
+    }
+
+    pub(super) fn set_own_key(&mut self, public_pem: &str, tls: Option<ClientTls>) {
+        self.dialer.set_own_key(public_pem, tls);
+    }
+
+    /// How the link is protected, while it is up.
+    pub(super) fn kind(&self) -> Option<LinkKind> {
+        self.dialer.kind()
+    }
+
+    /// Thumbprint of the key of the peer, while the link is up.
+    pub(super) fn proved_key(&self) -> Option<String> {
+        self.dialer.proved_key().map(str::to_owned)
+    }
+
+    /// Sends a message of which nobody else is told.
+    pub(super) fn say(&mut self, parts: &[&[u8]], now: Now, random: &mut dyn Random) {
+        self.dialer.send(parts, None, now, random);
+    }
+
     pub(super) fn reset(&mut self, now: Now, random: &mut dyn Random) {
         self.dialer.reset(now, random);
     }
@@ -94,6 +121,7 @@ impl Dispatch {
                 PeerKey::Parent(_) => None,
             },
             stored_fingerprint: self.keys.fingerprints.get(&target).cloned(),
+            successors: Arc::clone(&self.config.added.successors),
             link: mode,
             tls: self.keys.own.client_tls().filter(|_| mode != LinkMode::Classic),
             is_pinned: self.keys.is_pinned(&target),
@@ -230,6 +258,7 @@ impl Dispatch {
                     }
                 };
                 self.core.handle_input(input, now);
+                self.tell_new_link(now);
             }
             DialerOutput::Down { reason } => {
                 let input = match key {
@@ -237,6 +266,9 @@ impl Dispatch {
                     PeerKey::Parent(kind) => Input::ParentDown { kind, reason },
                 };
                 self.core.handle_input(input, now);
+            }
+            DialerOutput::Message(message) if message.action == Action::NewKey => {
+                self.key_news_of_dialled(key, &message.data, now);
             }
             DialerOutput::Message(message) => {
                 let input = match key {

@@ -20,7 +20,9 @@ mod keys;
 mod links;
 mod parent;
 mod reload;
+mod rotation;
 mod ssh;
+mod standby;
 mod storing;
 mod strangers;
 mod tally;
@@ -61,6 +63,8 @@ pub use effect::{CryptoJob, CryptoOutcome, Effect, SshWork};
 use ends::{Complaints, UnreadyPeers};
 use keys::KnownKeys;
 pub use keys::OwnKey;
+use rotation::KeyRotation;
+pub use rotation::{KeyDone, KeyWork};
 pub use storing::Batch;
 use storing::Storing;
 pub use tally::{CopyTally, Tally};
@@ -107,6 +111,8 @@ enum Owner {
     Listener,
     Dialled(PeerKey),
     Connection(ConnectionId),
+    /// Keys that are to be announced, used or no longer taken.
+    Keys,
     /// The bytes that wait for all peers together.
     Unsent,
     /// The budget of memory for data in transit.
@@ -149,6 +155,9 @@ pub struct Dispatch {
     websocket_access: Option<Rc<WebSocketAccess>>,
     web_tokens: WebTokens,
     tally: Tally,
+    rotation: KeyRotation,
+    /// Who is active, on a central that stands by.
+    standby: Option<String>,
 }
 
 impl Dispatch {
@@ -197,10 +206,13 @@ impl Dispatch {
             websocket_access,
             web_tokens: WebTokens::default(),
             tally: Tally::default(),
+            rotation: KeyRotation::default(),
+            standby: None,
         };
         fault.into_iter().for_each(|line| dispatch.log(line));
         dispatch.open_pull_parent(now);
         dispatch.open_websocket_parent(now);
+        dispatch.take_key_news(now);
         dispatch.drain(now);
         dispatch
     }
@@ -312,6 +324,7 @@ impl Dispatch {
                     self.listener.handle_timeout(now, self.random.as_mut());
                 }
                 Owner::Dialled(key) => self.dialled_timeout(key, now),
+                Owner::Keys => self.keys_due(now),
                 Owner::Unsent => self.close_idlers(now),
                 Owner::Budget => self.close_who_stands_still(now),
                 Owner::Connection(connection) => self.connection_timeout(connection, now),
@@ -459,7 +472,7 @@ impl Dispatch {
                 match touched {
                     Owner::Dialled(key) => self.drain_dialled(key, now),
                     Owner::Connection(connection) => self.drain_connection(connection, now),
-                    Owner::Core | Owner::Listener | Owner::Unsent | Owner::Budget => {}
+                    Owner::Core | Owner::Listener | Owner::Keys | Owner::Unsent | Owner::Budget => {}
                 }
             } else {
                 break;

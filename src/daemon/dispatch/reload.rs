@@ -42,6 +42,7 @@ impl Dispatch {
         self.listener.authorize(&config.core.authorized_clients, false);
         self.listener.invite(config.added.invited_as(JoinedKind::Pull));
         self.core.handle_input(Input::Reconfigured { action, proxy }, now);
+        self.take_key_news(now);
         if has_other_callers || has_other_tokens {
             self.review_connections(now);
         }

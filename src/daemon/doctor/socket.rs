@@ -134,7 +134,7 @@ pub(in crate::daemon) fn explain(report: &mut Report, endpoint: &Endpoint, refus
         Refused::Port => {
             if let Some(found) = elsewhere {
                 let seen = format!("nothing listens there; the right daemon answers on port {found}");
-                let advice = format!("set the port to {found} where {endpoint} stands");
+                let advice = format!("set the port to {found} where {endpoint} is configured");
                 return report.bad(STEP, expected, seen, Cause::WrongPort, advice);
             }
             let advice = "start the daemon there, and compare the port with external_com_path (or the port of \

@@ -88,7 +88,7 @@ pub fn look_at_zmq(report: &mut Report, peer: &ZmqPeer<'_>, keys: &KeyPair) -> O
         let (seen, advice) = match end {
             End::Foreign(text) => (text, "correct the address or the port: another program answers there"),
             _ => (
-                "the connection stands, but no greeting comes".to_owned(),
+                "the connection is open, but no greeting arrives".to_owned(),
                 "another program may listen there, or the daemon is stopped or overloaded: look on that machine with \
                  'ss -ltnp' and 'systemctl status stheno'",
             ),
@@ -204,6 +204,7 @@ pub(in crate::daemon) fn talk(
         fingerprint_mode: FingerprintMode::Always,
         node: None,
         stored_fingerprint: None,
+        successors: std::sync::Arc::default(),
         link: peer.link,
         tls: TlsIdentity::new(&keys.private).and_then(|identity| ClientTls::new(&identity)).ok(),
         is_pinned: false,

@@ -110,7 +110,7 @@ mod tests {
         let invited = Some(Invited { secret: "00".to_owned(), until: 9 });
         let (address, port, key, token) = (None, None, None, None);
         let node = JoinedNode { id: 2, kind: JoinedKind::Pull, address, port, key, token, invited };
-        let mut joined = Joined { nodes: vec![node], tokens: Vec::new() };
+        let mut joined = Joined { nodes: vec![node], ..Joined::default() };
         let by = |key: &str| Admitted { node: NodeId::new(2).unwrap(), by: AdmittedBy::Key(key.to_owned()) };
         note(&mut joined, &by("first")).unwrap();
         assert_eq!(note(&mut joined, &by("second")).unwrap_err(), "node '2' is not invited any more");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::config::cluster::ClusterSettings;
 use crate::daemon::dispatch::Batch;
 use crate::edge::history_store::DatabaseLock;
 use crate::edge::log::LogWriter;
@@ -18,9 +19,6 @@ use crate::model::stored::Stored;
 use crate::model::time::{Monotonic, Now};
 
 use super::RunError;
-
-/// How long a daemon that stands alone may write after a commit.
-const LEASE: Duration = Duration::from_secs(15);
 
 /// The commit that is under way, and what waits for it. A history in a file has none.
 #[derive(Default)]
@@ -34,6 +32,8 @@ pub(super) struct Beside {
     /// Questions, with the number of the commit that they wait for.
     questions: VecDeque<(u64, HostWork)>,
     renew_at: Option<Monotonic>,
+    /// When another central of the cluster may take over.
+    ends_at: Option<Monotonic>,
     full_until: Option<Monotonic>,
 }
 
@@ -46,19 +46,34 @@ pub(super) fn open(config: &Config, log: &mut LogWriter, now: Now) -> Result<Opt
     let Some(server) = &core.server else { return Ok(None) };
     std::fs::create_dir_all(core.database.parent().unwrap_or(Path::new("."))).map_err(RunError::new)?;
     let lock = DatabaseLock::take(&core.database).map_err(RunError::new)?;
-    let lease = Lease {
-        cluster: String::new(),
-        member: format!("{}:{}", core.hostname, core.database.display()),
-        address: String::new(),
-        millis: u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX),
-        epoch: 0,
-    };
+    let lease = lease_of(config);
+    let time = Duration::from_millis(lease.millis);
     let (store, stored) = ServerStore::open(server.clone(), lease, core.create_schema).map_err(RunError::new)?;
     log.write(&LogLine::info("core", format!("the history is in the database {server}")), now.wall);
-    let renew_at = Some(now.monotonic + LEASE / 3);
-    let beside = Beside { lease: Some(LEASE), _lock: Some(lock), renew_at, ..Beside::default() };
+    let renew_at = Some(now.monotonic + time / 3);
+    // A cluster has others who would write.
+    let ends_at = core.cluster.is_some().then(|| now.monotonic + time);
+    let beside = Beside { lease: Some(time), _lock: Some(lock), renew_at, ends_at, ..Beside::default() };
     let place = StorePlace::Server(Arc::new(server.clone()));
     Ok(Some((Store::Server(store), stored, place, beside)))
+}
+
+/// The terms under which this daemon writes: those of its cluster, or of a daemon that stands alone.
+pub(super) fn lease_of(config: &Config) -> Lease {
+    /// How long a daemon that stands alone may write after a commit.
+    const ALONE: Duration = Duration::from_secs(15);
+    let core = &config.core;
+    let place = format!("{}:{}", core.hostname, core.database.display());
+    let of = |read: fn(&ClusterSettings) -> &String| core.cluster.as_ref().map(read).cloned();
+    let time = core.cluster.as_ref().map_or(ALONE, |cluster| cluster.lease);
+    Lease {
+        cluster: of(|cluster| &cluster.name).unwrap_or_default(),
+        member: of(|cluster| &cluster.member).unwrap_or_else(|| place.clone()),
+        address: of(|cluster| &cluster.address).unwrap_or_default(),
+        millis: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+        epoch: 0,
+        place,
+    }
 }
 
 impl Beside {
@@ -73,7 +88,8 @@ impl Beside {
 
     /// When the lease is renewed if nothing is committed before.
     pub(super) fn poll_timeout(&self) -> Option<Monotonic> {
-        self.renew_at.filter(|_| self.batch.is_none())
+        let renew_at = self.renew_at.filter(|_| self.batch.is_none());
+        renew_at.into_iter().chain(self.ends_at).min()
     }
 
     /// Until when no input may be read, because too much waits for the next commit.
@@ -102,6 +118,18 @@ impl Beside {
         self.renew_at = self.lease.map(|lease| now + lease / 3);
     }
 
+    /// Notes that a commit begun at the given time has lengthened the lease.
+    pub(super) fn lengthen(&mut self, begun: Monotonic) {
+        if let (Some(ends_at), Some(lease)) = (&mut self.ends_at, self.lease) {
+            *ends_at = begun + lease;
+        }
+    }
+
+    /// Whether another central may have taken over.
+    pub(super) fn is_over(&self, now: Monotonic) -> bool {
+        self.ends_at.is_some_and(|end| end <= now)
+    }
+
     /// Takes the batch of the commit that has ended, and when it was begun.
     pub(super) const fn end(&mut self) -> Option<(Batch, Monotonic)> {
         self.batch.take()
@@ -109,7 +137,7 @@ impl Beside {
 
     /// Whether the lease must be renewed now; once.
     pub(super) fn take_renewal(&mut self, now: Monotonic) -> bool {
-        let is_due = self.poll_timeout().is_some_and(|when| when <= now);
+        let is_due = self.batch.is_none() && self.renew_at.is_some_and(|when| when <= now);
         if is_due {
             self.renew_at = None;
         }

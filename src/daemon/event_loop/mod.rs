@@ -9,7 +9,10 @@ mod announcing;
 #[cfg_attr(not(feature = "centreon"), path = "beside_absent.rs")]
 mod beside;
 mod children;
+#[cfg_attr(not(feature = "centreon"), path = "cluster_absent.rs")]
+mod cluster;
 mod copies;
+mod keys;
 mod listeners;
 #[cfg_attr(not(feature = "centreon"), path = "orders_absent.rs")]
 mod orders;
@@ -21,6 +24,7 @@ mod reload;
 mod reports;
 #[cfg_attr(not(feature = "centreon"), path = "server_commits_absent.rs")]
 mod server_commits;
+mod small_memory;
 #[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
 mod ssh;
 #[cfg_attr(not(feature = "centreon"), path = "statistics_absent.rs")]
@@ -30,6 +34,7 @@ mod streams;
 mod time_source;
 mod upkeep;
 mod vault_watch;
+mod waiting;
 #[cfg_attr(not(feature = "centreon"), path = "web_tokens_absent.rs")]
 mod web_tokens;
 mod work;
@@ -65,7 +70,9 @@ use super::key_files::KeyPair;
 use super::run_options::RunOptions;
 use added_nodes::AddedNodes;
 use children::Children;
+use cluster::ClusterWatch;
 use copies::CopyWork;
+use keys::KeyFiles;
 use listeners::Listening;
 use orders::Orders;
 use register_file::RegisterFile;
@@ -131,12 +138,14 @@ struct EventLoop {
     orders: Orders,
     /// The top file, for [`reload`].
     options: RunOptions,
+    key_files: KeyFiles,
     upkeep: Upkeep,
     streams: Streams,
     children: Children,
     ssh: SshConnections,
     copies: CopyWork,
     vault: VaultWatch,
+    cluster: Option<ClusterWatch>,
     time_source: TimeSource,
     /// Durations of turns.
     #[cfg(feature = "status")]
@@ -180,7 +189,7 @@ pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<bool, 
 impl EventLoop {
     /// Opens everything that can fail to open; the returned loop takes over the log.
     fn start(
-        config: Config,
+        mut config: Config,
         keys: KeyPair,
         options: &RunOptions,
         log: &mut LogWriter,
@@ -195,10 +204,22 @@ impl EventLoop {
         if let Some(path) = &config.core.audit_log {
             log.open_audit(path).map_err(RunError::new)?;
         }
+        config.retire_keys(now.wall.as_seconds());
         announcing::announce(&config, keys.origin, log, now);
+        let small = small_memory::fit(&mut config);
+        let has_little_memory = small.is_some();
+        small.into_iter().for_each(|text| log.write(&LogLine::info("core", text), now.wall));
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
+        let cluster = ClusterWatch::open(&config, log, now)?;
+        let config = match &cluster {
+            Some(cluster) => cluster.configuration(config),
+            None => config,
+        };
         let (mut storage, stored) = Storage::open(&config, log, now)?;
+        if let Some(place) = cluster.as_ref().and_then(ClusterWatch::reads) {
+            storage.read_from(place);
+        }
         let time_source = TimeSource::start(log, clock::read());
         let now = clock::read();
         let registry = poll.registry();
@@ -213,6 +234,7 @@ impl EventLoop {
         let workers = Workers::new(threads, &wake);
         let vault = VaultWatch::start(options.vault.clone(), config.waiting.clone(), Arc::clone(&wake));
         let options = options.clone();
+        let key_files = KeyFiles::new(&config);
         let ssh = SshConnections::new(Arc::clone(&wake));
         let copies = CopyWork::new(threads, wake);
         let own_key = OwnKey::new(&keys.private);
@@ -225,10 +247,13 @@ impl EventLoop {
         };
         let upkeep = Upkeep::new(config.core.max_memory, now);
         let environment = config.modules.action.as_ref().map(|action| Environment::new(&action.environment));
-        let environment = environment.unwrap_or_else(|| Environment::new(&[]));
+        let environment = environment.unwrap_or_else(|| Environment::new(&[])).killed_first(has_little_memory);
         let children = Children::new(environment, registry.try_clone().map_err(RunError::new)?);
         let host = Host::new(&config, keys.private);
         let mut dispatch = Dispatch::new(config, own_key, stored, surroundings, now);
+        if let Some(cluster) = cluster.as_ref().filter(|cluster| cluster.is_standby()) {
+            dispatch.stands_by(cluster.who());
+        }
         dispatch.clock_is_right(time_source.is_right(), now);
         Ok(move |log| Self {
             poll,
@@ -244,12 +269,14 @@ impl EventLoop {
             first_added,
             orders,
             options,
+            key_files,
             upkeep,
             streams: Streams::new(),
             children,
             ssh,
             copies,
             vault,
+            cluster,
             time_source,
             #[cfg(feature = "status")]
             turns: Histogram::default(),
@@ -282,50 +309,27 @@ impl EventLoop {
             #[cfg(feature = "status")]
             let begin = Instant::now();
             let now = clock::read();
-            for event in &events {
-                self.event(event, now);
+            self.check_lease(now);
+            if self.storage.lost().is_none() {
+                for event in &events {
+                    self.event(event, now);
+                }
+                self.turn(now);
             }
-            self.turn(now);
             #[cfg(feature = "status")]
             self.turns.count(u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX));
             if let Some(reason) = self.storage.lost().map(RunError::new) {
                 self.finish();
-                return Err(reason);
+                // A member of a cluster stands by from now on.
+                return if self.cluster.is_some() { Ok(true) } else { Err(reason) };
             }
             if let Phase::Stopped(until) = self.phase
                 && (now.monotonic >= until || self.streams.all_flushed())
             {
                 self.finish();
-                return Ok(self.vault.begins_anew);
+                return Ok(self.vault.begins_anew || self.cluster.as_ref().is_some_and(|cluster| cluster.begins_anew));
             }
         }
-    }
-
-    fn timeout(&self, now: Monotonic) -> Option<Duration> {
-        let more = self.streams.has_readable()
-            || self.children.has_ready(self.dispatch.output_room())
-            || self.listening.has_waiting();
-        let paused_until = self.storage.full_until().or_else(|| self.upkeep.paused_until(now)).filter(|_| more);
-        if (more && paused_until.is_none()) || self.dispatch.has_work() {
-            return Some(Duration::ZERO);
-        }
-        let deadlines = [
-            self.dispatch.poll_timeout(),
-            self.dispatch.waits_until(),
-            self.children.poll_timeout(),
-            self.storage.poll_timeout(),
-            self.listening.poll_timeout(),
-            if let Phase::Stopped(until) = self.phase { Some(until) } else { None },
-            self.workers.poll_timeout(now),
-            self.ssh.poll_timeout(now),
-            self.upkeep.poll_timeout(),
-            paused_until,
-            self.copies.poll_timeout(now),
-            self.log.poll_timeout(now),
-        ];
-        // One millisecond is added: a wake-up a fraction too early would find nothing due and spin.
-        let earliest = deadlines.into_iter().flatten().min()?;
-        Some(if earliest <= now { Duration::ZERO } else { earliest.since(now) + Duration::from_millis(1) })
     }
 
     fn event(&mut self, event: &mio::event::Event, now: Now) {
@@ -350,6 +354,7 @@ impl EventLoop {
     /// Does everything between two waits.
     fn turn(&mut self, now: Now) {
         self.look_at_clock(now);
+        self.look_at_cluster(now);
         self.workers.handle_timeout();
         self.ssh.handle_timeout();
         self.copies.handle_timeout();
@@ -389,6 +394,7 @@ impl EventLoop {
                 Effect::AskWebApi { account, name } => self.ask_web_api(account, name, now),
                 Effect::Ssh { node, connection, work } => self.ssh_work(node, connection, work, now),
                 Effect::Admit(admitted) => self.admit(admitted),
+                Effect::Keys(work) => self.key_work(work),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
                 Effect::LearnTime(passed) => clock::learn(passed),
@@ -414,10 +420,13 @@ impl EventLoop {
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
+                JobResult::Key(done) => self.key_done(done, now),
                 JobResult::Admitted(result) => self.admitted(result, now),
                 JobResult::ConfigurationRead(reading) => self.configuration_read(reading, now),
                 #[cfg(feature = "centreon")]
                 JobResult::Committed(finished) => self.commit_ended(*finished, now),
+                #[cfg(feature = "centreon")]
+                JobResult::ClusterSeen(seen) => self.cluster_seen(seen, now),
                 JobResult::Verified(result) => self.database_verified(result, now),
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }

@@ -9,9 +9,9 @@ use crate::daemon::run_options::RunOptions;
 use crate::model::log::{Level, LogLine};
 use crate::model::time::Now;
 
-use super::EventLoop;
 use super::storage::JobResult;
 use super::workers::Rank;
+use super::{EventLoop, small_memory};
 
 /// The new configuration, or every problem in its files.
 pub(super) type Reading = Result<Box<Config>, Vec<Problem>>;
@@ -35,12 +35,16 @@ impl EventLoop {
     pub(super) fn configuration_read(&mut self, reading: Reading, now: Now) {
         let mut log = |line: LogLine| self.log.write(&line, now.wall);
         let read = match reading {
-            Ok(read) => read,
+            Ok(mut read) => {
+                read.retire_keys(now.wall.as_seconds());
+                let _said_at_the_start = small_memory::fit(&mut read);
+                read
+            }
             Err(problems) => {
                 problems.iter().for_each(|problem| log(LogLine::error("core", problem.to_string())));
                 let text = format!(
-                    "the configuration cannot be used as it is now: the daemon goes on with the one from before; mend \
-                     the lines above until 'stheno check {}' finds nothing, and reload again",
+                    "the configuration cannot be used as it is now: the daemon goes on with the one from before; \
+                     correct what the lines above name until 'stheno check {}' finds nothing, and reload again",
                     self.options.config_path.display()
                 );
                 return log(LogLine::error("core", text));

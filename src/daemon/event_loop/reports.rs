@@ -15,6 +15,10 @@ impl EventLoop {
     /// Starts the making of a report.
     pub(super) fn report(&mut self, id: WorkId, order: ReportOrder, _: Now) {
         let mut machine = Machine { is_in_memory: self.storage.is_in_memory, ..Machine::default() };
+        #[cfg(feature = "centreon")]
+        {
+            machine.cluster = self.cluster.as_ref().map(super::ClusterWatch::as_json);
+        }
         if order.form == ReportForm::Ready {
             machine.stores_not = self.storage.takes_no_rows();
         }

@@ -30,9 +30,10 @@ impl EventLoop {
         batch.changes = changes;
         #[cfg(feature = "status")]
         self.storage.commits.count(u64::try_from(now.monotonic.since(begun).as_micros()).unwrap_or(u64::MAX));
-        #[cfg(not(feature = "status"))]
-        let _ = begun;
         let is_stored = result.is_ok();
+        if is_stored {
+            self.storage.beside.lengthen(begun);
+        }
         self.applied(batch, result, now);
         for work in self.storage.beside.take_questions(!is_stored) {
             self.begin_host_work(work, now);

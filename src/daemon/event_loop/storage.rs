@@ -8,7 +8,7 @@ use mio::{Interest, Registry};
 
 use crate::config::Config;
 use crate::config::settings::{self, Commits};
-use crate::daemon::dispatch::{Batch, CryptoOutcome};
+use crate::daemon::dispatch::{Batch, CryptoOutcome, KeyDone};
 use crate::edge::child_process::ChildProcess;
 use crate::edge::clock;
 use crate::edge::history_store::{self, Applied, HistoryStore, StoreError, StoreErrorKind, StoreOptions};
@@ -51,6 +51,9 @@ pub(super) enum JobResult {
     Handshake(ConnectionId, Box<HandshakeStep>),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
     Checkpointed(Result<(), String>),
+    /// Who is active in the cluster.
+    #[cfg(feature = "centreon")]
+    ClusterSeen(Result<Box<crate::edge::server_store::Seen>, String>),
     /// A commit on a server has ended.
     #[cfg(feature = "centreon")]
     Committed(Box<Finished>),
@@ -64,6 +67,7 @@ pub(super) enum JobResult {
     RegisterFileRead(register_file::Reading),
     /// A node that has joined was noted, or why not.
     Admitted(Result<Admitted, String>),
+    Key(KeyDone),
     ConfigurationRead(reload::Reading),
 }
 
@@ -264,6 +268,18 @@ impl Storage {
         stored.map(drop).map_err(|error| format!("{} changes are lost: {error}", last.changes.len()))
     }
 
+    /// Asks another place from now on.
+    pub(super) fn read_from(&mut self, place: StorePlace) {
+        self.questions = Questions::new(place.clone());
+        self.place = place;
+    }
+
+    /// Stores nothing more, because another central may.
+    #[cfg(feature = "centreon")]
+    pub(super) fn is_taken_over(&mut self, reason: &str) {
+        self.lost.get_or_insert_with(|| reason.to_owned());
+    }
+
     /// Takes the end of a commit on a server.
     #[cfg(feature = "centreon")]
     pub(super) fn take_back(&mut self, finished: Finished) -> (Vec<StoreChange>, Result<Applied, StoreError>) {
@@ -454,7 +470,8 @@ impl EventLoop {
             }
             Err(error) => {
                 if let (StoreErrorKind::InUse(_), true) = (error.kind, self.storage.beside.is_on()) {
-                    self.database_is_lost(&error.to_string(), now);
+                    self.log.write(&LogLine::error("core", error.to_string()), now.wall);
+                    self.storage.lost = Some(error.to_string());
                 }
                 if !std::mem::replace(&mut self.storage.failing, true) {
                     self.log.write(&LogLine::error("core", error.to_string()), now.wall);

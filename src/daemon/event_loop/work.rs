@@ -90,6 +90,11 @@ impl Host {
         host
     }
 
+    /// Replaces our own key.
+    pub(super) fn set_key(&mut self, key: PrivateKey) {
+        self.key = Arc::new(key);
+    }
+
     /// Takes the allow-list of a configuration.
     pub(super) fn take_list(&mut self, config: &Config) {
         let allowed = config.modules.action.as_ref().and_then(|action| action.allowed.as_ref());

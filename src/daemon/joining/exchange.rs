@@ -92,7 +92,9 @@ fn say(word: &Word, keys: &KeyPair, own_name: &str, link: LinkMode) -> Result<En
              --central of 'stheno node add', or somebody is in between",
             word.central_thumbprint()
         )),
-        None => Err(format!("what answers on {endpoint} is no Gorgone daemon: correct --central of 'stheno node add'")),
+        None => {
+            Err(format!("what answers on {endpoint} is not a Gorgone daemon: correct --central of 'stheno node add'"))
+        }
     }
 }
 

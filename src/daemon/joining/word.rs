@@ -64,7 +64,7 @@ impl Word {
         const AGAIN: &str =
             "the word is not complete or has a wrong letter: copy all of what 'stheno node add' printed";
         let body = text.trim().strip_prefix(BEGINNING).ok_or_else(|| {
-            format!("this is no word of 'stheno node add', which begins with '{BEGINNING}': run that on the central")
+            format!("this is not a word of 'stheno node add', which begins with '{BEGINNING}': run that on the central")
         })?;
         let bytes = URL_SAFE_NO_PAD.decode(body).map_err(|_| AGAIN)?;
         let (bytes, end) = bytes.split_at_checked(bytes.len().saturating_sub(CHECK_LEN)).ok_or(AGAIN)?;
@@ -156,6 +156,6 @@ mod tests {
         }
         let changed = text.replace('c', "d");
         assert!(Word::decode(&changed).is_err());
-        assert!(Word::decode("ssh-ed25519 AAAA").is_err_and(|error| error.contains("no word of")));
+        assert!(Word::decode("ssh-ed25519 AAAA").is_err_and(|error| error.contains("not a word of")));
     }
 }

@@ -116,7 +116,7 @@ fn keys_that_do_not_belong_together_are_refused() {
 #[test]
 fn what_is_no_usable_key_is_refused_by_name() {
     for (private, words) in [
-        ("hello", "rsakey.priv.pem: is no RSA key"),
+        ("hello", "rsakey.priv.pem: is not an RSA key"),
         (SERVER_SPKI, "rsakey.priv.pem: is a public key"),
         (SHORT_PKCS1, "rsakey.priv.pem: has 1024 bits; 2048 to 4096 are allowed"),
         (
@@ -132,7 +132,7 @@ fn what_is_no_usable_key_is_refused_by_name() {
         let text = refusal(private, 0o600, SERVER_SPKI);
         assert!(text.starts_with(words), "{text}");
     }
-    assert!(refusal(SERVER_PKCS1, 0o600, "hello").starts_with("rsakey.pub.pem: is no RSA key"));
+    assert!(refusal(SERVER_PKCS1, 0o600, "hello").starts_with("rsakey.pub.pem: is not an RSA key"));
     assert!(refusal(SERVER_PKCS1, 0o600, SERVER_PKCS1).starts_with("rsakey.pub.pem: is a private key"));
 }
 

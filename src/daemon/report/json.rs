@@ -150,6 +150,7 @@ pub(super) fn status(overview: &Overview, machine: &Machine) -> String {
             "started_at": overview.started_at,
             "memory": machine.memory,
             "descriptors": machine.descriptors,
+            "cluster": machine.cluster,
             "storage": if machine.is_in_memory { "memory" } else { "disk" },
             "database_bytes": machine.database_bytes,
             "stores": overview.stores,

@@ -239,7 +239,7 @@ fn each_node(text: &mut Text, overview: &Overview) {
     text.of_nodes(("stheno_node_unconfirmed", "gauge", help), nodes, |node| Some(node.unconfirmed));
     let help = "Requests that wait for a node.";
     text.of_nodes(("stheno_node_queue", "gauge", help), nodes, |node| Some(node.queue));
-    let help = "Memory in use on a node, as it says.";
+    let help = "Memory in use on a node, as reported by the node.";
     text.of_nodes(("stheno_node_memory_bytes", "gauge", help), nodes, |node| node.about.memory);
 }
 

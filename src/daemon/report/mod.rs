@@ -34,6 +34,8 @@ pub(super) struct Machine {
     pub database_bytes: Option<u64>,
     /// Whether the history is in memory.
     pub is_in_memory: bool,
+    /// The cluster that this central belongs to, and its other members.
+    pub cluster: Option<serde_json::Value>,
     /// Why the database takes no rows now.
     pub stores_not: Option<String>,
     /// Durations of commits.

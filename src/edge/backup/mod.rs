@@ -142,13 +142,13 @@ pub fn unpacked(into: &Path, name: &str) -> PathBuf {
 fn take_out(from: &mut dyn Read, into: &Path) -> io::Result<Vec<String>> {
     let mut archive = tar::Archive::new(GzDecoder::new(from));
     let mut names = Vec::new();
-    let no_backup = |error: io::Error| io::Error::other(format!("is no backup, or is damaged: {error}"));
+    let no_backup = |error: io::Error| io::Error::other(format!("is not a backup, or is damaged: {error}"));
     for entry in archive.entries().map_err(no_backup)? {
         let mut entry = entry.map_err(no_backup)?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-.".contains(&byte));
         if !is_plain || name.len() > NAME_MAX || name.contains("..") || names.len() >= ENTRIES_MAX {
-            return Err(io::Error::other("is no backup of this program: it has an entry with another name"));
+            return Err(io::Error::other("is not a backup of this program: it has an entry with another name"));
         }
         let path = unpacked(into, &name);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)?;
@@ -159,7 +159,7 @@ fn take_out(from: &mut dyn Read, into: &Path) -> io::Result<Vec<String>> {
     if names.iter().any(|name| name == "database") {
         Ok(names)
     } else {
-        Err(io::Error::other("is no backup of this program: it has no database"))
+        Err(io::Error::other("is not a backup of this program: it has no database"))
     }
 }
 

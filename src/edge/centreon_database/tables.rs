@@ -81,7 +81,9 @@ fn read_tables(client: &mut Client) -> Result<PollerTables, Fault> {
         })
     };
     if !exists("id") {
-        return Err(Fault::Other("its table 'nagios_server' has no column 'id', so it is none of Centreon".to_owned()));
+        return Err(Fault::Other(
+            "its table 'nagios_server' has no column 'id', so it is not a Centreon database".to_owned(),
+        ));
     }
     let wanted: Vec<&str> = COLUMNS.into_iter().filter(|column| exists(column)).collect();
     let active = if exists("ns_activate") { " WHERE ns_activate = '1'" } else { "" };

@@ -14,9 +14,12 @@ const KEPT: [&str; 6] = ["PATH", "HOME", "LANG", "USER", "SHELL", "TZ"];
 /// The search path if `PATH` is not set.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The variables that each command starts with.
+/// What each command starts with.
 #[derive(Clone, Debug)]
-pub struct Environment(Vec<(OsString, OsString)>);
+pub struct Environment {
+    variables: Vec<(OsString, OsString)>,
+    is_killed_first: bool,
+}
 
 impl Environment {
     /// `PATH`, `HOME`, `LANG`, `USER`, `SHELL`, `TZ`, and those in `named`: `NAME` takes our own value, `NAME=VALUE`
@@ -34,12 +37,27 @@ impl Environment {
                 None => env::var_os(entry).into_iter().for_each(|value| set(entry, value)),
             }
         }
-        Self(variables)
+        Self { variables, is_killed_first: false }
+    }
+
+    /// Lets the kernel kill commands rather than the daemon when memory is short.
+    #[must_use]
+    pub fn killed_first(self, is_killed_first: bool) -> Self {
+        Self { is_killed_first, ..self }
+    }
+
+    /// Tells the kernel about a process. Without `/proc` it does not know.
+    pub(super) fn mark(&self, process: u32) {
+        /// Between -1000 (never) and 1000 (first).
+        const SCORE: &str = "1000";
+        if self.is_killed_first {
+            let _it_may_have_ended = fs::write(format!("/proc/{process}/oom_score_adj"), SCORE);
+        }
     }
 
     /// Name and value of each.
     pub(super) fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
-        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+        self.variables.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
     /// The file of a program: the name itself if it has a slash, else the first executable file in `PATH`.
@@ -51,7 +69,7 @@ impl Environment {
             return Ok(program.into());
         }
         let mut problem = io::ErrorKind::NotFound;
-        let path = self.0.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
+        let path = self.variables.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
         for directory in path.unwrap_or_default().as_bytes().split(|byte| *byte == b':') {
             // An empty entry means the working directory of the command, which is the root.
             let file = Path::new("/").join(OsStr::from_bytes(directory)).join(program);

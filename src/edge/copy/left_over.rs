@@ -125,6 +125,11 @@ pub(super) fn clear_orphan(note: &Path, kept: Duration, now: SystemTime) {
     note.unset();
 }
 
+/// Whether a name is one that files have before they are in place.
+pub(super) fn is_ours(name: &std::ffi::OsStr) -> bool {
+    name.as_bytes().starts_with(PREFIX.as_bytes())
+}
+
 /// Whether a name in a directory of gathered files is the name of a note.
 pub(super) fn is_note(name: &std::ffi::OsStr) -> bool {
     let name = name.as_bytes();

@@ -20,6 +20,8 @@ mod place;
 mod room;
 mod tar_headers;
 mod text;
+mod tree;
+mod walk;
 
 pub use own_files::set_own_files;
 #[cfg(feature = "ssh")]

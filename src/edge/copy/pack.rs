@@ -4,29 +4,26 @@
 //! Only forms that Perl's Archive::Tar reads are written: it stops at a long target of a symlink, and reads a number
 //! that is not octal as 0, which is root.
 
-use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::os::fd::AsFd as _;
-use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use rustix::fs::{Dir, Mode, OFlags};
-use rustix::io::Errno;
 use tar::{Builder, EntryType, Header, HeaderMode};
 
 use super::attributes::octal;
 use super::own_files::refuse_own_reading;
 use super::place;
 use super::text::{about, failure, words};
+use super::tree::format::Entry;
+use super::tree::select::{Selection, is_unchanged};
+use super::walk::{self, Problem, open_same};
 use crate::edge::system;
 use crate::model::copy::{Attributes, CopyFailure, SourceSpec};
 
-/// Maximum length of a symlink's target in bytes.
-const LINK_BYTES_MAX: usize = 100;
 /// The largest ids of seven and of eight octal digits.
 const SHORT_ID_MAX: u64 = 0o777_7777;
 const LONG_ID_MAX: u64 = 0o7777_7777;
@@ -74,14 +71,38 @@ impl Changes {
     }
 }
 
-/// Packs the directory. Returns also notes about what was left out or changed meanwhile. The file no longer has a name
-/// on return, so nothing is left behind.
-pub(super) fn pack(spec: &SourceSpec, opened: Option<File>) -> Result<(File, Vec<String>), CopyFailure> {
+/// What of a directory is packed.
+pub(super) enum What<'a> {
+    All,
+    /// The selected entries of a manifest, as far as they are still what it says.
+    Selected(File, &'a Selection),
+}
+
+/// Packs the directory, which may be open. Returns also notes about what was left out or changed meanwhile. The file no
+/// longer has a name on return, so nothing is left behind.
+pub(super) fn pack(
+    spec: &SourceSpec,
+    opened: Option<File>,
+    what: What<'_>,
+) -> Result<(File, Vec<String>), CopyFailure> {
     let source = &spec.source;
     if opened.is_none() {
         fs::read_dir(source)
             .map_err(|error| failure(format!("cannot chdir: {}", words(&error)), source.display().to_string()))?;
     }
+    let (path, mut file) = scratch(spec)?;
+    let failed = |error: &io::Error| failure("tar failed", about(&path, error));
+    let directory = opened.map_or_else(|| File::open(source), Ok);
+    let directory = directory.map_err(|error| failure("tar failed", about(source, &error)))?;
+    let (changes, is_for_reader) = (Changes::of(&spec.attributes), spec.below.is_some());
+    let mut packing = Packing { root: source, directory, changes, is_for_reader, notes: Vec::new() };
+    packing.write(&mut file, what).map_err(|problem| problem.into_failure("tar failed", &path))?;
+    file.rewind().map_err(|error| failed(&error))?;
+    Ok((file, packing.notes))
+}
+
+/// Makes a file without a name where a directory is packed. Returns also the name that it had.
+pub(super) fn scratch(spec: &SourceSpec) -> Result<(PathBuf, File), CopyFailure> {
     let allowed = spec.below.as_ref().map(|below| place::scratch(spec.cache_dir.as_deref(), &below.pack_roots));
     let Some(cache_dir) = allowed.as_deref().or(spec.cache_dir.as_deref()) else {
         return Err(failure("cannot chdir: no cache_dir was given", ""));
@@ -89,20 +110,8 @@ pub(super) fn pack(spec: &SourceSpec, opened: Option<File>) -> Result<(File, Vec
     fs::read_dir(cache_dir)
         .map_err(|error| failure(format!("cannot chdir: {}", words(&error)), cache_dir.display().to_string()))?;
     let path = cache_dir.join(&spec.archive_name);
-    let failed = |error: &io::Error| failure("tar failed", about(&path, error));
-    let is_for_reader = spec.below.is_some();
-    let mut file = create(&path, !is_for_reader).map_err(|error| failed(&error))?;
-    let directory = opened.map_or_else(|| File::open(source), Ok);
-    let directory = directory.map_err(|error| failure("tar failed", about(source, &error)))?;
-    let changes = Changes::of(&spec.attributes);
-    let mut packing = Packing { root: source, directory, changes, is_for_reader, notes: Vec::new() };
-    packing.write(&mut file).map_err(|problem| match problem {
-        Problem::Archive(error) => failed(&error),
-        Problem::Source(path, error) => failure("tar failed", format!("cannot read {}", about(&path, &error))),
-        Problem::Changed(path) => failure("tar failed", format!("{} changed while it was read", path.display())),
-    })?;
-    file.rewind().map_err(|error| failed(&error))?;
-    Ok((file, packing.notes))
+    let file = create(&path, spec.below.is_none()).map_err(|error| failure("tar failed", about(&path, &error)))?;
+    Ok((path, file))
 }
 
 /// A new file that is unlinked at once. One of this name is removed before if it `replaces` any.
@@ -137,12 +146,6 @@ fn put_id(field: &mut [u8; 8], id: u64) {
     }
 }
 
-enum Problem {
-    Archive(io::Error),
-    Source(PathBuf, io::Error),
-    Changed(PathBuf),
-}
-
 struct Packing<'a> {
     root: &'a Path,
     /// The open root. A directory that takes its place later is not read.
@@ -154,53 +157,34 @@ struct Packing<'a> {
 }
 
 impl Packing<'_> {
-    fn write(&mut self, file: &mut File) -> Result<(), Problem> {
+    fn write(&mut self, file: &mut File, what: What<'_>) -> Result<(), Problem> {
         let buffered = BufWriter::with_capacity(64 << 10, file);
         let mut builder = Builder::new(GzEncoder::new(buffered, Compression::fast()));
-        // Unread directories, the next one last.
-        let mut waiting = vec![PathBuf::new()];
-        while let Some(directory) = waiting.pop() {
-            let subdirectories = self.write_directory(&mut builder, &directory)?;
-            waiting.extend(subdirectories.into_iter().rev());
+        let (root, directory) = (self.root, self.directory.try_clone().map_err(Problem::Archive)?);
+        match what {
+            What::All => walk::each_directory(root, &directory, |place, path, names| {
+                let mut inner = Vec::new();
+                for name in names {
+                    let relative = path.join(name);
+                    if self.write_entry(&mut builder, place, &relative, None)? {
+                        inner.push(relative);
+                    }
+                }
+                Ok(inner)
+            })?,
+            What::Selected(manifest, selection) => {
+                let mut open: Option<(PathBuf, File)> = None;
+                selection.each(manifest, |path, entry| {
+                    let place = match &open {
+                        Some((there, place)) if there == path => place,
+                        _ => &open.insert((path.to_owned(), walk::enter(root, &directory, path)?)).1,
+                    };
+                    self.write_entry(&mut builder, place, &path.join(&entry.name), Some(entry)).map(drop)
+                })?;
+            }
         }
         let mut buffered = builder.into_inner().and_then(GzEncoder::finish).map_err(Problem::Archive)?;
         buffered.flush().map_err(Problem::Archive)
-    }
-
-    /// Opens a directory below the root one component at a time, so that no symlink is followed.
-    fn enter(&self, directory: &Path) -> Result<File, Errno> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut place = rustix::fs::openat(&self.directory, ".", flags, Mode::empty())?;
-        for name in directory {
-            place = rustix::fs::openat(&place, name, flags, Mode::empty())?;
-        }
-        Ok(place.into())
-    }
-
-    /// Writes the entries of a directory. Returns the directories in it, whose own entries are written.
-    fn write_directory(
-        &mut self,
-        builder: &mut Builder<impl Write>,
-        directory: &Path,
-    ) -> Result<Vec<PathBuf>, Problem> {
-        let unreadable = |error: Errno| Problem::Source(self.root.join(directory), error.into());
-        let place = self.enter(directory).map_err(unreadable)?;
-        let mut names = Vec::new();
-        for entry in Dir::read_from(&place).map_err(unreadable)? {
-            let name = entry.map_err(unreadable)?.file_name().to_bytes().to_vec();
-            if name != b"." && name != b".." {
-                names.push(OsString::from_vec(name));
-            }
-        }
-        names.sort_unstable();
-        let mut subdirectories = Vec::new();
-        for name in names {
-            let relative = directory.join(name);
-            if self.write_entry(builder, &place, &relative)? {
-                subdirectories.push(relative);
-            }
-        }
-        Ok(subdirectories)
     }
 
     /// Writes one entry of the directory `place`. Returns whether it is a directory.
@@ -209,30 +193,27 @@ impl Packing<'_> {
         builder: &mut Builder<impl Write>,
         place: &File,
         relative: &Path,
+        expected: Option<&Entry>,
     ) -> Result<bool, Problem> {
         let full = self.root.join(relative);
         let name = relative.file_name().unwrap_or_default();
-        let unreadable = |error| Problem::Source(full.clone(), error);
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let entry = rustix::fs::openat(place, name, flags, Mode::empty()).map_err(|error| unreadable(error.into()))?;
-        let entry = File::from(entry);
-        let metadata = entry.metadata().map_err(unreadable)?;
+        let (entry, metadata) = walk::open_entry(place, name, &full)?;
+        if expected.is_some_and(|expected| !is_unchanged(expected, &metadata)) {
+            return Err(Problem::Changed(full));
+        }
         let kind = metadata.file_type();
         let mut header = Header::new_gnu();
         header.set_metadata_in_mode(&metadata, HeaderMode::Complete);
         self.changes.apply(&mut header).and_then(|()| simplify(&mut header)).map_err(Problem::Archive)?;
         if kind.is_symlink() {
-            let target = rustix::fs::readlinkat(&entry, "", Vec::new()).map_err(|error| unreadable(error.into()))?;
-            let len = target.to_bytes().len();
-            if len > LINK_BYTES_MAX {
-                let full = full.display();
-                let text =
-                    format!("{full} is left out: the symlink's target has {len} bytes, allowed: {LINK_BYTES_MAX}");
-                self.notes.push(text);
-                return Ok(false);
-            }
+            let target = match walk::symlink_target(&entry, &full)? {
+                Ok(target) => target,
+                Err(note) => {
+                    self.notes.push(note);
+                    return Ok(false);
+                }
+            };
             header.set_size(0);
-            let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
             builder.append_link(&mut header, relative, target).map_err(Problem::Archive)?;
         } else if kind.is_dir() {
             header.set_size(0);
@@ -245,7 +226,7 @@ impl Packing<'_> {
         } else if kind.is_file() {
             self.write_file(builder, &open_same(place, name, &metadata, &full)?, (relative, &metadata), header)?;
         } else {
-            self.notes.push(format!("{} is left out: it is no file, directory or symlink", full.display()));
+            self.notes.push(format!("{} is left out: it is not a file, directory or symlink", full.display()));
         }
         Ok(kind.is_dir())
     }
@@ -277,23 +258,6 @@ impl Packing<'_> {
             return Err(Problem::Changed(full));
         }
         Ok(())
-    }
-}
-
-/// Opens a file for reading if it is still the one in `metadata`: another user may have put a link or a FIFO in its
-/// place.
-fn open_same(place: &File, name: &OsStr, metadata: &Metadata, full: &Path) -> Result<File, Problem> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match rustix::fs::openat(place, name, flags, Mode::empty()) {
-        Ok(file) => File::from(file),
-        Err(Errno::LOOP) => return Err(Problem::Changed(full.to_owned())),
-        Err(error) => return Err(Problem::Source(full.to_owned(), error.into())),
-    };
-    let now = file.metadata().map_err(|error| Problem::Source(full.to_owned(), error))?;
-    if (now.dev(), now.ino()) == (metadata.dev(), metadata.ino()) {
-        Ok(file)
-    } else {
-        Err(Problem::Changed(full.to_owned()))
     }
 }
 
@@ -329,6 +293,10 @@ impl Read for Exact<'_> {
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use std::ffi::OsStr;
+
+    use rustix::fs::Mode;
+
     use super::*;
     use crate::edge::temp_dir::TempDir;
 
@@ -360,17 +328,10 @@ mod tests {
         fs::create_dir(folder.join("secrets")).unwrap();
         let source = folder.join("source");
         let directory = File::open(&source).unwrap();
-        let packing = Packing {
-            root: &source,
-            directory,
-            changes: Changes::of(&Attributes::default()),
-            is_for_reader: false,
-            notes: Vec::new(),
-        };
-        assert!(packing.enter(Path::new("inner")).is_ok());
+        assert!(walk::enter(&source, &directory, Path::new("inner")).is_ok());
         fs::remove_dir(source.join("inner")).unwrap();
         symlink("../secrets", source.join("inner")).unwrap();
-        assert!(packing.enter(Path::new("inner")).is_err());
+        assert!(walk::enter(&source, &directory, Path::new("inner")).is_err());
     }
 
     #[test]

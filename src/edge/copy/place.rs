@@ -83,6 +83,17 @@ pub(super) fn open_directory(path: &Path, roots: &[PathBuf]) -> Result<Inside, S
     Inside::open(&full).map_err(|error| format!("{}: {}", path.display(), words(&error)))
 }
 
+/// Opens the directory for the content of an archive, if it is there.
+pub(super) fn existing_directory(path: &Path, roots: &[PathBuf]) -> Result<Option<Inside>, String> {
+    let is_allowed = |path: &Path| roots.is_empty() || root_of(path, roots).is_some();
+    match Inside::open(path) {
+        Ok(inside) if is_allowed(inside.path()) => Ok(Some(inside)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_allowed(path) => Ok(None),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("{}: {}", path.display(), words(&error))),
+        Ok(_) | Err(_) => Err(outside_roots(path)),
+    }
+}
+
 /// The directory and the name of a file's destination. A symlink there is followed, like in the original.
 struct Place {
     directory: Inside,
@@ -123,7 +134,7 @@ impl Place {
         match before.map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode)) {
             None | Some(rustix::fs::FileType::RegularFile) => Ok(Self { directory, name, before }),
             Some(rustix::fs::FileType::Directory) => Err(words(&Errno::ISDIR.into())),
-            Some(_) => Err("it is no regular file".to_owned()),
+            Some(_) => Err("it is not a regular file".to_owned()),
         }
     }
 

@@ -1,6 +1,8 @@
 //! The receiver's end of a copy: gathers chunks in `cache_dir/copy_<token>`, compares digests, and puts the file in
 //! place.
 
+mod listed;
+
 use std::fs::{self, File};
 use std::io::{self, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -14,10 +16,12 @@ use super::marks::{self, Mark};
 use super::place::{self, Gathered};
 use super::room::max_unpacked_bytes;
 use super::text::{about, failure, hex, words};
+use super::tree::arriving::Arriving;
 use super::{attributes, unpack};
 use crate::edge::{clock, private_tmp, system};
 use crate::model::base64_text;
 use crate::model::copy::{Attributes, CopyFailure, CopyKind, DigestKind, SinkDone, SinkSpec, SinkStep};
+use listed::no_list;
 
 /// The gathered file; nothing before the first step.
 #[derive(Default)]
@@ -27,6 +31,8 @@ pub struct Sink {
     identity: Option<String>,
     /// The digest that both ends use, as far as they have agreed on it.
     kind: DigestKind,
+    /// The list of what is in the sender's directory.
+    tree: Option<Arriving>,
 }
 
 struct Open {
@@ -51,7 +57,7 @@ impl Sink {
     /// Whether it has a file or knows what will come.
     #[must_use]
     pub const fn is_open(&self) -> bool {
-        self.open.is_some() || self.identity.is_some()
+        self.open.is_some() || self.identity.is_some() || self.tree.is_some()
     }
 
     /// The gathered file of a relayed copy, at its beginning.
@@ -82,10 +88,27 @@ impl Sink {
                 self.kind = digest::taken(digest);
                 self.query(&spec, total, md5.as_deref(), &attributes, keep)
             }
+            SinkStep::Chunk { spec, json, base64, offset, .. } if spec.kind == CopyKind::Manifest => {
+                self.tree_chunk(&spec, json.get(base64).unwrap_or_default(), offset)
+            }
+            SinkStep::Compare { spec, digest, from } => {
+                let arrived = self.tree.as_mut().ok_or_else(no_list);
+                arrived.and_then(|tree| tree.compare(&spec, &digest, from)).map(SinkDone::Compared)
+            }
+            SinkStep::End { spec, .. } if spec.kind == CopyKind::Manifest => self.settle(&spec).map(SinkDone::Finished),
             SinkStep::Chunk { spec, json, base64, size, offset } => {
                 self.chunk(&spec, json.get(base64).unwrap_or_default(), size, offset)
             }
-            SinkStep::End { spec, md5, attributes, note } => self.end(&spec, &md5, &attributes, note),
+            SinkStep::End { spec, md5, attributes, note, by_difference } => {
+                let done = self.end(&spec, &md5, &attributes, note);
+                match done {
+                    Ok(SinkDone::Finished(mut notes)) if by_difference => self.settle(&spec).map(|more| {
+                        notes.extend(more);
+                        SinkDone::Finished(notes)
+                    }),
+                    done => done,
+                }
+            }
             SinkStep::Keep => {
                 if let Some(open) = self.open.take() {
                     marks::release(&open.file);
@@ -100,12 +123,17 @@ impl Sink {
             }
         };
         let done = done.unwrap_or_else(|failure| {
+            self.tree = None;
             if let Some(open) = self.open.take() {
                 open.remove();
             }
             SinkDone::Failed(failure)
         });
-        if !matches!(done, SinkDone::Found { .. } | SinkDone::Written(_) | SinkDone::Repeated(_)) {
+        let goes_on = matches!(
+            done,
+            SinkDone::Found { .. } | SinkDone::Written(_) | SinkDone::Repeated(_) | SinkDone::Compared(_)
+        );
+        if !goes_on {
             self.identity = None;
         }
         done
@@ -254,7 +282,7 @@ impl Sink {
         }
         let digest = left_over::name_digest(&open.path);
         let mut notes = match spec.kind {
-            CopyKind::Archive => {
+            CopyKind::Archive | CopyKind::Manifest => {
                 open.file.rewind().map_err(|error| failure("untar failed", about(&open.path, &error)))?;
                 let inside = place::open_directory(&spec.destination, &spec.roots);
                 let archive_bytes = open.file.metadata().map_or(0, |metadata| metadata.len());

@@ -1,6 +1,8 @@
 //! The sender's end of a copy: determines the kind of the source, packs a directory, reads chunks and computes their
 //! digest.
 
+mod listed;
+
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -8,15 +10,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::digest::{self, Digest};
+use super::pack::What;
 use super::text::{about, failure, words};
 use super::{below, pack};
 use crate::model::base64_text;
 use crate::model::copy::{Chunk, ChunkFrame, CopyFailure, CopyKind, DigestKind, SourceDone, SourceSpec, SourceStep};
+use listed::Tree;
 
 /// The open source; nothing before the first step.
 #[derive(Default)]
 pub struct Source {
     open: Option<Open>,
+    /// A directory that is copied by difference.
+    tree: Option<Tree>,
 }
 
 struct Open {
@@ -76,9 +82,11 @@ impl Source {
         let done = match (step, &mut self.open) {
             (SourceStep::Open(spec), _) => self.open(&spec),
             (SourceStep::Close, _) => {
-                self.open = None;
+                (self.open, self.tree) = (None, None);
                 Ok(SourceDone::Chunks(Vec::new()))
             }
+            (SourceStep::Select { need, look }, _) => self.select(&need, &look),
+            (SourceStep::Pack { whole }, _) => self.pack(whole),
             (SourceStep::Digest(kind), Some(open)) => open.digest(kind),
             (SourceStep::Rewind(offset, kind), Some(open)) => open.rewind(offset, kind),
             (SourceStep::Agree { pieces, kind }, Some(open)) => open.agree(&pieces, kind),
@@ -87,14 +95,25 @@ impl Source {
             (_, None) => Err(failure("remote copy failed", "the source is closed")),
         };
         done.unwrap_or_else(|failure| {
-            self.open = None;
+            (self.open, self.tree) = (None, None);
             SourceDone::Failed(failure)
         })
     }
 
     fn open(&mut self, spec: &SourceSpec) -> Result<SourceDone, CopyFailure> {
         let path = &spec.source;
-        let Opened { file, kind, notes } = open_source(spec)?;
+        self.tree = None;
+        if let Some(options) = spec.difference
+            && fs::metadata(path).is_ok_and(|metadata| metadata.is_dir())
+        {
+            return self.list(spec, options);
+        }
+        let opened = open_source(spec)?;
+        self.begin(spec, opened)
+    }
+
+    fn begin(&mut self, spec: &SourceSpec, Opened { file, kind, notes }: Opened) -> Result<SourceDone, CopyFailure> {
+        let path = &spec.source;
         let metadata = file.metadata().map_err(|error| open_failed(path, &error))?;
         if !metadata.is_file() {
             // It has replaced the file that was checked.
@@ -141,7 +160,7 @@ pub fn open_source(spec: &SourceSpec) -> Result<Opened, CopyFailure> {
         return Ok(Opened { file, kind: CopyKind::Regular, notes: Vec::new() });
     }
     if metadata.is_dir() {
-        let (file, notes) = pack::pack(spec, opened)?;
+        let (file, notes) = pack::pack(spec, opened, What::All)?;
         return Ok(Opened { file, kind: CopyKind::Archive, notes });
     }
     Err(failure("unknown source", format!("{}: neither a file nor a directory", path.display())))
@@ -219,7 +238,7 @@ impl Open {
     fn finish(&mut self) -> Result<SourceDone, CopyFailure> {
         let metadata = self.file.metadata().map_err(|error| self.read_failed(&error))?;
         // Nobody else can change a packed file, because it has no name.
-        if self.kind == CopyKind::Archive {
+        if self.kind != CopyKind::Regular {
             return Ok(SourceDone::Digest(self.digest.hex()));
         }
         let now = Stamp::of(&metadata);
@@ -278,6 +297,7 @@ mod tests {
             cache_dir,
             archive_name: "tmp-2.tar.gz".to_owned(),
             attributes,
+            difference: None,
             below: None,
         })
     }

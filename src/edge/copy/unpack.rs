@@ -380,7 +380,7 @@ impl<'a> Unpacking<'a> {
         let stat = rustix::fs::statat(target_way.directory(), &target_name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|error| of_errno(target, error))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(refused(name, &format!("is a hard link to '{}', which is no file", shown(target))));
+            return Err(refused(name, &format!("is a hard link to '{}', which is not a file", shown(target))));
         }
         let written_as = self.temporary_name();
         let way = self.inside.walk(parent, Missing::Make).map_err(|problem| of_problem(name, &problem))?;

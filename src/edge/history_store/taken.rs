@@ -7,7 +7,7 @@ use rusqlite::{Connection, Result, Transaction, params};
 use super::{column, schema};
 use crate::model::history::TakenToken;
 use crate::model::node_id::NodeId;
-use crate::model::queue::TTL_MAX;
+use crate::model::queue::{RowTells, TTL_MAX};
 use crate::model::token::Token;
 
 /// Maximum number of tokens of each kind; beyond it the oldest are deleted occasionally.
@@ -77,7 +77,8 @@ fn hashes(connection: &Connection, from: &str) -> Result<Vec<i64>> {
     Ok(hashes)
 }
 
-/// Returns those of the open tokens that were taken from the queue of another daemon and whose work was not begun.
+/// Returns those of the open tokens that were taken from the queue of another daemon and whose work was not begun: they
+/// have no row, or their last one gives them back.
 pub(super) fn not_begun(connection: &Connection, open: &[(Token, Option<NodeId>)]) -> Result<Vec<Token>> {
     let mut statement = connection.prepare("SELECT hash FROM stheno_taken_tokens WHERE begins_with_row = 1")?;
     let mut rows = statement.query([])?;
@@ -85,11 +86,14 @@ pub(super) fn not_begun(connection: &Connection, open: &[(Token, Option<NodeId>)
     while let Some(row) = rows.next()? {
         taken.extend(column::integer(row, 0));
     }
-    let sql = format!("SELECT 1 FROM gorgone_history WHERE {} AND token = ?", schema::TOKEN_ENDS);
-    let mut has_row = connection.prepare(&sql)?;
+    let sql =
+        format!("SELECT data FROM gorgone_history WHERE {} AND token = ? ORDER BY id DESC LIMIT 1", schema::TOKEN_ENDS);
+    let mut last_row = connection.prepare(&sql)?;
     let mut found = Vec::new();
     for (token, _) in open.iter().filter(|(token, node)| node.is_none() && taken.contains(&token.digest())) {
-        if !has_row.exists(params![schema::token_ends(token.as_str()), token.as_str()])? {
+        let mut rows = last_row.query(params![schema::token_ends(token.as_str()), token.as_str()])?;
+        let data = rows.next()?.map(|row| column::text(row, 0).unwrap_or_default());
+        if data.is_none_or(|data| RowTells::by(&data) == RowTells::Back) {
             found.push(token.clone());
         }
     }

@@ -20,7 +20,7 @@ mod writer;
 use std::path::Path;
 use std::time::Duration;
 
-pub use lease::{Holder, Lease};
+pub use lease::{Holder, Lease, Member, Seen, look};
 pub use moving::ServerTables;
 pub use reader::{query_kept, query_queue};
 pub use writer::Writer;

@@ -12,7 +12,7 @@ const VERSION: i64 = 1;
 const TEXT: &str = "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
 const STORE: &str = "stheno_store";
 
-const TABLES: [(&str, &str); 14] = [
+const TABLES: [(&str, &str); 15] = [
     (
         "gorgone_history",
         "id BIGINT NOT NULL PRIMARY KEY, token MEDIUMBLOB, code BIGINT, etime BIGINT, ctime DOUBLE NOT NULL, \
@@ -61,6 +61,12 @@ const TABLES: [(&str, &str); 14] = [
         "stheno_origin_marks",
         "node BIGINT UNSIGNED NOT NULL, history BIGINT NOT NULL, last_id BIGINT NOT NULL, PRIMARY KEY (node, history)",
     ),
+    // The centrals of a cluster, and when each last looked at the history.
+    (
+        "stheno_members",
+        "member VARBINARY(255) NOT NULL PRIMARY KEY, place VARBINARY(1024) NOT NULL, address VARBINARY(512) NOT NULL, \
+         seen BIGINT NOT NULL, configuration {TEXT}",
+    ),
     // Texts that are larger than a server takes in one statement.
     ("stheno_pieces", "owner VARBINARY(32) NOT NULL, piece INT NOT NULL, data {TEXT}, PRIMARY KEY (owner, piece)"),
 ];
@@ -70,7 +76,7 @@ const STORE_COLUMNS: &str = "id TINYINT NOT NULL PRIMARY KEY, version INT NOT NU
      tag BIGINT NOT NULL, last_row BIGINT NOT NULL, ticks BIGINT NOT NULL, queue_clock BIGINT NOT NULL DEFAULT 0, \
      cluster VARBINARY(255) NOT NULL DEFAULT '', member VARBINARY(255) NOT NULL DEFAULT '', \
      epoch BIGINT NOT NULL DEFAULT 0, lease_until BIGINT NOT NULL DEFAULT 0, \
-     address VARBINARY(512) NOT NULL DEFAULT ''";
+     address VARBINARY(512) NOT NULL DEFAULT '', place VARBINARY(1024) NOT NULL DEFAULT ''";
 
 /// Makes what is missing, and checks that the tables are ours and not of a later version.
 pub(super) fn complete(session: &mut Session, create: bool) -> Result<(), Trouble> {

@@ -51,7 +51,7 @@ fn read_key(path: &Path, has_passphrase: bool) -> Result<Vec<u8>, String> {
     })?;
     let metadata = file.metadata().map_err(|error| error.to_string())?;
     if !metadata.is_file() {
-        return Err("it is no file".to_owned());
+        return Err("it is not a file".to_owned());
     }
     let mut text = Vec::new();
     file.take(MAX_KEY_BYTES).read_to_end(&mut text).map_err(|error| error.to_string())?;
@@ -60,7 +60,7 @@ fn read_key(path: &Path, has_passphrase: bool) -> Result<Vec<u8>, String> {
         return Err("it is a public key, the private one is needed".to_owned());
     }
     if !shown.contains("-----BEGIN ") || !shown.contains("PRIVATE KEY-----") {
-        return Err("it is no private key (PEM or OpenSSH format)".to_owned());
+        return Err("it is not a private key (PEM or OpenSSH format)".to_owned());
     }
     if metadata.mode() & 0o007 != 0 {
         return Err(format!("everybody may read it, so it is not used: chmod 600 {}", path.display()));
@@ -146,14 +146,14 @@ mod tests {
             ("sealed_known", sealed, 0o600, true, ""),
             ("pem", pem, 0o600, false, "ssh_passphrase"),
             ("public", "ssh-ed25519 AAAA me", 0o600, false, "public key"),
-            ("text", "hello", 0o600, false, "no private key"),
-            ("empty", "", 0o600, false, "no private key"),
+            ("text", "hello", 0o600, false, "not a private key"),
+            ("empty", "", 0o600, false, "not a private key"),
         ] {
             let reason = read_key(&put(&directory, name, text, mode), passphrase).err().unwrap_or_default();
             assert!(reason.contains(said) && reason.is_empty() == said.is_empty(), "{name}: {reason}");
         }
         assert_eq!(read_key(&directory.path().join("none"), false).unwrap_err(), "there is no such file");
-        assert_eq!(read_key(directory.path(), false).unwrap_err(), "it is no file");
+        assert_eq!(read_key(directory.path(), false).unwrap_err(), "it is not a file");
     }
 
     #[test]

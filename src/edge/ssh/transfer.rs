@@ -97,7 +97,7 @@ impl Transfer {
                         let mode = upload.mode.unwrap_or(own_mode);
                         (upload.temporary, Some(upload.destination), mode, Vec::new(), Phase::Open)
                     }
-                    CopyKind::Archive => {
+                    CopyKind::Archive | CopyKind::Manifest => {
                         (upload.archive_temporary, Some(upload.archive), 0o600, Vec::new(), Phase::Open)
                     }
                 }

@@ -98,7 +98,7 @@ impl Transfers {
             self.sftp = Sftp::None;
         }
         let mut moved = false;
-        // Whoever wanted it may be gone; the answer has to be taken all the same.
+        // Whoever wanted it may be gone; the answer has to be accepted nevertheless.
         if self.is_opening() && self.current.is_none() {
             moved = !matches!(self.open(ssh), Err(Fault::WouldBlock));
         }

@@ -69,8 +69,9 @@ impl ClientContext {
     /// The name is invalid.
     pub fn session(&self, server_name: &str) -> Result<Session, String> {
         let bare = server_name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(server_name);
-        let name = ServerName::try_from(bare.to_owned())
-            .map_err(|_| format!("'{}' is no host name or address that TLS can check", server_name.escape_debug()))?;
+        let name = ServerName::try_from(bare.to_owned()).map_err(|_| {
+            format!("'{}' is not a host name or address that TLS can check", server_name.escape_debug())
+        })?;
         let connection = ClientConnection::new(Arc::clone(&self.config), name).map_err(|error| error.to_string())?;
         Ok(Session::client(connection, bare.into()))
     }

@@ -74,6 +74,6 @@ pub fn session(settings: &DatabaseTls, host: &str) -> Result<ClientConnection, T
         }
     };
     let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| TlsError::new(Path::new(""), format!("'{host}' is no host name that TLS can check")))?;
+        .map_err(|_| TlsError::new(Path::new(""), format!("'{host}' is not a host name that TLS can check")))?;
     ClientConnection::new(Arc::new(config), name).map_err(failed)
 }

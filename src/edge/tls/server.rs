@@ -114,7 +114,7 @@ fn check_match(certified: &CertifiedKey, certificate_file: &Path, key_file: &Pat
     });
     let fault = match owner {
         Some(index) => format!(
-            "is in the wrong order: the server's certificate (number {}) must stand first, then those of its issuers",
+            "is in the wrong order: the server's certificate (number {}) must be first, then those of its issuers",
             index + 1
         ),
         None => format!(

@@ -318,7 +318,8 @@ impl ApiRoom<'_> {
         let token = asked.unwrap_or_else(|| self.context.generate_token());
         self.calls.starters.note(&call.caller, &action, &token);
         if !self.context.stores {
-            // Writing this row tries the database again.
+            // Writing this row tries the database again. A token of the caller may be that of an earlier request.
+            let token = if asked_for.is_none() { token } else { self.context.generate_token() };
             self.context.fail(&token, "database issue");
             return Err(cannot_store());
         }

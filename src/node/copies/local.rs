@@ -66,7 +66,7 @@ impl LocalCopies {
 impl Local<'_> {
     /// Starts a REMOTECOPY to this daemon.
     pub(super) fn begin(&mut self, token: &Token, data: &str) -> Handled {
-        let read = match CopyRequest::read(data) {
+        let read = match CopyRequest::read_whole(data) {
             Ok(_) if self.copies.all.len() >= COPIES_MAX => Err(("too many copies at once, try again later", "")),
             read => read,
         };
@@ -122,7 +122,7 @@ impl Local<'_> {
                 self.take(source, end);
                 self.forget(source);
             }
-            SourceDone::Agreed(_) => {}
+            SourceDone::Agreed(_) | SourceDone::Selected | SourceDone::Nothing => {}
             SourceDone::Failed(failure) => {
                 let (token, abort) = (copy.token.clone(), copy.request.abort(copy.kind));
                 let text = failure_data(&failure);

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::model::copy::{Attributes, ChunkFrame, CopyKind, DigestKind, SourceSpec};
+use crate::model::copy::{Attributes, ChunkFrame, CopyKind, DigestKind, SourceSpec, TreeOptions};
 use crate::model::node_id::NodeId;
 
 use crate::node::json;
@@ -36,6 +36,8 @@ pub(in crate::node) struct CopyRequest {
     prefix: String,
     /// What is to be said of the source at the end; empty for nothing.
     note: String,
+    /// How a directory is copied by difference.
+    pub tree: TreeOptions,
 }
 
 /// The additions to the protocol in a chunk, for a receiver of our own kind.
@@ -45,6 +47,8 @@ pub(super) enum Dialect {
     Plain,
     /// The receiver must confirm each message, even if a Perl node would not.
     Ours,
+    /// As before, and an archive has what differs from a manifest.
+    Difference,
 }
 
 #[derive(Deserialize)]
@@ -78,8 +82,22 @@ impl CopyRequest {
         }
         let attribute = |key: &str| member(key).filter(|text| text.len() <= 256).unwrap_or_default();
         let attributes = Attributes { owner: attribute("owner"), group: attribute("group"), mode: attribute("mode") };
+        let wants = |key: &str| raw.content.get(key).is_some_and(json::is_true);
+        let tree = TreeOptions { delete: wants("delete"), checksum: wants("checksum") };
         let logging = raw.logging.map_or("null", RawValue::get).to_owned();
-        Ok(Self { logging, source, destination, cache_dir, attributes, prefix, note: String::new() })
+        Ok(Self { logging, source, destination, cache_dir, attributes, prefix, note: String::new(), tree })
+    }
+
+    /// Like [`Self::read`], for a copy that is no difference.
+    ///
+    /// # Errors
+    /// As there, and if something is to be deleted.
+    pub(in crate::node) fn read_whole(data: &str) -> Result<Self, (&'static str, &'static str)> {
+        let request = Self::read(data)?;
+        if request.tree.delete {
+            return Err(("remote copy failed", "delete is for copies to a node that is a Stheno daemon"));
+        }
+        Ok(request)
     }
 
     /// Returns the source to be opened.
@@ -89,6 +107,7 @@ impl CopyRequest {
             cache_dir: self.cache_dir.as_ref().map(PathBuf::from),
             archive_name: format!("{}-{target}.tar.gz.{number}", self.prefix),
             attributes: self.attributes.clone(),
+            difference: None,
             below: None,
         }
     }
@@ -175,6 +194,9 @@ impl CopyRequest {
         let mut text = self.opening("end", kind) + ",\"chunk\":null,\"md5\":\"" + md5 + "\"";
         self.places(&mut text);
         self.attributes(kind, &mut text);
+        if dialect == Dialect::Difference {
+            text.push_str(",\"by_difference\":true");
+        }
         if !self.note.is_empty() {
             text.push_str(",\"note\":");
             json::push_string(&mut text, &self.note);
@@ -220,8 +242,29 @@ impl CopyRequest {
         text
     }
 
+    /// Returns the question, between daemons of our own kind, whether the receiver takes a directory by difference. To
+    /// an older one it is a query like others.
+    pub(super) fn whether_by_difference(&self, number: u64) -> String {
+        let mut text = self.query(CopyKind::Archive, (number, 0, None), None, None, DigestKind::Md5);
+        text.truncate(text.len() - CLOSING.len());
+        text.push_str(",\"manifest\":true");
+        text.push_str(CLOSING);
+        text
+    }
+
+    /// Returns the question what differs from a manifest with this digest, beginning with the entry number `from`.
+    pub(super) fn what_differs(&self, number: u64, digest: &str, from: u64) -> String {
+        let mut text = self.query(CopyKind::Manifest, (number, 0, None), Some(digest), None, DigestKind::Md5);
+        text.truncate(text.len() - CLOSING.len());
+        text.push_str(&format!(",\"from\":{from}"));
+        text.push_str(CLOSING);
+        text
+    }
+
     /// Returns the message, between daemons of our own kind, by which the sender gives up.
     pub(super) fn abort(&self, kind: CopyKind) -> String {
+        // An older daemon knows no manifest.
+        let kind = if kind == CopyKind::Manifest { CopyKind::Archive } else { kind };
         let mut text = self.opening("abort", kind) + ",\"chunk\":null,\"md5\":null";
         self.places(&mut text);
         text.push_str(CLOSING);
@@ -236,7 +279,7 @@ impl Dialect {
     const fn member(self) -> &'static str {
         match self {
             Self::Plain => "",
-            Self::Ours => ",\"ack\":1",
+            Self::Ours | Self::Difference => ",\"ack\":1",
         }
     }
 }

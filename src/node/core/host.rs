@@ -1,6 +1,7 @@
 //! Results of work on the host: each goes to the room that ordered it.
 
 use crate::model::host_work::HostDone;
+use crate::model::queue::QueueAnswer;
 use crate::model::work::WorkOutcome;
 
 use super::Core;
@@ -55,6 +56,18 @@ impl Core {
                     self.ssh.send_gathered(&mut self.context, gathered);
                 }
             }
+        }
+    }
+
+    /// Handles the failure of a commit, or the first success after it. Meanwhile the database does not show what was
+    /// removed from the queue, so nothing of it is read, and what was asked is asked again.
+    pub(super) fn queue_may_store(&mut self) {
+        if self.context.stores {
+            return self.queue.may_send_all();
+        }
+        for id in self.queue.open_questions() {
+            let outcome = WorkOutcome::Queue(QueueAnswer::Failed("a commit failed".to_owned()));
+            self.host_done(HostDone::WorkDone { id, outcome });
         }
     }
 }

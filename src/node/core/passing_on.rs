@@ -145,7 +145,7 @@ impl Core {
             && route.through == route.target
             && node.sync.peer_pages() == Some(false)
         {
-            return Err(format!("{}: node '{}' is no Stheno daemon", cancelling::UNABLE, route.target));
+            return Err(format!("{}: node '{}' is not a Stheno daemon", cancelling::UNABLE, route.target));
         }
         if action == Action::RemoteCopy {
             node.reachable()?;

@@ -184,7 +184,8 @@ impl Commands {
             }
         };
         let max = context.options.modules.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
-        let is_held = request.in_order && (self.in_order.is_busy() || self.waiting.iter().any(Series::in_order));
+        let is_held = request.in_order && self.in_order.is_busy()
+            || request.is_queued && self.waiting.iter().any(Series::is_queued);
         if self.busy() < max && !is_held {
             return self.start_request(context, asker, Series::new(token.clone(), request));
         }
@@ -348,12 +349,19 @@ impl Commands {
         }
     }
 
+    /// Returns the place of the next request that may start. Those from queues start in their order.
+    fn next_to_start(&self) -> Option<usize> {
+        let mut is_held = false;
+        self.waiting.iter().position(|series| {
+            is_held |= series.in_order() && self.in_order.is_busy();
+            !(is_held && series.is_queued())
+        })
+    }
+
     fn start_waiting(&mut self, context: &mut Context) {
         let max = context.options.modules.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
         while self.busy() < max {
-            let may_start = |series: &Series| !series.in_order() || !self.in_order.is_busy();
-            let next = self.waiting.iter().position(may_start).and_then(|next| self.waiting.remove(next));
-            let Some(series) = next else { break };
+            let Some(series) = self.next_to_start().and_then(|next| self.waiting.remove(next)) else { break };
             self.waiting_bytes = self.waiting_bytes.saturating_sub(series.len_bytes());
             self.start_request(context, None, series);
         }
@@ -388,6 +396,8 @@ impl Commands {
     /// Ends the requests whose commands have not ended when the daemon does.
     pub(in crate::node) fn give_up_commands(&mut self, context: &mut Context) {
         let starting = std::mem::take(&mut self.starting).into_values().filter_map(|starting| starting.running);
+        let (back, starting): (Vec<_>, Vec<_>) = starting.partition(|running| running.series.is_queued());
+        back.iter().for_each(|running| context.give_back(running.series.token()));
         for running in std::mem::take(&mut self.running).into_values().chain(starting) {
             running.series.end(context, STOPPING_TEXT);
         }

@@ -26,9 +26,12 @@ use crate::model::work::{PipeLines, PipeReport, Work, WorkId};
 
 use super::action::list::CommandList;
 use crate::node::command_rows;
+use crate::node::journal::{Awaited, NewRow};
 use crate::node::json;
+use crate::node::output::ReceiptId;
 use crate::node::peer::Handled;
 use crate::node::phase::STOPPING_TEXT;
+use crate::node::queue::options::place_of;
 
 /// The message of the row about a request without commands.
 const NEED_COMMANDS: &str = "need commands argument: a list of lines";
@@ -49,6 +52,10 @@ pub(in crate::node) struct EngineRequest {
     raw: Option<Arc<[u8]>>,
     deadline: Monotonic,
     len_bytes: usize,
+    /// Whether it stays in the queue of the daemon that sent it until its token ends.
+    is_queued: bool,
+    /// The data of its first row, until that is written.
+    first_row: Option<String>,
 }
 
 /// The requests that wait for pipes. A pipe has an entry while it is written to.
@@ -57,6 +64,8 @@ pub(in crate::node) struct Engine {
     pipes: BTreeMap<String, VecDeque<EngineRequest>>,
     len: usize,
     len_bytes: usize,
+    /// Requests from queues whose first rows are being stored. One without a row has not begun, and is given back.
+    starting: BTreeMap<ReceiptId, VecDeque<EngineRequest>>,
     /// The requests being written.
     writing: BTreeMap<WorkId, VecDeque<EngineRequest>>,
 }
@@ -74,7 +83,7 @@ impl Engine {
 
     /// Returns whether nothing is being written.
     pub(in crate::node) fn is_idle(&self) -> bool {
-        self.writing.is_empty()
+        self.writing.is_empty() && self.starting.is_empty()
     }
 }
 
@@ -176,9 +185,12 @@ impl Engine {
         };
         let settings = context.options.modules.engine.clone();
         let file = command_file.or_else(|| settings.as_ref()?.command_file.clone());
+        let is_queued = place_of(data).is_some();
+        let mut first_row = logging.then(|| command_rows::processing_started(text));
         if logging {
             context.open_token(token, None);
-            let begun = command_rows::processing_started(text);
+        }
+        if let Some(begun) = first_row.take_if(|_| !is_queued) {
             context.row(token, Code::BEGIN, begun);
         }
         let file = file.filter(|file| !file.contains('\0'));
@@ -201,7 +213,8 @@ impl Engine {
         let raw = raw.filter(|_| lines.len() == 1);
         let lines = Arc::new(lines);
         let len_bytes = data.len();
-        let request = EngineRequest { token: token.clone(), logging, file, lines, raw, deadline, len_bytes };
+        let token = token.clone();
+        let request = EngineRequest { token, logging, file, lines, raw, deadline, len_bytes, is_queued, first_row };
         self.len += 1;
         self.len_bytes += request.len_bytes;
         match self.pipes.get_mut(&request.file) {
@@ -224,11 +237,46 @@ impl Engine {
             len_bytes <= BATCH_BYTES_MAX
         };
         let count = waiting.iter().take(BATCH_MAX).take_while(fits).count().max(1).min(waiting.len());
-        let batch: VecDeque<EngineRequest> = waiting.drain(..count).collect();
+        let mut batch: VecDeque<EngineRequest> = waiting.drain(..count).collect();
         if batch.is_empty() {
             self.pipes.remove(file);
-            return;
+        } else if batch.iter().all(|request| request.first_row.is_none()) {
+            self.write_lines(context, file, batch);
+        } else if let Some(receipt) = context.await_receipt(Awaited::Pipe) {
+            for request in &mut batch {
+                if let Some(begun) = request.first_row.take() {
+                    context.write_with(NewRow::part(&request.token, Code::BEGIN, begun), None, Some(receipt));
+                }
+            }
+            self.starting.insert(receipt, batch);
+        } else {
+            self.not_begun(context, batch);
         }
+    }
+
+    /// Handles the storing of the first rows of requests: their lines are written.
+    pub(in crate::node) fn begun(&mut self, context: &mut Context, receipt: ReceiptId, stored: bool) {
+        let Some(batch) = self.starting.remove(&receipt) else { return };
+        let Some(file) = batch.front().map(|request| request.file.clone()) else { return };
+        if context.is_stopping() {
+            batch.iter().for_each(|request| self.give_up_lines(context, request, false));
+        } else if stored {
+            self.write_lines(context, &file, batch);
+        } else {
+            self.not_begun(context, batch);
+            self.write_pipe(context, &file);
+        }
+    }
+
+    /// Ends requests whose first rows cannot be stored.
+    fn not_begun(&mut self, context: &mut Context, batch: VecDeque<EngineRequest>) {
+        for request in batch {
+            self.engine_request_ended(&request);
+            engine_failed(context, &request.token, request.logging, "database issue");
+        }
+    }
+
+    fn write_lines(&mut self, context: &mut Context, file: &str, batch: VecDeque<EngineRequest>) {
         let now = context.now.monotonic;
         let lines = |request: &EngineRequest| PipeLines {
             lines: Arc::clone(&request.lines),
@@ -255,7 +303,7 @@ impl Engine {
         batch.iter().for_each(|request| self.engine_request_ended(request));
         let has_failed = reports.last().is_some_and(|last| last.failure.is_some());
         if context.is_stopping() {
-            rest.iter().for_each(|request| self.give_up_lines(context, request));
+            rest.iter().for_each(|request| self.give_up_lines(context, request, false));
         } else if let Some(waiting) = self.pipes.get_mut(&file) {
             rest.into_iter().rev().for_each(|request| waiting.push_front(request));
             if let Some(next) = waiting.front_mut().filter(|_| !has_failed) {
@@ -286,20 +334,25 @@ impl Engine {
     pub(in crate::node) fn stop(&mut self, context: &mut Context) {
         let waiting = self.pipes.values_mut().flat_map(std::mem::take).collect::<Vec<_>>();
         for request in waiting {
-            self.give_up_lines(context, &request);
+            self.give_up_lines(context, &request, false);
         }
     }
 
     /// Ends the requests whose writing has not ended when the daemon does.
     pub(in crate::node) fn give_up_writing(&mut self, context: &mut Context) {
+        for request in std::mem::take(&mut self.starting).into_values().flatten() {
+            self.give_up_lines(context, &request, false);
+        }
         for request in std::mem::take(&mut self.writing).into_values().flatten() {
-            self.give_up_lines(context, &request);
+            self.give_up_lines(context, &request, true);
         }
     }
 
-    fn give_up_lines(&mut self, context: &mut Context, request: &EngineRequest) {
+    fn give_up_lines(&mut self, context: &mut Context, request: &EngineRequest, may_be_written: bool) {
         self.engine_request_ended(request);
-        if request.logging {
+        if request.is_queued && !may_be_written {
+            context.give_back(&request.token);
+        } else if request.logging {
             context.fail(&request.token, STOPPING_TEXT);
         }
     }

@@ -9,6 +9,7 @@ use crate::model::token::Token;
 use crate::model::work::Work;
 
 use super::{Asked, Queue, number};
+use crate::node::api::cannot_store;
 use crate::node::context::Context;
 use crate::node::output::Output;
 
@@ -36,8 +37,11 @@ fn refusal(status: u16, error: &str, text: &str) -> ApiAnswer {
 impl Queue {
     /// Handles a call; the answer follows.
     pub(in crate::node) fn call(&mut self, context: &mut Context, call: CallId, what: QueueCall) {
-        if self.asked.len() >= CALLS_MAX {
-            let answer = refusal(503, "busy", "too many calls are waiting, try again");
+        if self.asked.len() >= CALLS_MAX || !context.stores {
+            let answer = match context.stores {
+                true => refusal(503, "busy", "too many calls are waiting, try again"),
+                false => cannot_store(),
+            };
             context.output(Output::Answer { call, answer });
             return;
         }

@@ -33,6 +33,10 @@ impl Queue {
         if self.asked.values().any(|asked| matches!(asked, Asked::Due)) {
             return;
         }
+        if !context.stores {
+            context.timers.set(Timer::QueueDue, context.now.monotonic + RETRY);
+            return;
+        }
         let (now, wall) = (self.clock.time(context.now), context.now.wall.as_seconds());
         let work = context.start_work(Work::Queue(QueueQuery::Due { now, wall }));
         self.asked.insert(work, Asked::Due);
@@ -77,6 +81,8 @@ impl Queue {
                 self.next_expiry = Some(self.next_expiry.map_or(expires, |next| next.min(expires)));
                 let (target, sequence) = (head.target, head.sequence);
                 context.store(StoreChange::Queue(QueueChange::Postpone { target, sequence, expires }));
+                // Its end may have come by a way that does not lead to the node.
+                self.ask_for_end(context, &head.token);
                 return false;
             }
             Some(sent) if sent.is_taken => {

@@ -14,6 +14,7 @@ mod clock;
 mod due;
 pub(in crate::node) mod options;
 pub(in crate::node) mod relaying;
+mod rows;
 mod said;
 mod sending;
 #[cfg(test)]
@@ -175,6 +176,11 @@ impl Queue {
         !self.to_send.is_empty()
     }
 
+    /// Has everything sent that can be.
+    pub(in crate::node) fn may_send_all(&mut self) {
+        self.to_send.extend(self.ways.keys());
+    }
+
     /// Returns the nodes for which something waits.
     fn targets(&self) -> Vec<NodeId> {
         self.ways.keys().copied().collect()
@@ -207,7 +213,7 @@ impl Queue {
     /// Returns the next request for a node; `None` if it must be read first, which then begins.
     fn next(&mut self, context: &mut Context, target: NodeId) -> Option<&QueuedHead> {
         let way = self.ways.get_mut(&target)?;
-        if let Some(query) = way.page_wanted(target) {
+        if let Some(query) = way.page_wanted(target).filter(|_| context.stores) {
             let work = context.start_work(Work::Queue(query));
             way.is_read_by(work);
             self.asked.insert(work, Asked::Page(target));
@@ -234,7 +240,8 @@ impl Queue {
             self.note_sent(&head);
         }
         let keep = head.expires.saturating_sub(self.clock.time(context.now)).max(0).saturating_add(KEEP_BEYOND);
-        let place = Place { of: context.own_history, n: head.sequence, after, keep, waited };
+        let again = if head.sent > 1 { head.sent } else { 0 };
+        let place = Place { of: context.own_history, n: head.sequence, after, keep, waited, again };
         Some((head, options::with_place(&data, place, attempt)))
     }
 
@@ -302,6 +309,10 @@ impl Queue {
         self.may_send(target);
     }
 
+    pub(in crate::node) fn open_questions(&self) -> Vec<WorkId> {
+        self.asked.keys().copied().collect()
+    }
+
     /// Removes a request that was sent and whose end somebody else owes, or that has ended.
     pub(in crate::node) fn forget(&mut self, context: &mut Context, token: &str) {
         if self.sent.is_empty() {
@@ -349,6 +360,10 @@ impl Queue {
 
     /// Asks whether a token has its end, as its node says.
     fn ask_for_end(&mut self, context: &mut Context, token: &Token) {
+        if !context.stores {
+            // The node says it again.
+            return;
+        }
         let work = context.start_work(Work::Queue(QueueQuery::Find(token.clone())));
         self.asked.insert(work, Asked::Ended(token.clone()));
     }
@@ -396,18 +411,6 @@ impl Queue {
             self.gone.clear();
         }
         known_of_caller
-    }
-
-    /// Has a node whose machine was replaced get nothing that was sent to the one before: what it had taken is looked
-    /// at again.
-    pub(in crate::node) fn node_is_new(&mut self, target: NodeId) {
-        let Some(way) = self.ways.get_mut(&target) else { return };
-        let taken = self.sent.iter_mut().filter(|(_, sent)| sent.target == target && sent.is_taken);
-        let taken = taken.map(|(_, sent)| {
-            sent.is_taken = false;
-            (sent.sequence, sent.bytes)
-        });
-        way.doubt(taken);
     }
 
     /// Stores the clock, if the wall clock was set.

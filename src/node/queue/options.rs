@@ -42,6 +42,9 @@ pub(in crate::node) struct Place {
     /// Whether it has waited for the node, so that the one before it should be done first.
     #[serde(default)]
     pub waited: bool,
+    /// The number of the node's history when it was first sent, if it was sent before; otherwise 0.
+    #[serde(default)]
+    pub again: i64,
 }
 
 #[derive(Deserialize)]
@@ -163,9 +166,10 @@ pub(in crate::node) fn without_options(data: &str) -> Option<String> {
 /// Returns the data of a queued request for a node of our kind. `attempt` differs each time it is sent, so that a relay
 /// does not take it for one that goes in a circle.
 pub(super) fn with_place(data: &str, place: Place, attempt: u32) -> String {
-    let Place { of, n, after, keep, waited } = place;
+    let Place { of, n, after, keep, waited, again } = place;
     let waited = if waited { ",\"waited\":true" } else { "" };
-    let queue = format!("{{\"of\":{of},\"n\":{n},\"after\":{after},\"keep\":{keep},\"try\":{attempt}{waited}}}");
+    let again = if again != 0 { format!(",\"again\":{again}") } else { String::new() };
+    let queue = format!("{{\"of\":{of},\"n\":{n},\"after\":{after},\"keep\":{keep},\"try\":{attempt}{waited}{again}}}");
     with_members(data, &format!("\"once\":true,\"queue\":{queue}"))
 }
 
@@ -219,7 +223,7 @@ mod tests {
         let data = r#" {"content":[{"ttl":1}], "ttl":60,"not_before":1,"once":true,"a":"}"}"#;
         let stored = without_options(data).unwrap();
         assert_eq!(stored, r#"{"a":"}","content":[{"ttl":1}]}"#);
-        let place = Place { of: 7, n: 9, after: 8, keep: 100, waited: true };
+        let place = Place { of: 7, n: 9, after: 8, keep: 100, waited: true, again: 5 };
         let sent = with_place(&stored, place, 2);
         assert_eq!(place_of(&sent), Some(place));
         assert!(sent.contains(r#""once":true"#) && sent.ends_with(r#","a":"}","content":[{"ttl":1}]}"#), "{sent}");

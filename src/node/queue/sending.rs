@@ -7,6 +7,7 @@ use crate::model::node_id::NodeId;
 use crate::model::queue::QueuedHead;
 use crate::model::token::Token;
 
+use super::rows::has_new_database;
 use super::{Queue, SaidOfPlace};
 use crate::node::context::Context;
 use crate::node::copies::Copies;
@@ -15,6 +16,7 @@ use crate::node::nodes::node::{Link, Node};
 use crate::node::nodes::pathway::Route;
 use crate::node::peer::Handled;
 use crate::node::ssh::SshHosts;
+use crate::node::sync::Syncs;
 
 /// Maximum number of requests that a node of another kind has not confirmed.
 const UNCONFIRMED_MAX: u64 = 1_000;
@@ -23,7 +25,8 @@ const UNCONFIRMED_MAX: u64 = 1_000;
 pub(super) enum Reach {
     /// It is for this daemon.
     Here,
-    /// The node, or the relay before it, is of our kind: the request stays queued. With the number of its history.
+    /// The node, or the relay before it, remembers what it has taken: the request stays queued. With the number of the
+    /// history of that neighbour.
     Kept(Route, i64),
     /// It is handed over for good.
     Once(Route),
@@ -54,9 +57,8 @@ impl Reach {
         if !node.sync.is_current {
             return Self::Away;
         }
-        if node.sync.is_of_our_kind() {
-            let history = if route.through == target { node.sync.mark.history.max(1) } else { 1 };
-            return Self::Kept(route, history);
+        if node.sync.runs_once {
+            return Self::Kept(route, node.sync.mark.history);
         }
         let is_busy = node.owed.has_unsettled() || node.owed.count() >= UNCONFIRMED_MAX;
         if is_busy { Self::Away } else { Self::Once(route) }
@@ -80,6 +82,7 @@ pub(in crate::node) struct Sending<'a> {
     nodes: &'a mut Nodes,
     copies: &'a Copies,
     ssh: &'a SshHosts,
+    syncs: &'a Syncs,
 }
 
 impl Queue {
@@ -88,9 +91,9 @@ impl Queue {
         &'a mut self,
         context: &'a mut Context,
         nodes: &'a mut Nodes,
-        (copies, ssh): (&'a Copies, &'a SshHosts),
+        (copies, ssh, syncs): (&'a Copies, &'a SshHosts, &'a Syncs),
     ) -> Sending<'a> {
-        Sending { queue: self, context, nodes, copies, ssh }
+        Sending { queue: self, context, nodes, copies, ssh, syncs }
     }
 }
 
@@ -125,7 +128,7 @@ impl Sending<'_> {
     }
 
     fn next_for(&mut self, target: NodeId) -> Option<HandedOver> {
-        while !self.context.is_stopping() && self.queue.wants_to_send(target) {
+        while !self.context.is_stopping() && self.context.stores && self.queue.wants_to_send(target) {
             let reach = Reach::of(self.context, self.nodes, target);
             if matches!(reach, Reach::Away) {
                 self.queue.block(self.context, target);
@@ -154,13 +157,12 @@ impl Sending<'_> {
 
     /// Sends the next request to a node of our kind. It stays queued until its token ends.
     fn send_kept(&mut self, target: NodeId, route: Route, history: i64) {
+        let is_direct = route.through == target;
+        let known = if is_direct { Some(history) } else { self.syncs.newest_history_of(target) };
+        let history = known.unwrap_or(0).max(1);
         let Some((head, data)) = self.queue.send_next(self.context, target, history) else { return };
-        if head.sent > 1 && history > 1 && head.sent != history {
-            let text = format!(
-                "node '{target}' has a new database since this was sent to it, so it does not know what it has taken: \
-                 it may have run this, and does not get it again"
-            );
-            return self.queue.end(self.context, &head, &text);
+        if head.sent > 1 && history > 1 && head.sent != history && is_direct {
+            return self.queue.end(self.context, &head, &has_new_database(target));
         }
         self.nodes.note_sent(&head.token, route);
         let (token, field) = (Some(head.token), Some(route.target_field()));

@@ -51,7 +51,7 @@ fn sent(outputs: &[String]) -> Vec<String> {
 
 fn comes_up(bench: &mut Bench) -> Vec<String> {
     let mut outputs = bench.give(Input::LinkUp(id(2)));
-    let log = r#"{"code":0,"data":{"action":"getlog","result":[],"last_id":0,"history":7}}"#;
+    let log = r#"{"code":0,"data":{"action":"getlog","result":[],"last_id":0,"history":7,"once":true}}"#;
     outputs.extend(bench.give(node_message(2, "ACK", "", log)));
     outputs
 }

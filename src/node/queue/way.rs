@@ -284,10 +284,11 @@ impl Way {
         !self.flight.is_empty()
     }
 
-    /// Notes that requests that were taken are in doubt again, because the node has another machine.
+    /// Notes that requests that were taken are in doubt again: the node has another machine, or has given them back.
     pub(super) fn doubt(&mut self, taken: impl Iterator<Item = (i64, u64)>) {
+        let before = self.flight.len();
         self.flight.extend(taken);
-        self.taken = 0;
+        self.taken = self.taken.saturating_sub(self.flight.len() - before);
         self.rewind();
     }
 }

@@ -109,7 +109,7 @@ impl SshHosts {
         token: &Token,
         data: &str,
     ) -> Result<(), String> {
-        let mut request = CopyRequest::read(data).map_err(|(message, detail)| format!("{message} ({detail})"))?;
+        let mut request = CopyRequest::read_whole(data).map_err(|(message, detail)| format!("{message} ({detail})"))?;
         let raw: RawRequest = json::read_object(data, &mut String::new()).unwrap_or_default();
         let number = self.next;
         let spec = request.spec(&route.target.to_string(), number);

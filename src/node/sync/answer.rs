@@ -32,6 +32,8 @@ pub(in crate::node) struct Answer {
     pub left_out: usize,
     /// Greatest id that the node looked at; only a peer that pages reports it.
     pub last_id: Option<i64>,
+    /// Whether the node remembers the tokens that it has taken.
+    pub runs_once: bool,
     /// The number of the node's history; 0 if it reports none.
     pub history: i64,
     /// Whether there are more rows.
@@ -83,6 +85,8 @@ struct RawAnswer<'a> {
     sync: Option<u64>,
     #[serde(default)]
     open: Option<BTreeSet<String>>,
+    #[serde(default)]
+    once: Value,
 }
 
 #[derive(Deserialize)]
@@ -130,7 +134,19 @@ impl Answer {
         }
         let (last_id, more) = (json::integer(&raw.last_id), json::is_true(&raw.more));
         let newest_id = json::integer(&raw.newest_id).filter(|_| more);
-        Some(Self { rows, left_out, last_id, history, more, newest_id, parts, sync: raw.sync, open: raw.open })
+        let runs_once = json::is_true(&raw.once);
+        Some(Self {
+            rows,
+            left_out,
+            last_id,
+            runs_once,
+            history,
+            more,
+            newest_id,
+            parts,
+            sync: raw.sync,
+            open: raw.open,
+        })
     }
 }
 

@@ -21,6 +21,7 @@ use crate::model::code::Code;
 use crate::model::history::{HistoryName, Origins, RowOrigin, StoreChange, SyncMark, is_last_row};
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
+use crate::model::queue::RowTells;
 use crate::model::token::Token;
 
 use super::context::Context;
@@ -84,6 +85,11 @@ impl Syncs {
             finished: VecDeque::new(),
             gathering: BTreeSet::new(),
         }
+    }
+
+    /// Returns the number of a node's history, as its rows that came by any way tell.
+    pub fn newest_history_of(&self, node: NodeId) -> Option<i64> {
+        self.origins.newest_of(node)
     }
 
     /// Returns the number of bytes of rows that wait for the rest of their answer.
@@ -165,6 +171,7 @@ impl SyncRoom<'_> {
         let may_be_late = node.sync.repeated_at.is_some_and(|repeated| now.since(repeated) < LATE);
         let pages = answer.last_id.is_some();
         node.sync.pages = Some(pages);
+        node.sync.runs_once = answer.runs_once;
         let start = if before.is_of_another(answer.history) {
             node.sync.early.clear();
             let text = format!("node '{id}' has a new history: its rows are taken from the start");
@@ -248,6 +255,9 @@ impl SyncRoom<'_> {
             self.context.log(LogLine::warning("proxy", text).of_node(id));
         }
         let origins_before = self.state.origins.advance(self.context, moved, receipt);
+        for node in self.state.origins.take_replaced() {
+            self.nodes.note_change(LinkChange::NewHistory(node));
+        }
         if stored > 0 {
             self.context
                 .log(LogLine::debug("proxy", format!("stored {stored} history rows of node '{id}'")).of_node(id));
@@ -333,10 +343,12 @@ impl SyncRoom<'_> {
     /// message, so it owes the end from now on. The last row shows it too, whoever wrote it; other rows may be our own
     /// that the node has taken over.
     fn settle_owed(&mut self, id: NodeId, row: &answer::AnsweredRow, origin: Option<RowOrigin>) {
-        if let Some(token) = row.token.as_deref()
+        if let Some(token) = row.token.as_deref().filter(|_| self.context.journal.wants_tokens_of_nodes)
             && origin.is_none_or(|origin| !self.context.is_own_id(origin.history.node))
+            && self.nodes.may_end(self.context, id, token)
         {
-            self.context.journal.note_row_of_node(token);
+            let told = if is_last_row(row.code, &row.data) { RowTells::Ended } else { RowTells::by(&row.data) };
+            self.context.journal.note_row_of_node(token, told);
         }
         let target = row.token.as_deref().and_then(|token| self.nodes.target_of(token));
         let is_telling = origin.is_none_or(|origin| origin.history.node == id || Some(origin.history.node) == target)

@@ -22,6 +22,10 @@ const HISTORIES_MAX: usize = 100_000;
 pub(super) struct OriginMarks {
     own: i64,
     last_ids: BTreeMap<HistoryName, i64>,
+    /// The number of the history of each node from which a row came last, if that is known.
+    newest: BTreeMap<NodeId, i64>,
+    /// Nodes that have another history than before.
+    replaced: Vec<NodeId>,
 }
 
 /// The greatest ids of an answer's rows by history.
@@ -37,7 +41,21 @@ impl Moved {
 
 impl OriginMarks {
     pub(super) fn new(origins: Origins) -> Self {
-        Self { own: origins.own, last_ids: origins.marks.into_iter().collect() }
+        let mut of_node: BTreeMap<NodeId, Vec<i64>> = BTreeMap::new();
+        origins.marks.iter().for_each(|(history, _)| of_node.entry(history.node).or_default().push(history.number));
+        let only = |(node, numbers): (NodeId, Vec<i64>)| (numbers.len() == 1).then_some((node, *numbers.first()?));
+        let newest = of_node.into_iter().filter_map(only).collect();
+        Self { own: origins.own, last_ids: origins.marks.into_iter().collect(), newest, replaced: Vec::new() }
+    }
+
+    /// Returns the number of the history of a node from which a row came last, by any way; `None` if it is not known.
+    pub(super) fn newest_of(&self, node: NodeId) -> Option<i64> {
+        self.newest.get(&node).copied()
+    }
+
+    /// Returns the nodes that have another history than before, each once.
+    pub(super) fn take_replaced(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.replaced)
     }
 
     /// Returns whether a row is already here; `own_id` is our own id, if known.
@@ -75,6 +93,10 @@ impl OriginMarks {
                 continue;
             }
             last_ids.insert(history, id);
+            let known = self.newest.insert(history.node, history.number);
+            if known.is_some_and(|known| known != history.number) {
+                self.replaced.push(history.node);
+            }
             before.push(RowOrigin { history, id: last.unwrap_or(0) });
             let change = StoreChange::PutOriginMark(RowOrigin { history, id });
             context.output(Output::Store { change, receipt: Some(receipt) });

@@ -20,6 +20,7 @@ pub(super) struct Gathering {
     pub last_id: Option<i64>,
     pub history: i64,
     pub more: bool,
+    runs_once: bool,
     sync: Option<u64>,
     open: Option<BTreeSet<String>>,
 }
@@ -27,7 +28,19 @@ pub(super) struct Gathering {
 impl Gathering {
     pub fn new(token: Option<Token>, total: usize) -> Self {
         let (seen, rows) = (BTreeSet::new(), BTreeMap::new());
-        Self { token, total, seen, rows, bytes: 0, last_id: None, history: 0, more: false, sync: None, open: None }
+        Self {
+            token,
+            total,
+            seen,
+            rows,
+            bytes: 0,
+            last_id: None,
+            history: 0,
+            more: false,
+            runs_once: false,
+            sync: None,
+            open: None,
+        }
     }
 
     /// Takes a part. Returns `false` if it has already arrived.
@@ -40,6 +53,7 @@ impl Gathering {
         self.last_id = self.last_id.max(part.last_id);
         self.history = self.history.max(part.history);
         self.more |= part.more;
+        self.runs_once |= part.runs_once;
         self.sync = part.sync.or(self.sync);
         self.open = part.open.or_else(|| self.open.take());
         for row in part.rows {
@@ -55,8 +69,8 @@ impl Gathering {
 
     pub fn into_answer(self) -> Answer {
         let rows = self.rows.into_values().collect();
-        let Self { last_id, history, more, sync, open, .. } = self;
-        Answer { rows, left_out: 0, last_id, history, more, newest_id: None, parts: 1, sync, open }
+        let Self { last_id, history, more, runs_once, sync, open, .. } = self;
+        Answer { rows, left_out: 0, last_id, runs_once, history, more, newest_id: None, parts: 1, sync, open }
     }
 }
 

@@ -29,6 +29,8 @@ pub(in crate::node) struct NodeSync {
     /// Whether the node pages, as our own kind does; such a node also announces its rows. `None` before its first
     /// answer.
     pub(super) pages: Option<bool>,
+    /// Whether the node remembers the tokens that it has taken, so that a request can be sent again.
+    pub runs_once: bool,
     /// Whether a sync has been completed over the current link, so that it is known who is there.
     pub is_current: bool,
     /// When the node last said that we have all of its rows, over the current link.
@@ -66,6 +68,7 @@ impl NodeSync {
             repeated_at: None,
             is_storing: false,
             pages: None,
+            runs_once: false,
             is_current: false,
             fresh_at: None,
             time_told: None,

@@ -211,6 +211,7 @@ fn a_key_that_is_not_authorized_or_not_the_known_one_is_refused() {
     let known = DialerSettings {
         link: LinkMode::Sealed,
         stored_fingerprint: Some(client_key().public().thumbprint()),
+        successors: std::sync::Arc::default(),
         ..dialer_settings()
     };
     let pair = Pair::new(listener_settings(), known);

@@ -28,7 +28,7 @@ pub(super) fn judge(target: &SshTarget, report: &HostKeyReport) -> Verdict {
         HostKeyVerdict::Known => Verdict::Take { warning: None },
         HostKeyVerdict::Revoked(place) => Verdict::Refuse(format!("its key {shown} is revoked ({place})")),
         HostKeyVerdict::Changed(place) if check == HostKeyCheck::Never => {
-            let text = format!("its key is {shown}, not the one of {place}; taken all the same");
+            let text = format!("its key is {shown}, not the one of {place}; accepted nevertheless");
             Verdict::Take { warning: Some(format!("{text} (strict_serverkey_check: never)")) }
         }
         HostKeyVerdict::Changed(place) => Verdict::Refuse(format!(

@@ -153,7 +153,7 @@ impl ZmqDialer {
                 self.state = DialState::AwaitingProof { deadline, step: Box::new(step) };
             }
             StepResult::Proved(Proof { link, thumbprint, reply, .. }) => {
-                if let Err(text) = self.check_fingerprint(thumbprint.clone()) {
+                if let Err(text) = self.check_fingerprint(thumbprint.clone(), now) {
                     return self.fail(text, Severity::NeedsOperator, true, now, random);
                 }
                 self.outputs.push_back(DialerOutput::Send(reply));

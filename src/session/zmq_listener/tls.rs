@@ -139,7 +139,7 @@ impl ZmqListener {
     pub(super) fn is_talked_down(&self, connection: ConnectionId, thumbprint: &str) -> bool {
         let Some(entry) = self.connections.get(&connection) else { return false };
         let known = self.settings.pinned.get(name_of(&show(&entry.routing_id)));
-        entry.link != LinkMode::Classic && known.is_some_and(|known| known == thumbprint)
+        entry.link != LinkMode::Classic && known.is_some_and(|known| self.settings.successors.leads(known, thumbprint))
     }
 
     pub(super) fn refuse_talked_down(&mut self, connection: ConnectionId, thumbprint: &str, now: Now) {

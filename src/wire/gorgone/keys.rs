@@ -52,7 +52,7 @@ impl fmt::Display for KeyError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let make = "make a new pair with `stheno keys generate`";
         match self {
-            Self::NotPem => write!(formatter, "is no RSA key in PEM format; {make}"),
+            Self::NotPem => write!(formatter, "is not an RSA key in PEM format; {make}"),
             Self::TooLong => write!(formatter, "is longer than {MAX_PEM_LEN} bytes and no key; {make}"),
             Self::Encrypted => formatter.write_str(
                 "is protected by a passphrase, which a daemon cannot type; remove it with `openssl rsa -in OLD -out \

@@ -88,7 +88,7 @@ impl fmt::Display for HttpError {
             Self::BadHeader => "a header is malformed; send NAME: VALUE on one line",
             Self::BadTarget => "the target is malformed; send a path with valid percent-encoding",
             Self::MissingHost => "the header Host is missing",
-            Self::BadContentLength => "Content-Length is no plain number",
+            Self::BadContentLength => "Content-Length is not a plain number",
             Self::LengthAndCoding => "Content-Length and Transfer-Encoding came together; send one of them",
             Self::UnsupportedCoding => "this transfer coding is not supported; use Content-Length or chunked",
             Self::UnsupportedExpectation => "this expectation is not supported; only 100-continue is",

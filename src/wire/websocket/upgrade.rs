@@ -157,7 +157,7 @@ impl fmt::Display for ResponseProblem {
             Self::NotOurUpgrade(header) => {
                 write!(
                     formatter,
-                    "its answer 101 has a wrong or missing {header}: something in between is no WebSocket server"
+                    "its answer 101 has a wrong or missing {header}: something in between is not a WebSocket server"
                 )
             }
         }

@@ -1,7 +1,7 @@
 //! One machine's turn: its changes go to its disk, its effects are performed, and its bytes go into the streams.
 
 use stheno::daemon::dispatch::{Batch, Effect, Listener};
-use stheno::model::command::{CommandEnd, CommandOutcome, OutputCut};
+use stheno::model::command::{CommandEnd, CommandOutcome, OutputCut, Program};
 use stheno::model::connection::{ConnectionId, Endpoint, PeerAddress};
 use stheno::model::history::StoreChange;
 use stheno::model::host_work::{HostDone, HostWork};
@@ -9,12 +9,48 @@ use stheno::model::random::Random as _;
 
 use super::super::duplicates::Repeater;
 use super::super::machine::{Machine, WEBSOCKET_PORT};
+use super::super::seeded::Seeded;
 use super::{Direction, Pending, Pipe, World};
 
 /// Number of bytes that the socket of a busy peer takes before the rest waits in the sender.
 const SOCKET_BYTES: usize = 256 << 10;
 /// Maximum number of rows in one page, so that an answer to GETLOG comes in several.
 const PAGE_ROWS_MAX: usize = 60;
+
+/// What becomes of a commit that ends its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The machine is gone before the changes are stored.
+    NotStored,
+    /// They are stored, and nothing that follows from them is done.
+    Stored,
+}
+
+/// Commits that end their machine.
+#[derive(Default)]
+pub struct CrashPoint {
+    /// Once in so many commits, by chance; 0 for never.
+    pub one_in: u64,
+    /// The machine and the number of commits before the one that ends it.
+    pub planned: Option<(usize, u64, Fate)>,
+}
+
+impl CrashPoint {
+    fn fate(&mut self, machine: usize, random: &mut Seeded) -> Option<Fate> {
+        if let Some((planned, left, fate)) = &mut self.planned
+            && *planned == machine
+        {
+            let fate = *fate;
+            *left = left.checked_sub(1).unwrap_or(u64::MAX);
+            return (*left == u64::MAX).then(|| {
+                self.planned = None;
+                fate
+            });
+        }
+        let is_chosen = self.one_in > 0 && random.once_in(self.one_in);
+        is_chosen.then(|| if random.once_in(2) { Fate::Stored } else { Fate::NotStored })
+    }
+}
 
 impl World {
     pub fn settle_turn(&mut self, machine: usize) {
@@ -24,20 +60,24 @@ impl World {
             let Some(dispatch) = &mut entry.dispatch else { return };
             let full = self.full_until.get(&machine).is_some_and(|until| *until > self.millis);
             if !full && dispatch.has_unstored() {
-                let late = dispatch.take_unstored();
+                let mut late = dispatch.take_unstored();
                 trace(self.traced, self.millis, entry.id, &late.changes);
-                entry.disk.apply(&late.changes, now.wall);
+                late.left_out = entry.disk.apply(&late.changes, now);
                 dispatch.committed(late, true, now);
             }
             if !full && dispatch.may_begin_early() {
                 dispatch.begin_early(now);
             }
             let waits = dispatch.waits_until().is_some_and(|until| now.monotonic < until);
-            let batch = if waits { Batch::default() } else { dispatch.take_batch() };
+            let mut batch = if waits { Batch::default() } else { dispatch.take_batch() };
             if !batch.is_empty() {
-                trace(self.traced && !full, self.millis, entry.id, &batch.changes);
-                if !full {
-                    entry.disk.apply(&batch.changes, now.wall);
+                let fate = if full { None } else { self.crash_point.fate(machine, &mut self.random) };
+                trace(self.traced && !full && fate != Some(Fate::NotStored), self.millis, entry.id, &batch.changes);
+                if !full && fate != Some(Fate::NotStored) {
+                    batch.left_out = entry.disk.apply(&batch.changes, now);
+                }
+                if fate.is_some() {
+                    return self.crash(machine);
                 }
                 dispatch.committed(batch, !full, now);
             }
@@ -81,7 +121,10 @@ impl World {
                 let page = self.machines[machine].disk.query(&filter, &limit);
                 self.later(machine, 0, 5, Pending::Host(HostDone::QueryAnswer { query, result: Ok(page) }));
             }
-            Effect::Host(HostWork::RunCommand { command, .. }) => {
+            Effect::Host(HostWork::RunCommand { command, spec }) => {
+                if let Program::Shell(line) = &spec.program {
+                    self.ledger.ran(line, machine, self.millis);
+                }
                 let started = self.now().wall;
                 let outcome = CommandOutcome {
                     end: CommandEnd::Exited(i32::from(self.random.once_in(5))),
@@ -101,6 +144,9 @@ impl World {
                 let done = steps.into_iter().map(|step| self.files.write(machine, sink, step)).collect();
                 self.later(machine, 1, 50, Pending::Host(HostDone::SinkDone { sink, done }));
             }
+            Effect::Host(HostWork::Work { id, work }) => self.work(machine, id, work),
+            Effect::Host(HostWork::EndCommand(command)) => self.end_command(machine, command, true),
+            Effect::Host(HostWork::KillCommand(command)) => self.end_command(machine, command, false),
             Effect::Log(line) if self.traced => {
                 eprintln!("{} {}: {line:?}", self.millis, self.machines[machine].id);
             }
@@ -108,10 +154,9 @@ impl World {
             Effect::Shutdown(_)
             | Effect::Log(_)
             | Effect::Admit(_)
+            | Effect::Keys(_)
             | Effect::StartTls { .. }
-            | Effect::Host(
-                HostWork::ReadPollers | HostWork::Work { .. } | HostWork::KillCommand(_) | HostWork::EndCommand(_),
-            )
+            | Effect::Host(HostWork::ReadPollers)
             | Effect::Ssh { .. }
             | Effect::AskWebApi { .. }
             | Effect::SetLogLevel(_)
@@ -132,7 +177,7 @@ impl World {
         }
     }
 
-    fn later(&mut self, machine: usize, from: u64, to: u64, pending: Pending) {
+    pub fn later(&mut self, machine: usize, from: u64, to: u64, pending: Pending) {
         self.next_pending += 1;
         let when = self.millis + from + self.random.below(to - from);
         self.pending.insert((when, self.next_pending), (machine, pending));

@@ -114,7 +114,9 @@ pub(super) fn translate(name: &str, is_negated: bool, in_class: bool) -> Result<
         }
         Some(Members(members)) => match (in_class, is_negated) {
             (true, false) => Ok((*members).to_owned()),
-            (true, true) => Err(format!("the opposite of \\p{{{name}}} cannot stand in brackets; write [^{members}]")),
+            (true, true) => {
+                Err(format!("the opposite of \\p{{{name}}} is not possible in brackets; write [^{members}]"))
+            }
             (false, false) => Ok(format!("[{members}]")),
             (false, true) => Ok(format!("[^{members}]")),
         },

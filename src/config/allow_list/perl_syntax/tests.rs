@@ -51,7 +51,7 @@ fn what_looks_otherwise_than_it_is_says_how_to_write_it() {
         fault("^ls [:alnum:]+$"),
         (
             5,
-            "[:alnum:] stands outside of brackets, where it means one of the characters in it; write [[:alnum:]]"
+            "[:alnum:] is outside of brackets, where it means one of the characters in it; write [[:alnum:]]"
                 .to_owned()
         )
     );

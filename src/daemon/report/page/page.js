@@ -102,6 +102,7 @@
     const facts = [`version ${daemon.version}`, `up ${ago(daemon.started_at)}`, `memory ${bytes(daemon.memory)}`,
       `database ${bytes(daemon.database_bytes)}`, `${daemon.descriptors} descriptors`];
     if (daemon.centrals && daemon.centrals.configured) facts.push(`${daemon.centrals.connected} of ${daemon.centrals.configured} centrals connected`);
+    if (daemon.cluster) facts.push(`cluster ${daemon.cluster.name}: this is ${daemon.cluster.member} (${daemon.cluster.state}), active ${daemon.cluster.active} at ${daemon.cluster.active_address}, ${daemon.cluster.members.length} centrals`);
     get("facts").replaceChildren(...facts.map((fact) => element("span", fact)));
     const states = { up: 0, down: 0, never: 0 };
     for (const node of ordered()) states[node.state] = (states[node.state] || 0) + 1;

@@ -54,7 +54,13 @@ impl Folder {
 
     fn end(&self, token: &str, bytes: &[u8]) -> SinkStep {
         let md5 = hex(&Md5::new_with_prefix(bytes));
-        SinkStep::End { spec: self.spec(token), md5, attributes: Attributes::default(), note: None }
+        SinkStep::End {
+            spec: self.spec(token),
+            md5,
+            attributes: Attributes::default(),
+            note: None,
+            by_difference: false,
+        }
     }
 
     fn names(&self, directory: &str) -> Vec<String> {

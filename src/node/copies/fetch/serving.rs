@@ -143,6 +143,7 @@ impl Serving {
             cache_dir: asked.cache_dir,
             archive_name: format!("fetch-{}.tar.gz", source.0),
             attributes: Attributes::default(),
+            difference: None,
             below: Some(Reading { roots: read_roots, pack_roots: copy_roots }),
         };
         let running = Some((number, Step::Open));

@@ -137,7 +137,7 @@ fn what_cannot_be_read_ends_the_token_with_the_nodes_words() {
     bench.pass_seconds(61);
     bench.give(node_message(2, "ACK", "", r#"{"code":0,"data":{"action":"getlog","result":[]}}"#));
     let outputs = bench.request("FETCH", "t", "2", FETCH);
-    assert!(outputs.iter().any(|line| line.contains("it is no Stheno daemon")), "{outputs:?}");
+    assert!(outputs.iter().any(|line| line.contains("it is not a Stheno daemon")), "{outputs:?}");
     let outputs = bench.request("FETCH", "u", "1", FETCH);
     assert!(outputs.iter().any(|line| line.starts_with("row u 1")), "{outputs:?}");
 }

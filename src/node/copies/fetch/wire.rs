@@ -158,6 +158,7 @@ pub(super) fn answer(number: u64, done: SourceDone) -> String {
             chunk.map_or_else(|| said(number, "empty"), |chunk| format!("{{\"fetch\":{number},{}", chunk.data))
         }
         SourceDone::Failed(failure) => refused(number, &failure),
+        SourceDone::Selected | SourceDone::Nothing => said(number, "idle"),
     }
 }
 

@@ -210,7 +210,7 @@ impl Receiving {
             let order = context.begin_copy();
             ForHost { through, target, order, end: None }
         });
-        if let Asked::Query(_) = asked
+        if let Asked::Query(_) | Asked::Difference(_) = asked
             && let Some((_, code)) = self.ended.iter().find(|(ended, _)| ended == token)
         {
             // The sender does not know of the end. No second row is written.
@@ -228,12 +228,18 @@ impl Receiving {
         if let (Some(for_host), SinkStep::End { spec, attributes, .. }) = (&mut incoming.for_host, &step) {
             for_host.end = Some((spec.clone(), attributes.clone()));
         }
-        if matches!(asked, Asked::Query(_)) && !incoming.has_end_row {
+        if matches!(asked, Asked::Query(_) | Asked::Difference(_)) && !incoming.has_end_row {
             // The sender starts again.
             incoming.ended = None;
         }
         if let Some((code, data)) = incoming.ended.clone() {
             self.answer(context, token, &hears, code, data);
+            return Handled::Later;
+        }
+        if let Asked::Difference(number) = asked {
+            context.timers.set(Timer::Sink(token.clone()), context.now.monotonic + IDLE);
+            let data = format!("{{\"query\":{number},\"received\":0,\"manifest\":true}}");
+            self.answer(context, token, &hears, Code::BEGIN, data);
             return Handled::Later;
         }
         if let SinkStep::Query { identity, .. } = &step {
@@ -333,8 +339,14 @@ impl Receiving {
                 );
                 self.answer(context, token, hears, Code::BEGIN, data);
             }
+            SinkDone::Compared(page) => {
+                let Asked::Query(number) = hears.asked else { return };
+                self.answer(context, token, hears, Code::BEGIN, format!("{{\"query\":{number},{page}}}"));
+            }
             SinkDone::Written(received) => {
-                self.progress_row(context, token, received);
+                if hears.asked == Asked::Chunk {
+                    self.progress_row(context, token, received);
+                }
                 self.answer(context, token, hears, Code::BEGIN, format!("{{\"received\":{received}}}"));
             }
             SinkDone::Repeated(received) => {

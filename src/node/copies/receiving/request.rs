@@ -20,6 +20,10 @@ const PATH_LEN_MAX: usize = 4_096;
 pub(super) enum Asked {
     /// A query for the data that is already there. The answer repeats the number.
     Query(u64),
+    /// Like a query: whether a directory may come by difference. It is answered at once.
+    Difference(u64),
+    /// A chunk of a manifest, which writes no row.
+    List,
     /// An internal end of the work, which nobody asked for.
     Nothing,
     Chunk,
@@ -106,6 +110,15 @@ struct RawContent<'a> {
     /// Number of bytes to keep.
     #[serde(default)]
     keep: Value,
+    /// Whether the sender asks if a directory may come by difference.
+    #[serde(default)]
+    manifest: Value,
+    /// The number of the entry from which on a manifest is compared.
+    #[serde(default)]
+    from: Value,
+    /// Whether an archive has what differs from a manifest.
+    #[serde(default)]
+    by_difference: Value,
     /// A sentence for the last row.
     #[serde(default)]
     note: Value,
@@ -183,6 +196,7 @@ impl CopyPart {
         let kind = match content.kind.as_str() {
             Some("archive") => CopyKind::Archive,
             Some("regular") => CopyKind::Regular,
+            Some("manifest") if !is_passed_on => CopyKind::Manifest,
             _ => return Err(Refusal { text: "process copy failed: the type is neither regular nor archive", logging }),
         };
         let cache_dir = path(&content.cache_dir);
@@ -205,11 +219,25 @@ impl CopyPart {
                 let size = whole(&chunk.size).and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX);
                 let offset = whole(&chunk.offset);
                 total = whole(&chunk.total);
-                (SinkStep::Chunk { spec, json: data, base64: range, size, offset }, Asked::Chunk)
+                let asked = if kind == CopyKind::Manifest { Asked::List } else { Asked::Chunk };
+                if asked == Asked::List {
+                    total = None;
+                }
+                (SinkStep::Chunk { spec, json: data, base64: range, size, offset }, asked)
             }
             (Some("end"), _, Some(md5)) => {
                 let note = json::text(&content.note);
-                (SinkStep::End { spec, md5, attributes, note }, Asked::End)
+                let by_difference = json::is_true(&content.by_difference);
+                (SinkStep::End { spec, md5, attributes, note, by_difference }, Asked::End)
+            }
+            (Some("query"), _, Some(digest)) if kind == CopyKind::Manifest => {
+                total = None;
+                let (number, from) = (whole(&content.query).unwrap_or(0), whole(&content.from).unwrap_or(0));
+                (SinkStep::Compare { spec, digest, from }, Asked::Query(number))
+            }
+            (Some("query"), ..) if json::is_true(&content.manifest) && !is_passed_on => {
+                total = None;
+                (SinkStep::Keep, Asked::Difference(whole(&content.query).unwrap_or(0)))
             }
             (Some("query"), _, md5) => {
                 let number = whole(&content.query).unwrap_or(0);

@@ -34,6 +34,16 @@ struct Answer {
     pieces: String,
     #[serde(default)]
     unchanged: bool,
+    /// The receiver takes a directory by difference.
+    #[serde(default)]
+    manifest: bool,
+    /// What it needs of a manifest.
+    #[serde(default)]
+    need: Option<String>,
+    #[serde(default)]
+    look: String,
+    #[serde(default)]
+    next: Option<u64>,
     /// From a relay: the receiver, or the next relay, is not of our own kind.
     #[serde(default)]
     plain: bool,
@@ -49,6 +59,14 @@ impl Sender<'_> {
         let number = self.sending.next_query;
         let sender = self.context.own_id.filter(|_| self.sending.is_alone(source));
         let Some(copy) = self.sending.all.get_mut(&source) else { return };
+        let is_tree = copy.kind == CopyKind::Manifest || copy.by_difference;
+        if copy.state == State::Interrupted && is_tree && copy.has_answer {
+            // Another manifest, and then the archive again: if it is the same, it goes on where it was.
+            return self.open(source);
+        }
+        if copy.kind == CopyKind::Manifest {
+            return self.ask_for_difference(source, number);
+        }
         let data = copy.request.query(copy.kind, (number, copy.total, keep), md5.as_deref(), sender, copy.digest);
         copy.may_have_ended |= md5.is_some();
         copy.state = State::Asking { number, md5 };
@@ -73,15 +91,28 @@ impl Sender<'_> {
         let received = json::integer(&answer.received).and_then(|received| u64::try_from(received).ok());
         match &copy.state {
             State::Queued | State::Opening | State::AwaitingKind | State::Interrupted => {}
-            State::Asking { number, .. } if json::integer(&answer.query) != i64::try_from(*number).ok() => {}
+            State::Asking { number, .. } | State::Differing { number, .. }
+                if json::integer(&answer.query) != i64::try_from(*number).ok() => {}
             _ if answer.interrupted => self.way_is_broken(source),
             // A restarted relay may not know yet what is behind it.
-            State::Asking { .. } if answer.failed.is_some() && copy.has_answer => self.way_is_broken(source),
+            State::Asking { .. } | State::Differing { .. } if answer.failed.is_some() && copy.has_answer => {
+                self.way_is_broken(source);
+            }
             _ if answer.failed.is_some() => {
                 let failure = CopyFailure { message: answer.failed.unwrap_or_default(), detail: String::new() };
                 self.fail(source, &failure);
             }
             State::Asking { .. } if answer.plain => self.copy_plainly(source),
+            State::Asking { .. } if copy.kind == CopyKind::Manifest => {
+                self.difference_answered(source, answer.manifest)
+            }
+            State::Differing { md5, .. } => {
+                if let Some(need) = answer.need {
+                    let (md5, next) = (md5.clone(), answer.next);
+                    copy.state = State::Selecting { md5, next };
+                    self.source_step(source, SourceStep::Select { need, look: answer.look });
+                }
+            }
             State::Asking { md5, .. } => {
                 let has_digest = md5.is_some();
                 self.receiver_answered(source, &answer, received.unwrap_or(0), has_digest);
@@ -98,7 +129,11 @@ impl Sender<'_> {
                 self.await_progress(source);
                 self.go_on(source);
             }
-            State::Digesting | State::Rewinding { .. } | State::Comparing { .. } => {}
+            State::Digesting
+            | State::Rewinding { .. }
+            | State::Comparing { .. }
+            | State::Selecting { .. }
+            | State::Packing { .. } => {}
         }
         true
     }

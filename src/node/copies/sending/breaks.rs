@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::model::copy::{CopyFailure, SourceId};
+use crate::model::copy::{CopyFailure, CopyKind, SourceId};
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
@@ -84,6 +84,9 @@ impl Sender<'_> {
     pub(super) fn copy_plainly(&mut self, source: SourceId) {
         let Some(copy) = self.sending.all.get_mut(&source) else { return };
         copy.is_ours = false;
+        if copy.kind == CopyKind::Manifest {
+            return self.pack(source, None);
+        }
         copy.state = State::Sending;
         self.await_progress(source);
         self.go_on(source);

@@ -42,11 +42,7 @@ impl Sender<'_> {
                     self.await_progress(source);
                 }
             }
-            _ => {
-                copy.state = State::Sending;
-                self.await_progress(source);
-                self.go_on(source);
-            }
+            _ => self.copy_plainly(source),
         }
     }
 

@@ -9,6 +9,7 @@
 
 mod answers;
 mod breaks;
+mod differences;
 mod kind;
 mod speed;
 #[cfg(test)]
@@ -70,6 +71,12 @@ enum State {
     Rewinding { received: u64, md5: String, pieces: String },
     /// They differ. The pieces of both are compared, to go on behind those that agree.
     Comparing { received: u64 },
+    /// The receiver compares the manifest with this digest.
+    Differing { number: u64, md5: String },
+    /// A part of its answer is taken. `next` is the number of the entry to ask for.
+    Selecting { md5: String, next: Option<u64> },
+    /// The directory is packed: all of it, or what the receiver needs of the manifest with this digest.
+    Packing { md5: Option<String> },
     /// Chunks are being sent.
     Sending,
     /// All chunks are sent, and the digest is computed.
@@ -92,6 +99,8 @@ struct Copy {
     state: State,
     /// Whether the receiver is known to be of our own kind.
     is_ours: bool,
+    /// Whether an archive has what differs from a manifest that was sent.
+    by_difference: bool,
     /// Whether a step is in progress, and whether its result is not needed any more.
     has_step: bool,
     is_stale: bool,
@@ -190,6 +199,7 @@ impl Sender<'_> {
             digest: DigestKind::Md5,
             state: State::Queued,
             is_ours: false,
+            by_difference: false,
             has_step: false,
             is_stale: false,
             ready: VecDeque::new(),
@@ -213,8 +223,7 @@ impl Sender<'_> {
             let Some(source) = self.sending.queued.pop_front() else { break };
             let Some(copy) = self.sending.all.get_mut(&source) else { continue };
             copy.state = State::Opening;
-            let spec = copy.request.spec(&copy.route.target.to_string(), source.0);
-            self.source_step(source, SourceStep::Open(spec));
+            self.open(source);
         }
     }
 
@@ -241,7 +250,7 @@ impl Sender<'_> {
             return;
         }
         match (done, copy.state.clone()) {
-            (SourceDone::Opened { kind, total, notes, digest }, _) => {
+            (SourceDone::Opened { kind, total, notes, digest }, state) => {
                 copy.kind = kind;
                 copy.digest = digest;
                 copy.total = total;
@@ -250,7 +259,18 @@ impl Sender<'_> {
                 for note in notes {
                     self.context.log(LogLine::warning("proxy", note));
                 }
-                self.find_out_kind(source);
+                match state {
+                    State::Packing { .. } => self.packed(source),
+                    _ => self.find_out_kind(source),
+                }
+            }
+            (SourceDone::Selected, State::Selecting { md5, next: Some(next) }) => {
+                self.ask_what_differs(source, md5, next)
+            }
+            (SourceDone::Selected, State::Selecting { md5, next: None }) => self.pack(source, Some(md5)),
+            (SourceDone::Nothing, State::Packing { md5: Some(md5) }) => {
+                let data = copy.request.end(CopyKind::Manifest, &md5, Dialect::Ours);
+                self.send_end(source, data);
             }
             (SourceDone::Chunks(chunks), State::Sending) => {
                 copy.all_read = chunks.len() < READ_COUNT
@@ -294,9 +314,7 @@ impl Sender<'_> {
     pub(in crate::node) fn timer_due(&mut self, source: SourceId) {
         let Some(copy) = self.sending.all.get_mut(&source) else { return };
         if copy.state == State::AwaitingKind {
-            copy.state = State::Sending;
-            self.await_progress(source);
-            return self.go_on(source);
+            return self.copy_plainly(source);
         }
         if self.try_way_again(source) {
             return;
@@ -349,6 +367,10 @@ impl Sender<'_> {
             State::Sending if copy.all_read && copy.ready.is_empty() => {
                 copy.state = State::Finishing;
                 self.source_step(source, SourceStep::Finish);
+            }
+            State::Confirming { md5 } if copy.in_flight.is_empty() && copy.kind == CopyKind::Manifest => {
+                let md5 = md5.clone();
+                self.ask_what_differs(source, md5, 0);
             }
             State::Confirming { md5 } if copy.in_flight.is_empty() && self.nodes.has_link(copy.route.through) => {
                 let data = copy.request.end(copy.kind, md5, copy.dialect());
@@ -479,7 +501,11 @@ fn full_bytes(buffer_size: usize) -> usize {
 
 impl Copy {
     const fn dialect(&self) -> Dialect {
-        if self.is_ours { Dialect::Ours } else { Dialect::Plain }
+        match (self.is_ours, self.by_difference) {
+            (true, true) => Dialect::Difference,
+            (true, false) => Dialect::Ours,
+            (false, _) => Dialect::Plain,
+        }
     }
 
     fn message(&self, data: String) -> Message {

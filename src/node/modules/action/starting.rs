@@ -113,14 +113,15 @@ impl Commands {
         if !stored && opened {
             context.journal.forget(&token);
         }
-        let stopping = || (context.is_stopping()).then(|| STOPPING_TEXT.to_owned());
         let (code, data) = if !stored {
             (Code::FINISHED_KO, json::message(DATABASE_ISSUE))
         } else {
             if let Some(mut running) = running {
-                match running.killed.take().or_else(stopping) {
-                    Some(reason) => context.fail(&token, &reason),
-                    None => self.next_command(context, running),
+                match running.killed.take() {
+                    Some(reason) if reason != STOPPING_TEXT => context.fail(&token, &reason),
+                    _ if !context.is_stopping() => self.next_command(context, running),
+                    _ if running.series.is_queued() => context.give_back(&token),
+                    _ => context.fail(&token, STOPPING_TEXT),
                 }
             }
             (Code::BEGIN, "null".to_owned())

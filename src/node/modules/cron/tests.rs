@@ -139,7 +139,7 @@ fn definitions_are_listed_added_changed_and_deleted_through_the_api() {
             Method::Post,
             "core/cron/definitions",
             r#"{"id":"c","action":"PING","timespec":"61 * * * *"}"#,
-            "add failed: timespec '61' is no minute",
+            "add failed: timespec '61' is not a valid minute",
         ),
         (
             Method::Post,

@@ -159,7 +159,7 @@ impl Fetcher<'_> {
             let text = format!("FETCH with the token {token} of a copy in progress: ignored");
             return self.context.log(LogLine::warning("proxy", text));
         }
-        let request = match CopyRequest::read(data) {
+        let request = match CopyRequest::read_whole(data) {
             Ok(request) => request,
             Err((message, detail)) => {
                 let failure = CopyFailure { message: message.to_owned(), detail: detail.to_owned() };
@@ -492,5 +492,5 @@ impl Fetcher<'_> {
 }
 
 fn not_ours(node: NodeId) -> String {
-    format!("proxy - nothing can be fetched from node '{node}': it is no Stheno daemon")
+    format!("proxy - nothing can be fetched from node '{node}': it is not a Stheno daemon")
 }
