@@ -20,7 +20,7 @@ pub struct Scenario {
 }
 
 /// Scenarios that take long and run only if they are named.
-pub const BY_NAME_ONLY: [&str; 2] = ["soak", "ten_thousand_nodes"];
+pub const BY_NAME_ONLY: [&str; 4] = ["soak", "hundred_nodes", "thousand_nodes", "ten_thousand_nodes"];
 
 /// All scenarios, in the order in which they run. A new scenario is a function that returns figures, and an entry here;
 /// `floors::FLOORS` contains the floors of its figures.
@@ -35,6 +35,11 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "queue_accepted",
         about: "requests that wait for a node that is away, beside PUTLOG, and their memory",
         run: queue::queue_accepted,
+    },
+    Scenario {
+        name: "reconnect_known",
+        about: "80 clients that lost their connections are back: sealed links with tickets, classic ones",
+        run: storm::reconnect_known,
     },
     Scenario { name: "sealed", about: "PING and PUTLOG over a sealed link beside a classic one", run: sealed::sealed },
     Scenario { name: "ping_latency", about: "PING one at a time", run: load::ping_latency },
@@ -56,6 +61,11 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "copy_2000_files",
         about: "a directory to a push node, until it is in its place",
         run: copies::copy_2000_files,
+    },
+    Scenario {
+        name: "copy_beside_commands",
+        about: "COMMANDs to a node, one at a time, while a file of 2 GB is copied to it",
+        run: copies::copy_beside_commands,
     },
     Scenario {
         name: "commands_1000_a_minute",
@@ -180,8 +190,10 @@ pub const SCENARIOS: &[Scenario] = &[
         run: constatus::rest_constatus_20_nodes,
     },
     Scenario {
-        name: "ten_thousand_nodes",
-        about: "a central with 10,000 nodes: memory, processor time, commands, restart",
-        run: ten_thousand::ten_thousand_nodes,
+        name: "hundred_nodes",
+        about: "a central with 100 nodes: memory, processor time, commands, restart",
+        run: ten_thousand::hundred_nodes,
     },
+    Scenario { name: "thousand_nodes", about: "the same with 1,000 nodes", run: ten_thousand::thousand_nodes },
+    Scenario { name: "ten_thousand_nodes", about: "the same with 10,000 nodes", run: ten_thousand::ten_thousand_nodes },
 ];

@@ -3,11 +3,13 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::commands::{post_commands, wait_for_all};
 use crate::footprint::megabytes;
 use crate::http_client::{HttpClient, request};
-use crate::load::float;
+use crate::load::{float, percentile_ms};
 use crate::platform::{Daemon, Role};
 use crate::report::{Figure, Target};
 use crate::{Outcome, Scale, process};
@@ -48,6 +50,37 @@ pub fn copy_1gb(scale: Scale) -> Outcome<Vec<Figure>> {
         Figure { part: "", value: rate, unit: "MB/s", target: Target::AtLeast(150.0), original: Some(7.9) },
         pss("PSS of the central", megabytes(memory.0)),
         pss("PSS of the node", megabytes(memory.1)),
+    ])
+}
+
+/// COMMANDs, one at a time, while a large file is copied to the same node over the same link.
+pub fn copy_beside_commands(scale: Scale) -> Outcome<Vec<Figure>> {
+    let (poller, central) = pair()?;
+    let source = central.directory().join("large");
+    write_large(&source, scale.of(FILE_BYTES).saturating_mul(2))?;
+    let destination = poller.directory().join("large");
+    let is_over = AtomicBool::new(false);
+    let mut taken = std::thread::scope(|scope| {
+        let commands = scope.spawn(|| -> Outcome<Vec<Duration>> {
+            let mut client = HttpClient::connect(central.api_port)?;
+            let mut taken = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                let tokens = post_commands(&mut client, "true", 1)?;
+                wait_for_all(&mut client, tokens)?;
+                taken.push(begun.elapsed());
+            }
+            Ok(taken)
+        });
+        let copied = copy(&central, &source, &destination, || Ok(()));
+        is_over.store(true, Ordering::Relaxed);
+        let taken = commands.join().map_err(|_| "the commands died")?;
+        copied.and(taken)
+    })?;
+    let value = percentile_ms(&mut taken, 99);
+    Ok(vec![
+        Figure { part: "p99", value, unit: "ms", target: Target::AtMost(30.0), original: None },
+        Figure { part: "p50", value: percentile_ms(&mut taken, 50), unit: "ms", target: Target::Small, original: None },
     ])
 }
 

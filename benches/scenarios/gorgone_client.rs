@@ -115,11 +115,18 @@ impl GorgoneClient {
     /// # Errors
     /// The daemon is not running, refuses the key or does not answer.
     pub fn connect_sealed(port: u16, private_key: &PrivateKey) -> Outcome<Self> {
+        Self::resume_sealed(port, &ClientTls::new(&TlsIdentity::new(private_key)?)?)
+    }
+
+    /// The same with settings that may hold tickets of an earlier connection.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn resume_sealed(port: u16, tls: &ClientTls) -> Outcome<Self> {
         let mut random = SystemRandomness::default();
         let (mut opening, identity) = Opening::new(port, &mut random)?;
-        let tls = ClientTls::new(&TlsIdentity::new(private_key)?)?;
         let greeting = Greeting::of_client(&identity).encode();
-        let (step, hello) = Step::client(&tls, &greeting, Monotonic::from_millis(1))?;
+        let (step, hello) = Step::client(tls, &greeting, Monotonic::from_millis(1))?;
         opening.send(&hello)?;
         let StepResult::Proved(Proof { mut link, reply, .. }) = step.run(opening.receive()?) else {
             return Err("the handshake of TLS failed".into());

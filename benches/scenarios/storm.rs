@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use stheno::wire::tls_link::{ClientTls, TlsIdentity};
+
 use crate::gorgone_client::GorgoneClient;
 use crate::load::float;
 use crate::platform::{Daemon, Role, key};
@@ -13,6 +15,49 @@ pub const CLIENTS: usize = 80;
 
 /// Number of simultaneous clients.
 const THREADS: usize = 20;
+
+/// Time until 80 clients that have lost their connections have had a PING answered again: those with sealed links,
+/// which have tickets, and classic ones, which make new sessions.
+pub fn reconnect_known(scale: Scale) -> Outcome<Vec<Figure>> {
+    let count = scale.of(CLIENTS);
+    let mut figures = Vec::new();
+    for (is_sealed, part) in [(true, "sealed"), (false, "classic")] {
+        let daemon = Daemon::start_ready(&Role::poller(2))?;
+        let mut known = Vec::new();
+        for _ in 0..count {
+            let tls = ClientTls::new(&TlsIdentity::new(key()?)?)?;
+            connect(daemon.port, &tls, is_sealed)?.request("[PING] [] [] {}")?;
+            known.push(tls);
+            // The limit of handshakes of one address.
+            std::thread::sleep(std::time::Duration::from_millis(60));
+        }
+        std::thread::sleep(std::time::Duration::from_secs(6));
+        let (port, begun) = (daemon.port, Instant::now());
+        let clients = std::thread::scope(|scope| {
+            let run = |part: &[ClientTls]| -> Outcome<Vec<GorgoneClient>> {
+                let mut clients = Vec::new();
+                for tls in part {
+                    let mut client = connect(port, tls, is_sealed)?;
+                    client.request("[PING] [] [] {}")?;
+                    clients.push(client);
+                }
+                Ok(clients)
+            };
+            let parts = known.chunks(count.div_ceil(THREADS).max(1));
+            let threads: Vec<_> = parts.map(|part| scope.spawn(move || run(part))).collect();
+            threads.into_iter().try_fold(0_usize, |count, thread| {
+                Outcome::Ok(count.saturating_add(thread.join().map_err(|_| "a client died")??.len()))
+            })
+        })?;
+        let value = begun.elapsed().as_secs_f64() * float(count) / float(clients);
+        figures.push(Figure { part, value, unit: "s", target: Target::Small, original: None });
+    }
+    Ok(figures)
+}
+
+fn connect(port: u16, tls: &ClientTls, is_sealed: bool) -> Outcome<GorgoneClient> {
+    if is_sealed { GorgoneClient::resume_sealed(port, tls) } else { GorgoneClient::connect(port, key()?) }
+}
 
 /// Time from the restart of a daemon until 80 clients, each with its own handshake, have had a PING answered.
 pub fn reconnect_storm(scale: Scale) -> Outcome<Vec<Figure>> {

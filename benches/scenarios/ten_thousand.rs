@@ -18,8 +18,6 @@ use crate::websocket_nodes::{Behaviour, WebSocketNodes};
 use crate::zmq_nodes::ZmqNodes;
 use crate::{Outcome, Scale};
 
-/// Number of nodes.
-const NODES: usize = 10_000;
 /// Commands a second, to all nodes in turn.
 const COMMANDS_PER_SECOND: usize = 200;
 /// Duration of the measurement of a quiet central: each node is pinged once in it.
@@ -62,9 +60,22 @@ impl Fleet {
     }
 }
 
-/// Memory, processor time, latency and the restart of a central with 10,000 nodes (1,000 with `--quick`).
+/// Memory, processor time, latency and the restart of a central with 10,000 nodes.
 pub fn ten_thousand_nodes(scale: Scale) -> Outcome<Vec<Figure>> {
-    let count = scale.of(NODES);
+    figures(scale.of(10_000))
+}
+
+/// The same with 1,000 nodes.
+pub fn thousand_nodes(scale: Scale) -> Outcome<Vec<Figure>> {
+    figures(scale.of(1_000))
+}
+
+/// The same with 100 nodes.
+pub fn hundred_nodes(scale: Scale) -> Outcome<Vec<Figure>> {
+    figures(scale.of(100))
+}
+
+fn figures(count: usize) -> Outcome<Vec<Figure>> {
     let (websocket, pull) = (count / 2, count * 3 / 10);
     let push = count - websocket - pull;
     let first_pull = 2 + u64::try_from(websocket)?;

@@ -55,6 +55,6 @@ pub mod web_tokens;
 pub(crate) mod temp_dir;
 
 pub use system::{
-    forbid_dumps, hostname, keep_inherited_descriptors, raise_open_file_limit, release_free_memory,
+    forbid_dumps, hostname, keep_freed_memory, keep_inherited_descriptors, raise_open_file_limit, release_free_memory,
     release_program_pages,
 };

@@ -199,6 +199,17 @@ pub fn schedule_in_batches() {
     unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_BATCH, &raw const priority) };
 }
 
+/// Has glibc keep up to 8 MiB of freed memory, and blocks below 4 MiB in its heap, until [`release_free_memory`]. Left
+/// to itself it gives back the blocks of each chunk of a copy and faults their pages in again: a third of the work.
+pub fn keep_freed_memory() {
+    // SAFETY: it sets two numbers of the allocator, before other threads are started.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 8 << 20);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 4 << 20);
+    }
+}
+
 /// Returns free memory of the heap to the system: kept large blocks, and the rest if the C library can.
 pub fn release_free_memory() {
     super::large_blocks::release();

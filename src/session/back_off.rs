@@ -25,7 +25,11 @@ const BRIEF_FAILURES: u32 = 6;
 /// Number of failures since the last success.
 #[derive(Default)]
 pub struct BackOff {
-    failures: u32,
+    /// Those that pass by themselves.
+    transient: u32,
+    /// Those that need an administrator. They are counted apart: a peer that was away for long and then refuses,
+    /// because everybody comes back at once, is tried again after a second.
+    lasting: u32,
 }
 
 impl BackOff {
@@ -37,20 +41,24 @@ impl BackOff {
             Severity::TransientUnhurried => (100, 5_000, (2, 1)),
             Severity::NeedsOperator | Severity::TalkedDown => (1_000, 30_000, (2, 1)),
         };
+        let failures = match severity {
+            Severity::Transient | Severity::TransientUnhurried => &mut self.transient,
+            Severity::NeedsOperator | Severity::TalkedDown => &mut self.lasting,
+        };
         let grow = |ms: u64, _| (ms * grown_by.0 / grown_by.1).min(most_ms);
-        let whole_ms = (0..self.failures.min(32)).fold(first_ms, grow);
-        self.failures = self.failures.saturating_add(1);
+        let whole_ms = (0..(*failures).min(32)).fold(first_ms, grow);
+        *failures = failures.saturating_add(1);
         Duration::from_millis(whole_ms / 2 + random.below(whole_ms / 2 + 1))
     }
 
     /// Notes that the link works.
     pub const fn reset(&mut self) {
-        self.failures = 0;
+        (self.transient, self.lasting) = (0, 0);
     }
 
     /// Notes that the link worked but broke at once. If that repeats, there are at most about ten attempts in a second.
     pub fn reset_after_brief_success(&mut self) {
-        self.failures = self.failures.min(BRIEF_FAILURES);
+        (self.transient, self.lasting) = (self.transient.min(BRIEF_FAILURES), 0);
     }
 }
 
@@ -93,5 +101,16 @@ mod tests {
             assert_delays(&mut back_off, Severity::Transient, &[whole], &mut random);
             back_off.reset_after_brief_success();
         }
+    }
+
+    #[test]
+    fn a_peer_that_was_away_for_long_and_refuses_once_is_tried_again_after_a_second() {
+        let mut random = SeededRandom::new(&[4; 32]);
+        let mut back_off = BackOff::default();
+        for _ in 0..50 {
+            back_off.next_delay(Severity::Transient, &mut random);
+        }
+        assert_delays(&mut back_off, Severity::NeedsOperator, &[1_000, 2_000], &mut random);
+        assert_delays(&mut back_off, Severity::Transient, &[5_000], &mut random);
     }
 }

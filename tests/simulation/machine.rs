@@ -227,6 +227,16 @@ impl Machine {
         machine
     }
 
+    /// Returns another central for nodes of the first.
+    pub fn other_central(id: u64, below: Vec<Registration>, random: &mut Seeded) -> Self {
+        let mut machine = Self::in_tree(1, None, below, random);
+        machine.id = id;
+        let core = &mut machine.config.core;
+        (core.id, core.external) = (Some(NodeId::new(id).unwrap()), Some(endpoint(id)));
+        machine.disk = Disk::new(i64::try_from(id).unwrap() + 2_000_000);
+        machine
+    }
+
     fn new(id: u64, key: &str, peer_key: &str, modules: Modules) -> Self {
         let key = PrivateKey::from_pem(key.as_bytes()).unwrap();
         let authorized = thumbprint(peer_key);

@@ -10,7 +10,6 @@ use crate::model::refusal_log::RefusalLog;
 use crate::model::time::{Monotonic, Now};
 
 use super::connections::{Connection, Kind};
-use super::strangers::MAX_STRANGERS;
 use super::{Dispatch, Effect, Owner};
 
 /// Maximum time for sending the last bytes of a connection that is being closed.
@@ -139,7 +138,8 @@ impl Dispatch {
     /// Counts a new stranger, and closes another one if there are too many.
     pub(super) fn admit_stranger(&mut self, connection: ConnectionId, peer: PeerAddress, now: Now) {
         if self.connections.strangers().are_many() {
-            self.complain(format!("more than {MAX_STRANGERS} unauthenticated connections: one is closed"), now);
+            let max = self.connections.strangers().max();
+            self.complain(format!("more than {max} unauthenticated connections: one is closed"), now);
             self.close_a_stranger(now);
         }
         self.connections.strangers().insert(connection, peer);

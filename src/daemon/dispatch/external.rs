@@ -33,11 +33,19 @@ pub(super) struct External {
     pub(super) zmtp: ZmtpConnection,
 }
 
+/// The number of nodes that are known to dial in: when this daemon comes back, so do all of them at once.
+pub(super) fn expected_clients(config: &Config) -> usize {
+    let registered = config.modules.register.iter().flat_map(|register| &register.nodes);
+    registered.chain(&config.added.nodes).filter(|node| !node.kind.dialled_by_us()).count()
+}
+
 pub(super) fn listener_settings(
     config: &Config,
     own_key: &OwnKey,
     pinned: BTreeMap<String, String>,
 ) -> ListenerSettings {
+    // Those from a database of nodes are not known yet, but those of them that were met sealed are.
+    let expected = expected_clients(config).max(pinned.len());
     ListenerSettings {
         public_key_pem: own_key.public_pem.clone(),
         link: config.core.link,
@@ -50,10 +58,11 @@ pub(super) fn listener_settings(
         rotation: config.core.rotation,
         hostname: config.core.hostname.clone(),
         session_idle: Duration::from_secs(24 * 3_600),
-        max_sessions: 10_000,
-        max_pending_hellos: 256,
+        max_sessions: 10_000.max(expected.saturating_mul(2)),
+        max_pending_hellos: 256.max(expected),
         hellos_per_peer_per_second: 20,
-        hellos_of_strangers_per_second: 100,
+        // All within about five seconds, and five times as many at once.
+        hellos_of_strangers_per_second: u32::try_from(expected / 10).unwrap_or(u32::MAX).max(100),
     }
 }
 

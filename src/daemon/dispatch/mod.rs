@@ -209,6 +209,7 @@ impl Dispatch {
             rotation: KeyRotation::default(),
             standby: None,
         };
+        dispatch.connections.strangers().expect(external::expected_clients(&dispatch.config));
         fault.into_iter().for_each(|line| dispatch.log(line));
         dispatch.open_pull_parent(now);
         dispatch.open_websocket_parent(now);

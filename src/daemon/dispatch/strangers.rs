@@ -4,17 +4,29 @@ use std::collections::BTreeMap;
 
 use crate::model::connection::{ConnectionId, PeerAddress};
 
-/// Maximum number of unauthenticated connections.
-pub(super) const MAX_STRANGERS: usize = 1_024;
+/// Maximum number of unauthenticated connections beside those of the nodes that are expected.
+const MAX_STRANGERS: usize = 1_024;
 
 /// The unauthenticated connections by address; IPv6 addresses are counted by /64 network.
 #[derive(Default)]
 pub(super) struct Strangers {
     connections: BTreeMap<ConnectionId, PeerAddress>,
     counts: BTreeMap<PeerAddress, usize>,
+    /// Number of nodes that may all come at once.
+    expected: usize,
 }
 
 impl Strangers {
+    /// Makes room for `expected` nodes that may all come at once.
+    pub(super) const fn expect(&mut self, expected: usize) {
+        self.expected = expected;
+    }
+
+    /// Maximum number of connections.
+    pub(super) const fn max(&self) -> usize {
+        MAX_STRANGERS.saturating_add(self.expected)
+    }
+
     pub(super) fn insert(&mut self, connection: ConnectionId, peer: PeerAddress) {
         if self.connections.insert(connection, peer.network()).is_none() {
             *self.counts.entry(peer.network()).or_default() += 1;
@@ -37,7 +49,7 @@ impl Strangers {
     }
 
     pub(super) fn are_many(&self) -> bool {
-        self.connections.len() >= MAX_STRANGERS
+        self.connections.len() >= self.max()
     }
 
     /// The connection to close when there are too many: the oldest one of the address with the most. A connection of an

@@ -197,6 +197,7 @@ impl EventLoop {
         edge::keep_inherited_descriptors();
         let mut signals = Signals::open().map_err(RunError::new)?;
         let now = clock::read();
+        edge::keep_freed_memory();
         let open_files = crate::edge::raise_open_file_limit().unwrap_or_else(|error| {
             log.write(&LogLine::warning("core", format!("the limit of open files stays low: {error}")), now.wall);
             1_024

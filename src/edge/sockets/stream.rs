@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mio::event::Source;
@@ -31,19 +32,47 @@ enum Tls {
     None,
     Here(Box<Session>),
     /// A worker has the session; see [`HandshakeStep`].
-    Away,
+    Away(#[allow(dead_code, reason = "its end takes the step back")] Waiting),
 }
 
-/// One step of a listener's handshake, for a worker: a signature takes milliseconds.
-pub struct HandshakeStep {
+/// A step that waits for a worker. It ends with the stream, so that a peer that comes and goes leaves nothing in the
+/// queue of the workers, however long that is.
+struct Waiting(Arc<Mutex<Option<Step>>>);
+
+struct Step {
     session: Box<Session>,
     bytes: Vec<u8>,
 }
 
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        take(&self.0);
+    }
+}
+
+fn take(step: &Mutex<Option<Step>>) -> Option<Step> {
+    step.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// One step of a listener's handshake, for a worker: a signature takes milliseconds.
+pub struct HandshakeStep {
+    waiting: Arc<Mutex<Option<Step>>>,
+    done: Option<Box<Session>>,
+}
+
 impl HandshakeStep {
-    /// Does the step.
+    /// Does the step, unless its stream has gone.
     pub fn run(&mut self) {
-        self.session.take_in(&std::mem::take(&mut self.bytes));
+        if let Some(Step { mut session, bytes }) = take(&self.waiting) {
+            session.take_in(&bytes);
+            self.done = Some(session);
+        }
+    }
+
+    /// Whether the step was done.
+    #[cfg(test)]
+    pub(super) const fn is_done(&self) -> bool {
+        self.done.is_some()
     }
 }
 
@@ -100,7 +129,7 @@ impl Stream {
         match &self.tls {
             Tls::None => false,
             Tls::Here(session) => session.is_server_handshaking(),
-            Tls::Away => true,
+            Tls::Away(_) => true,
         }
     }
 
@@ -110,25 +139,26 @@ impl Stream {
     /// # Errors
     /// An error of the socket. It also would block while a step is under way.
     pub fn take_step(&mut self) -> io::Result<Box<HandshakeStep>> {
-        let Tls::Here(session) = std::mem::replace(&mut self.tls, Tls::Away) else {
+        if !matches!(self.tls, Tls::Here(_)) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut bytes = vec![0; STEP_BYTES];
+        let len = self.socket.read(&mut bytes)?;
+        bytes.truncate(len);
+        bytes.shrink_to_fit();
+        let Tls::Here(session) = std::mem::replace(&mut self.tls, Tls::None) else {
             return Err(io::ErrorKind::WouldBlock.into());
         };
-        let mut bytes = vec![0; STEP_BYTES];
-        match self.socket.read(&mut bytes) {
-            Ok(len) => {
-                bytes.truncate(len);
-                Ok(Box::new(HandshakeStep { session, bytes }))
-            }
-            Err(error) => {
-                self.tls = Tls::Here(session);
-                Err(error)
-            }
-        }
+        let waiting = Arc::new(Mutex::new(Some(Step { session, bytes })));
+        self.tls = Tls::Away(Waiting(Arc::clone(&waiting)));
+        Ok(Box::new(HandshakeStep { waiting, done: None }))
     }
 
     /// Takes a finished step. Flush afterwards, then read.
     pub fn put_back(&mut self, step: HandshakeStep) {
-        self.tls = Tls::Here(step.session);
+        if let Some(session) = step.done {
+            self.tls = Tls::Here(session);
+        }
     }
 
     /// Whether a TLS handshake is under way. Writing would block until its end.
@@ -137,7 +167,7 @@ impl Stream {
         match &self.tls {
             Tls::None => false,
             Tls::Here(session) => session.is_handshaking(),
-            Tls::Away => true,
+            Tls::Away(_) => true,
         }
     }
 
@@ -154,7 +184,7 @@ impl Stream {
         match &self.tls {
             Tls::None => is_short,
             Tls::Here(session) => session.is_emptied(),
-            Tls::Away => false,
+            Tls::Away(_) => false,
         }
     }
 
@@ -219,7 +249,7 @@ impl Read for Stream {
         match &mut self.tls {
             Tls::None => self.socket.read(bytes),
             Tls::Here(session) => session.read(&mut self.socket, bytes),
-            Tls::Away => Err(io::ErrorKind::WouldBlock.into()),
+            Tls::Away(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 }
@@ -229,7 +259,7 @@ impl Write for Stream {
         match &mut self.tls {
             Tls::None => self.socket.write(bytes),
             Tls::Here(session) => session.write(&mut self.socket, bytes),
-            Tls::Away => Err(io::ErrorKind::WouldBlock.into()),
+            Tls::Away(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
@@ -238,7 +268,7 @@ impl Write for Stream {
         let session = match &mut self.tls {
             Tls::None => return Ok(()),
             Tls::Here(session) => session,
-            Tls::Away => return Err(io::ErrorKind::WouldBlock.into()),
+            Tls::Away(_) => return Err(io::ErrorKind::WouldBlock.into()),
         };
         if session.flush(&mut self.socket)? { self.socket.shutdown_write() } else { Ok(()) }
     }

@@ -4,7 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use super::*;
+use crate::config::settings::{ClientTls, ServerTls};
 use crate::edge::temp_dir::TempDir;
+use crate::edge::tls::{client::ClientContext, server::ServerContext};
 
 fn tcp(host: &str, port: u16) -> Endpoint {
     Endpoint::Tcp { host: host.to_owned(), port }
@@ -159,10 +161,7 @@ fn running_out_of_descriptors_is_told_apart_from_a_broken_connection() {
     assert!(!is_exhausted(&io::Error::from_raw_os_error(libc::ECONNABORTED)));
 }
 
-#[test]
-fn a_stream_becomes_tls_in_place_and_says_that_it_ends() {
-    use crate::config::settings::{ClientTls, ServerTls};
-    use crate::edge::tls::{client::ClientContext, server::ServerContext};
+fn tls_contexts() -> (ServerContext, ClientContext) {
     let directory = TempDir::new();
     let (certificate_file, key_file) = (directory.join("c.pem"), directory.join("k.pem"));
     let mut openssl = std::process::Command::new("openssl");
@@ -172,8 +171,32 @@ fn a_stream_becomes_tls_in_place_and_says_that_it_ends() {
     );
     let server = ServerTls { certificate_file, key_file, passphrase: None };
     let server = ServerContext::load(&server, crate::edge::clock::wall()).unwrap().0;
-    let client = ClientContext::load(&ClientTls::NoVerify).unwrap();
+    (server, ClientContext::load(&ClientTls::NoVerify).unwrap())
+}
 
+#[test]
+fn a_step_of_a_handshake_is_not_done_once_its_connection_has_gone() {
+    let (server, client) = tls_contexts();
+    for has_gone in [false, true] {
+        let mut listener = Listener::bind(&tcp("127.0.0.1", 0), false).unwrap();
+        let mut near = Stream::connect(listener.local_address().unwrap()).unwrap();
+        assert!(await_connected(&mut near).unwrap());
+        let (mut far, _) = accept(&mut listener);
+        near.start_tls(client.session("localhost").unwrap());
+        far.start_tls(server.session().unwrap());
+        assert_eq!(near.read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        await_event(&mut far, Interest::READABLE);
+        let mut step = far.take_step().unwrap();
+        assert!(far.take_step().is_err(), "one at a time");
+        let far = (!has_gone).then_some(far);
+        step.run();
+        assert_eq!(step.is_done(), far.is_some());
+    }
+}
+
+#[test]
+fn a_stream_becomes_tls_in_place_and_says_that_it_ends() {
+    let (server, client) = tls_contexts();
     let mut listener = Listener::bind(&tcp("127.0.0.1", 0), false).unwrap();
     let mut near = Stream::connect(listener.local_address().unwrap()).unwrap();
     assert!(await_connected(&mut near).unwrap());
