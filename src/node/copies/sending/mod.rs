@@ -443,30 +443,6 @@ impl Sender<'_> {
         }
     }
 
-    /// Handles [`Timer::CopyPace`].
-    pub(in crate::node) fn pace_due(&mut self, target: NodeId) {
-        let waiting: Vec<SourceId> = self
-            .sending
-            .all
-            .iter()
-            .filter(|(_, copy)| copy.route.target == target)
-            .map(|(source, _)| *source)
-            .collect();
-        for source in waiting {
-            self.go_on(source);
-        }
-    }
-
-    /// Handles room in the send queue of a node.
-    pub(in crate::node) fn room(&mut self, through: NodeId) {
-        for source in self.sending.of_node(through) {
-            if let Some(copy) = self.sending.all.get_mut(&source) {
-                copy.has_room = true;
-            }
-            self.go_on(source);
-        }
-    }
-
     /// Notes that a token has its last row, whoever wrote it.
     pub(in crate::node) fn token_ended(&mut self, token: &str) {
         if let Some(source) = self.sending.of_token(token) {

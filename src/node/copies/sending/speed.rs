@@ -7,7 +7,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::model::copy::SourceId;
+use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
+
+use super::Sender;
 
 /// A line that carries less is thin.
 const THIN_BYTES_PER_SECOND: u128 = 64 << 10;
@@ -70,6 +74,32 @@ impl Speed {
             self.chunk_bytes = (self.chunk_bytes / 2).max(LEAST_BYTES);
         } else if self.chunk_bytes < full_bytes {
             self.chunk_bytes = (self.chunk_bytes * 2).min(full_bytes);
+        }
+    }
+}
+
+impl Sender<'_> {
+    /// Handles [`Timer::CopyPace`].
+    pub(in crate::node) fn pace_due(&mut self, target: NodeId) {
+        let waiting: Vec<SourceId> = self
+            .sending
+            .all
+            .iter()
+            .filter(|(_, copy)| copy.route.target == target)
+            .map(|(source, _)| *source)
+            .collect();
+        for source in waiting {
+            self.go_on(source);
+        }
+    }
+
+    /// Handles room in the send queue of a node.
+    pub(in crate::node) fn room(&mut self, through: NodeId) {
+        for source in self.sending.of_node(through) {
+            if let Some(copy) = self.sending.all.get_mut(&source) {
+                copy.has_room = true;
+            }
+            self.go_on(source);
         }
     }
 }
