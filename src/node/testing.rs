@@ -66,6 +66,7 @@ pub fn pull_settings() -> PullSettings {
         others: Vec::new(),
         link: None,
         endpoint: Endpoint::Tcp { host: "192.0.2.9".to_owned(), port: 5556 },
+        is_metered: false,
         ping: Duration::from_secs(60),
         ping_timeout: Duration::from_secs(30),
     }
@@ -80,6 +81,7 @@ pub fn pullwss_settings() -> PullWssSettings {
         uri: "/".to_owned(),
         tls: None,
         proxy: None,
+        is_metered: false,
         ping: Duration::from_secs(30),
         max_message_size: 130_000,
     }

@@ -177,6 +177,7 @@ impl Machine {
             others: Vec::new(),
             endpoint: endpoint(parent),
             link: None,
+            is_metered: false,
             ping: seconds(10, 60),
             ping_timeout: seconds(5, 30),
         };
@@ -188,6 +189,7 @@ impl Machine {
             uri: "/".to_owned(),
             tls: None,
             proxy: None,
+            is_metered: false,
             ping: seconds(10, 30),
             // A part holds few rows.
             max_message_size: usize::try_from(1_100 + random.below(3_000)).unwrap(),

@@ -16,13 +16,13 @@ use crate::model::text::quoted;
 
 options! {
     PULL = "pull" in "the module 'pull'" {
-        "target_type", "target_path", "link", "ping", "ping_timeout",
+        "target_type", "target_path", "link", "line", "ping", "ping_timeout",
     } unused {
         "cipher", "keysize", "vector", "padding", "server_pubkey", "client_*",
     }
     PULLWSS = "pullwss" in "the module 'pullwss'" {
         "address", "port", "token", "ssl", "https_cert_no_verify", "ssl_ca_file", "ssl_fingerprint", "central_uri",
-        "proxy", "ping", "max_msg_size",
+        "proxy", "line", "ping", "max_msg_size",
     } unused {
         "ping_timeout",
     }
@@ -37,6 +37,8 @@ pub struct PullSettings {
     pub others: Vec<Endpoint>,
     /// `link`: the same option for this link; `None` for that of `gorgonecore`.
     pub link: Option<LinkMode>,
+    /// `line: metered`: whether an idle link sends as little as possible.
+    pub is_metered: bool,
     /// `ping` (60 s): interval of registrations.
     pub ping: Duration,
     /// `ping_timeout` (30 s): silence after which a new session is opened.
@@ -59,6 +61,8 @@ pub struct PullWssSettings {
     pub tls: Option<ClientTls>,
     /// `proxy`: an HTTP proxy that supports CONNECT.
     pub proxy: Option<HttpProxy>,
+    /// `line: metered`: whether an idle link sends as little as possible.
+    pub is_metered: bool,
     /// `ping` (30 s): interval of registrations.
     pub ping: Duration,
     /// `max_msg_size` (130000): maximum number of characters of one SETLOGS part.
@@ -107,7 +111,9 @@ pub(super) fn read_pull(section: Section<'_>, core: &CoreSettings, findings: &mu
     let ping = ping(&section, 60, findings);
     let ping_timeout = section.duration("ping_timeout", Duration::from_secs(30), seconds, DAY_SECONDS, findings);
     let link = section.parsed("link", None, LinkMode::WORDS, findings, |text| LinkMode::from_word(text).map(Some));
-    Some(PullSettings { endpoint: endpoint?, others: endpoints.collect(), link, ping, ping_timeout })
+    let is_metered = is_metered(&section, findings);
+    let others = endpoints.collect();
+    Some(PullSettings { endpoint: endpoint?, others, link, is_metered, ping, ping_timeout })
 }
 
 /// Reads `target_type` and `target_path`: the external socket of the central, or a list of those of several centrals.
@@ -201,7 +207,17 @@ pub(super) fn read_pullwss(
     let max_message_size = section.number("max_msg_size", 130_000, 1_024..=262_144, "characters", findings);
     let (host, port) = first?;
     let others = hosts.collect();
-    Some(PullWssSettings { host, port, others, token: token?, uri, tls, proxy, ping, max_message_size })
+    let is_metered = is_metered(&section, findings);
+    Some(PullWssSettings { host, port, others, token: token?, uri, tls, proxy, is_metered, ping, max_message_size })
+}
+
+/// Reads `line`.
+fn is_metered(section: &Section<'_>, findings: &mut Findings) -> bool {
+    section.parsed("line", false, "usual or metered", findings, |text| match text.to_ascii_lowercase().as_str() {
+        "usual" => Some(false),
+        "metered" => Some(true),
+        _ => None,
+    })
 }
 
 /// Reads `ping`, the interval at which the node registers again, with a minimum of `least` seconds. Published examples

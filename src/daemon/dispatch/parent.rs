@@ -40,7 +40,7 @@ fn settings(pullwss: &PullWssSettings) -> WebSocketDialerSettings {
             auth: proxy.auth.as_ref().map(|auth| (auth.user.clone(), auth.password.clone())),
         }),
         step_timeout: Duration::from_secs(10),
-        silence_timeout: Duration::from_secs(120),
+        silence_timeout: Duration::from_secs(if pullwss.is_metered { 600 } else { 120 }),
         max_message_bytes: MAX_MESSAGE_BYTES,
         max_waiting_bytes: 16 << 20,
     }

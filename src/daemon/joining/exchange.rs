@@ -126,6 +126,7 @@ fn settings(word: &Word, token: &str) -> PullWssSettings {
         uri: "/".to_owned(),
         tls: word.is_tls.then_some(ClientTls::Pinned(word.central)),
         proxy: None,
+        is_metered: false,
         ping: Duration::from_secs(30),
         max_message_size: 130_000,
     }
