@@ -4,12 +4,6 @@ TARGETS="
 x86_64-unknown-linux-musl       amd64  x86_64
 aarch64-unknown-linux-musl      arm64  aarch64
 armv7-unknown-linux-musleabihf  armhf  arm
-arm-unknown-linux-musleabihf    -      arm
-armv5te-unknown-linux-musleabi  armel  arm
-i686-unknown-linux-musl         i386   i386
-riscv64gc-unknown-linux-musl    riscv64 riscv64
-mipsel-unknown-linux-musl       mipsel mipsel
-mips-unknown-linux-musl         mips   mips
 "
 
 # A line a flavour: its name, its Cargo profile, and the arguments that choose its features.

@@ -97,7 +97,7 @@ pub(super) fn restore(options: &BackupOptions) -> ExitCode {
 }
 
 /// Unpacks into `aside`, checks the database and moves everything to its place. What is there is kept under another
-/// name.
+/// name; it comes back if the restore fails half-way.
 fn put_back(
     options: &BackupOptions,
     config: &Config,
@@ -106,38 +106,77 @@ fn put_back(
 ) -> Result<String, String> {
     let names = backup::unpack(&options.file, aside, passphrase)?;
     history_store::look(&backup::unpacked(aside, "database")).map_err(|error| error.to_string())?;
-    let owner = config.core.database.parent().and_then(|directory| fs::metadata(directory).ok());
-    let database = ("database", config.core.database.clone());
-    let wanted = [database].into_iter().chain(parts(config));
+    let wanted = [("database", config.core.database.clone())].into_iter().chain(parts(config));
     let wanted: Vec<_> = wanted.filter(|(name, _)| names.iter().any(|found| found == name)).collect();
+    let mut moves = Moves::default();
+    if let Err(text) = move_in(&mut moves, config, &wanted, aside) {
+        return Err(format!("{text}; {}", moves.undo()));
+    }
+    let mut text = String::new();
+    wanted.iter().for_each(|(name, path)| text.push_str(&format!("{name:<12} {}\n", path.display())));
+    moves.kept.iter().for_each(|(_, path)| text.push_str(&format!("{:<12} {}\n", "kept", path.display())));
+    Ok(text)
+}
+
+/// What a restore has changed so far.
+#[derive(Default)]
+struct Moves {
+    /// Places, and the names under which what was there is kept.
+    kept: Vec<(PathBuf, PathBuf)>,
+    /// Places of new files.
+    placed: Vec<PathBuf>,
+}
+
+impl Moves {
+    /// Puts back what was there, the last move first; says so, or what could not be put back.
+    fn undo(self) -> String {
+        let mut failed = Vec::new();
+        for path in self.placed.iter().rev() {
+            if let Err(error) = fs::remove_file(path) {
+                failed.push(format!("{} ({error})", path.display()));
+            }
+        }
+        for (path, before) in self.kept.iter().rev() {
+            let back = fs::rename(before, path).and_then(|()| system::sync_folder_of(path));
+            if let Err(error) = back {
+                failed.push(format!("{} from {} ({error})", path.display(), before.display()));
+            }
+        }
+        if failed.is_empty() {
+            return "what was there is in its place again, nothing was restored".to_owned();
+        }
+        format!("not put back, do it by hand: {}", failed.join(", "))
+    }
+}
+
+/// Moves what is there aside and the unpacked files to their places. Each move is noted.
+fn move_in(moves: &mut Moves, config: &Config, wanted: &[(&'static str, PathBuf)], aside: &Path) -> Result<(), String> {
+    let owner = config.core.database.parent().and_then(|directory| fs::metadata(directory).ok());
     let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
-    let mut kept = Vec::new();
-    // What belongs to the old database must not meet the new one.
-    let leftovers = ["-wal", "-shm"].map(|ending| with_ending(&config.core.database, ending));
+    // What belongs to the old database and the old key must not meet the new ones.
+    let leftovers = ["-wal", "-shm", ".rotation.json"].map(|ending| with_ending(&config.core.database, ending));
     let replaced: Vec<&PathBuf> = wanted.iter().map(|(_, path)| path).chain(&leftovers).collect();
     let suffix = unused_suffix(&replaced);
     for path in replaced.into_iter().filter(|path| path.exists()) {
         let before = with_ending(path, &suffix);
         fs::rename(path, &before).map_err(|error| failed(path, error))?;
-        kept.push(before.display().to_string());
+        moves.kept.push((path.clone(), before));
     }
-    for (name, path) in &wanted {
+    for (name, path) in wanted {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory).map_err(|error| failed(path, error))?;
         }
         let from = backup::unpacked(aside, name);
         // Keys may be on another file system.
         fs::rename(&from, path).or_else(|_| copy(&from, path)).map_err(|error| failed(path, error))?;
+        moves.placed.push(path.clone());
         if let Some(owner) = owner.as_ref().filter(|owner| fs::metadata(path).is_ok_and(|new| new.uid() != owner.uid()))
         {
             let _not_root = chown(path, Some(owner.uid()), Some(owner.gid()));
         }
         system::sync_folder_of(path).map_err(|error| failed(path, error))?;
     }
-    let mut text = String::new();
-    wanted.iter().for_each(|(name, path)| text.push_str(&format!("{name:<12} {}\n", path.display())));
-    kept.iter().for_each(|path| text.push_str(&format!("{:<12} {path}\n", "kept")));
-    Ok(text)
+    Ok(())
 }
 
 /// Copies a file to another file system, whole or not at all.

@@ -28,6 +28,14 @@ pub enum Fault {
     ReceiptIgnored,
     /// What a node announced stays a route when it announces it no more.
     RouteNotWithdrawn,
+    /// A node forgets which tokens it has taken.
+    TakenForgotten,
+    /// Whoever queues a request does not notice that its node has taken it.
+    TakenUnnoticed,
+    /// A node takes a request of a queue although the one before it has not come.
+    OrderIgnored,
+    /// A node that gives back a request does not say so.
+    GivenBackSilently,
 }
 
 thread_local! {

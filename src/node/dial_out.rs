@@ -6,6 +6,7 @@
 //!
 //! Out of scope: the connection and its keep-alive, and the entity encoding.
 
+mod idle;
 mod set_logs;
 #[cfg(test)]
 mod tests;
@@ -25,10 +26,13 @@ use super::json;
 use super::output::Output;
 use super::timers::Timer;
 
+use idle::Idle;
 pub(super) use set_logs::Position;
 
 /// A central of our own kind gets this fraction of the registrations over a WebSocket.
 const QUIET: u32 = 20;
+/// The same for a metered line over ZeroMQ.
+const METERED_PULL: u32 = 4;
 /// Interval of those without a setting.
 const QUIET_LEAST: Duration = Duration::from_secs(600);
 /// Number of hexadecimal digits of the word that identifies one start of a daemon.
@@ -49,6 +53,8 @@ struct DialledParent {
     since: Monotonic,
     /// Whether it is of our own kind.
     is_ours: bool,
+    /// How long the way to it may be idle.
+    idle: Idle,
     /// How it takes our rows.
     taken: set_logs::PartsTaken,
     /// Text and time of the last logged refusal.
@@ -124,8 +130,11 @@ impl DialledOut {
             context.timers.cancel(&timer);
         }
         subscribers.gone(ClientId::Parent(kind));
-        self.parent(kind).taken.lost();
-        self.parent(kind).is_ours = false;
+        let (now, is_metered) = (context.now.monotonic, is_metered(context, kind));
+        let parent = self.parent(kind);
+        parent.taken.lost();
+        parent.is_ours = false;
+        parent.idle.lost(now, is_metered);
         if was_up {
             context.log(LogLine::warning(word(kind), format!("connection to the central lost: {reason}")));
         } else {
@@ -144,8 +153,14 @@ impl DialledOut {
         // The session of a WebSocket detects silence itself.
         let patience = pull.map(|pull| pull.ping_timeout.max(Duration::from_secs(1)));
         let period = ping.unwrap_or(Duration::from_secs(30)).max(Duration::from_secs(1));
-        let is_quiet = kind == ParentKind::WebSocket && self.parent(kind).is_ours;
-        let period = if is_quiet { period * QUIET } else { period };
+        let is_metered = is_metered(context, kind);
+        let period = match kind {
+            _ if !self.is_ours(kind) => period,
+            ParentKind::WebSocket => period * QUIET,
+            ParentKind::Pull if is_metered => period * METERED_PULL,
+            ParentKind::Pull => period,
+        };
+        let idle = self.parent(kind).idle.wanted(is_metered).map(|idle| idle.as_secs());
         let Some(identity) = self.parent(kind).identity.clone() else { return };
         context.timers.set(Timer::Register(kind), now + period);
         let Some(id) = context.own_id else {
@@ -162,6 +177,10 @@ impl DialledOut {
                 serde_json::json!({ "id": id.to_json(), "type": "wss", "identity": id.to_json(), "instance": instance })
             }
         };
+        let mut node = node;
+        if let (Some(idle), Some(members)) = (idle, node.as_object_mut()) {
+            members.insert("idle".to_owned(), idle.into());
+        }
         self.say_to_parent(context, kind, Action::RegisterNodes, &serde_json::json!({ "nodes": [node] }));
         if let Some(patience) = patience {
             context.timers.set_if_unset(Timer::ParentSilence(kind), now + patience);
@@ -172,6 +191,9 @@ impl DialledOut {
     /// shows that the central is alive.
     pub(super) fn is_answer(&mut self, context: &mut Context, kind: ParentKind, action: &Action, data: &str) -> bool {
         context.timers.cancel(&Timer::ParentSilence(kind));
+        if self.parent(kind).idle.heard(context.now.monotonic, is_metered(context, kind)) {
+            self.register_with_parent(context, kind);
+        }
         if *action == Action::Ack {
             self.acknowledged(context, kind, data);
         }
@@ -223,6 +245,15 @@ impl DialledOut {
                 self.say_to_parent(context, kind, Action::UnregisterNodes, &data);
             }
         }
+    }
+}
+
+/// Whether the line to a central is set to `metered`.
+fn is_metered(context: &Context, kind: ParentKind) -> bool {
+    let modules = &context.options.modules;
+    match kind {
+        ParentKind::Pull => modules.pull.as_ref().is_some_and(|pull| pull.is_metered),
+        ParentKind::WebSocket => modules.pullwss.as_ref().is_some_and(|pullwss| pullwss.is_metered),
     }
 }
 

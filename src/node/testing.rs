@@ -63,8 +63,10 @@ pub fn ssh_node(number: u64) -> Registration {
 
 pub fn pull_settings() -> PullSettings {
     PullSettings {
+        others: Vec::new(),
         link: None,
         endpoint: Endpoint::Tcp { host: "192.0.2.9".to_owned(), port: 5556 },
+        is_metered: false,
         ping: Duration::from_secs(60),
         ping_timeout: Duration::from_secs(30),
     }
@@ -72,12 +74,14 @@ pub fn pull_settings() -> PullSettings {
 
 pub fn pullwss_settings() -> PullWssSettings {
     PullWssSettings {
+        others: Vec::new(),
         host: "192.0.2.9".to_owned(),
         port: 443,
         token: "secret".to_owned(),
         uri: "/".to_owned(),
         tls: None,
         proxy: None,
+        is_metered: false,
         ping: Duration::from_secs(30),
         max_message_size: 130_000,
     }

@@ -8,6 +8,7 @@ pub mod login_brake;
 mod not_sent;
 pub mod same_site;
 pub mod ssh_steps;
+mod turns;
 pub mod web_tokens;
 pub mod websocket_dialer;
 pub mod websocket_server;

@@ -17,6 +17,7 @@ pub use self::settings::{WebSocketDialerSettings, WebSocketProxy};
 use super::NotSent;
 use super::back_off::{BackOff, Severity};
 use super::log_throttle::LogThrottle;
+use super::turns::Turns;
 use crate::model::connection::Endpoint;
 use crate::model::log::{Level, LogLine};
 use crate::model::message::Message;
@@ -97,6 +98,7 @@ pub struct WebSocketDialer {
     /// Bytes to send before the WebSocket is open.
     requests: SendQueue,
     back_off: BackOff,
+    turns: Turns<(String, u16)>,
     log: LogThrottle,
     /// Whether the last log line above `debug` was about a failure, not about an open WebSocket.
     failure_shown: bool,
@@ -116,6 +118,7 @@ impl WebSocketDialer {
             state: State::Stopped,
             requests: SendQueue::default(),
             back_off: BackOff::default(),
+            turns: Turns::default(),
             log: LogThrottle::default(),
             failure_shown: true,
             is_perl: false,
@@ -381,6 +384,7 @@ impl WebSocketDialer {
                 // The request has been sent completely, because the answer depends on it.
                 *socket.send_queue() = std::mem::take(&mut self.requests);
                 let at = now.monotonic;
+                self.turns.works();
                 self.state = State::Up { socket, since: at, heard_at: at, is_probed: false };
                 self.outputs.push_back(WebSocketDialerOutput::Up);
                 let level = if std::mem::take(&mut self.failure_shown) { Level::Info } else { Level::Debug };
@@ -454,7 +458,11 @@ impl WebSocketDialer {
             self.outputs.push_back(WebSocketDialerOutput::Disconnect);
         }
         self.requests = SendQueue::default();
-        self.state = State::Waiting { until: now.monotonic + self.back_off.next_delay(severity, random) };
+        let (was_up, settings) = (matches!(self.state, State::Up { .. }), &mut self.settings);
+        let mut place = (settings.host.clone(), settings.port);
+        let delay = self.turns.next(&mut place, was_up, &mut self.back_off, severity, random);
+        (settings.host, settings.port) = place;
+        self.state = State::Waiting { until: now.monotonic + delay };
         let level = if severity == Severity::NeedsOperator { Level::Error } else { Level::Warning };
         let line = self.log.line(level, MODULE, reason.clone(), now.monotonic);
         self.failure_shown |= line.level > Level::Debug;

@@ -7,8 +7,10 @@
 //! Out of scope: sockets and ZMTP (reported by `handle_connected` and `handle_disconnected`), RSA (handed out as jobs),
 //! clocks, and whether a silent link is alive (`node` pings it).
 
+mod jobs;
 mod known_key;
 mod outbox;
+mod places;
 mod sealed;
 mod state;
 #[cfg(test)]
@@ -31,6 +33,7 @@ use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 use crate::session::back_off::{BackOff, Severity};
 use crate::session::log_throttle::LogThrottle;
+use crate::session::turns::Turns;
 use crate::wire::gorgone::key_exchange::{self, DialJob, DialResult, GET_PUBLIC_KEY};
 use crate::wire::gorgone::keys::PublicKey;
 use crate::wire::gorgone::seeded_random::SEED_LEN;
@@ -81,6 +84,8 @@ pub struct DialerSettings {
     /// Maximum time that a message waits for the link (10 s).
     pub max_wait: Duration,
 }
+
+pub use places::DialPlace;
 
 /// A side effect. No `Debug`: jobs hold keys.
 pub enum DialerOutput {
@@ -151,6 +156,7 @@ pub struct ZmqDialer {
     routing_id: Vec<u8>,
     outbox: Outbox,
     back_off: BackOff,
+    turns: Turns<DialPlace>,
     is_relay: bool,
     log: LogThrottle,
     last_failure: Option<String>,
@@ -175,6 +181,7 @@ impl ZmqDialer {
             attempt: 0,
             routing_id: Vec::new(),
             back_off: BackOff::default(),
+            turns: Turns::default(),
             is_relay: false,
             log: LogThrottle::default(),
             last_failure: None,
@@ -443,6 +450,7 @@ impl ZmqDialer {
     fn go_up(&mut self, sealed: Sealed, now: Now, random: &mut dyn Random) {
         let kind = sealed.kind();
         self.outputs.push_back(DialerOutput::Up(kind));
+        self.turns.works();
         self.state = DialState::Up(sealed);
         while let (true, Some(waiting)) = (self.is_up(), self.outbox.pop()) {
             self.send(&[&waiting.text], waiting.token, now, random);
@@ -468,7 +476,7 @@ impl ZmqDialer {
             Severity::Transient if self.is_relay => Severity::TransientUnhurried,
             severity => severity,
         };
-        let delay = self.back_off.next_delay(severity, random);
+        let delay = self.next_delay(severity, random);
         self.state = DialState::Waiting { until: now.monotonic + delay };
         self.attempt += 1;
         let level = if severity == Severity::NeedsOperator { Level::Error } else { Level::Warning };
@@ -477,14 +485,6 @@ impl ZmqDialer {
         self.outputs.push_back(DialerOutput::Log(line));
         self.last_failure = Some(reason.clone());
         self.outputs.push_back(DialerOutput::Down { reason });
-    }
-
-    fn run_job(&mut self, work: DialWork) {
-        self.outputs.push_back(DialerOutput::RunJob(DialTicket { attempt: self.attempt, work }));
-    }
-
-    const fn has_connection(&self) -> bool {
-        !matches!(self.state, DialState::Stopped | DialState::Waiting { .. })
     }
 
     fn step_deadline(&self, now: Now) -> Monotonic {

@@ -76,6 +76,20 @@ fn a_backup_of_a_running_daemon_brings_its_history_and_key_back() {
         assert!(rows.iter().any(|row| code(row) == 2), "{rows:?}");
         central.stop();
     }
+    // A restore that fails half-way: the place of the public key cannot be made.
+    let before = fs::read(&central.plan.database).unwrap();
+    let key = central.plan.keys.join("rsakey.pub.pem");
+    let config = central.plan.config_file();
+    let text = fs::read_to_string(&config).unwrap();
+    let (shown, nowhere) = (key.display().to_string(), format!("{}/x", platform.path("file").display()));
+    platform.write("file", "no folder");
+    fs::write(&config, text.replace(&shown, &nowhere)).unwrap();
+    let said = refused(&central.plan, &["restore", plain], "");
+    assert!(said.contains("what was there is in its place again"), "{said}");
+    assert_eq!(fs::read(&central.plan.database).unwrap(), before);
+    fs::write(&config, text).unwrap();
+    central.start_again();
+    central.stop();
     let no_backup = platform.write("other", "no backup at all");
     assert!(refused(&central.plan, &["restore", no_backup.to_str().unwrap()], "").contains("is not a backup"));
 }

@@ -46,4 +46,5 @@ mod small_memory;
 mod startup;
 mod status;
 mod subcommand;
+mod thin_lines;
 mod views;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::mariadb::{History, Server, is_installed};
 use crate::platform::api::data;
-use crate::platform::{Daemon, Plan, Platform, seconds, until};
+use crate::platform::{Daemon, Plan, Platform, free_port, seconds, until};
 
 /// A member of a cluster.
 fn member(platform: &Platform, name: &str, history: &History<'_>, lines: &[&str]) -> Plan {
@@ -114,7 +114,12 @@ fn members_that_cannot_share_a_history_are_refused_or_named() {
     // Somebody makes another one active in the table: who was active stores nothing more, and stands by or comes back.
     history.run("UPDATE stheno_store SET epoch = epoch + 1, member = 'third', place = 'x', lease_until = lease_until");
     first.wait_for_log("has taken the history over", seconds(10));
-    wait_until_active(&first);
+    until("one of both is active again", seconds(30), || {
+        let is_active = |central: &Daemon| {
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ready(central).0 == 200)).unwrap_or(false)
+        };
+        (is_active(&first) != is_active(&other)).then_some(())
+    });
 }
 
 #[test]
@@ -149,4 +154,48 @@ fn a_central_that_was_stopped_for_longer_than_its_lease_sends_nothing_when_it_wa
     second.api().wait_for_pong(2, seconds(20));
     assert_eq!(second.api().output_of(2, "echo done", seconds(20)), "done");
     assert!(!file.exists(), "the command of the central that was stopped must not run");
+}
+
+#[test]
+fn nodes_of_every_kind_are_with_the_new_central_soon_after_the_old_one_was_killed() {
+    if !is_installed() {
+        return;
+    }
+    let (platform, server) = (Platform::new(), Server::shared());
+    let history = server.history();
+    let push = Daemon::start(platform.plan("push", 2));
+    let with_nodes = |name: &str| {
+        let port = free_port();
+        let plan = member(&platform, name, &history, &["name: c", "lease: 5"]);
+        let plan = plan.with_node(2, push.plan.port).with_dial_in_node(6, "pull").with_dial_in_node(7, "wss");
+        let plan = plan.with_authorized("poller");
+        let listener =
+            format!("httpserver: {{enable: true, address: 127.0.0.1, port: {port}, ssl: false, token: abc}}");
+        (plan.with_proxy(&listener), port)
+    };
+    let ((first, first_port), (second, second_port)) = (with_nodes("first"), with_nodes("second"));
+    let targets = format!("target_path: [\"127.0.0.1:{}\", \"127.0.0.1:{}\"]", first.port, second.port);
+    let _pull = Daemon::start(platform.plan("node-6", 6).with_module("pull", &[targets]));
+    let addresses = format!("address: [\"127.0.0.1:{first_port}\", \"127.0.0.1:{second_port}\"]");
+    let _wss = Daemon::start(platform.plan("node-7", 7).with_module("pullwss", &[addresses, "token: abc".to_owned()]));
+    let mut first = Daemon::start(first);
+    let second = Daemon::start(second);
+    let output_of_all = |central: &Daemon| {
+        for node in [2, 6, 7] {
+            until(&format!("a command on node {node} ends well"), seconds(60), || {
+                (central.api().output_of(node, "echo here", seconds(40)) == "here").then_some(())
+            });
+        }
+    };
+    output_of_all(&first);
+    let begin = Instant::now();
+    first.kill();
+    wait_until_active(&second);
+    let connected = |name: &str| {
+        let status = second.api().get("/api/status").json();
+        status["daemon"]["nodes"][name].as_i64()
+    };
+    until("all nodes are there", seconds(30), || (connected("up") == Some(3)).then_some(()));
+    assert!(begin.elapsed() < seconds(12), "{:?}", begin.elapsed());
+    output_of_all(&second);
 }

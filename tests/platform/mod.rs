@@ -10,6 +10,7 @@ pub mod fake_clock;
 pub mod keys;
 pub mod plan;
 pub mod small_disk;
+pub mod thin_line;
 pub mod zmtp;
 
 use std::fs;

@@ -174,18 +174,22 @@ impl Machine {
         let quick = random.once_in(2);
         let seconds = |fast, slow| Duration::from_secs(if quick { fast } else { slow });
         let pull = PullSettings {
+            others: Vec::new(),
             endpoint: endpoint(parent),
             link: None,
+            is_metered: false,
             ping: seconds(10, 60),
             ping_timeout: seconds(5, 30),
         };
         let pullwss = PullWssSettings {
+            others: Vec::new(),
             host: "192.0.2.1".to_owned(),
             port: WEBSOCKET_PORT + u16::try_from(parent).unwrap() - 1,
             token: TOKEN.to_owned(),
             uri: "/".to_owned(),
             tls: None,
             proxy: None,
+            is_metered: false,
             ping: seconds(10, 30),
             // A part holds few rows.
             max_message_size: usize::try_from(1_100 + random.below(3_000)).unwrap(),
@@ -222,6 +226,16 @@ impl Machine {
         let core = &mut machine.config.core;
         core.rotation = Duration::from_secs(10 + random.below(60));
         core.authorized_clients = [KEY_CENTRAL, KEY_POLLER].map(thumbprint).to_vec();
+        machine
+    }
+
+    /// Returns another central for nodes of the first.
+    pub fn other_central(id: u64, below: Vec<Registration>, random: &mut Seeded) -> Self {
+        let mut machine = Self::in_tree(1, None, below, random);
+        machine.id = id;
+        let core = &mut machine.config.core;
+        (core.id, core.external) = (Some(NodeId::new(id).unwrap()), Some(endpoint(id)));
+        machine.disk = Disk::new(i64::try_from(id).unwrap() + 2_000_000);
         machine
     }
 

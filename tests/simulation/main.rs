@@ -17,6 +17,7 @@ mod disk;
 mod duplicates;
 mod events;
 mod invariants;
+mod journeys;
 mod machine;
 mod mutations;
 mod outbox;

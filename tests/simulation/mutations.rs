@@ -7,6 +7,7 @@ use stheno::model::broken::{self, Fault};
 use stheno::model::node_id::NodeId;
 use stheno::model::registration::{NodeKind, Registration, Subnode};
 
+use super::journeys::run_drain;
 use super::machine::{Kind, Machine, endpoint, topology};
 use super::seeded::Seeded;
 use super::world::World;
@@ -14,17 +15,21 @@ use super::world::World;
 /// A fault must be noticed within this number of seeds.
 const SEEDS_MAX: u64 = 50;
 const STEPS: u64 = 900;
+/// A machine ends at one in so many commits, before or after they are stored.
+const COMMITS_TO_A_CRASH: u64 = 1_000;
 
 /// Runs a central and its nodes. Panics if something is not as it should be.
 pub fn run_platform(seed: u64, steps: u64) -> World {
     let what = format!("SEED={seed} STEPS={steps}");
     let mut world = World::new(seed, &topology(seed));
+    world.crash_point.one_in = COMMITS_TO_A_CRASH;
     for step in 0..steps {
         world.step_at_random();
         let at = format!("{what} step {step}");
         world.check_bounds(&at);
         world.check_queue_bounds(&at);
     }
+    world.crash_point.one_in = 0;
     world.heal_and_settle();
     world.check_service(&what);
     world.check_tokens(&what);
@@ -38,6 +43,7 @@ pub fn run_platform(seed: u64, steps: u64) -> World {
 pub fn run_tree(seed: u64, steps: u64, machines_max: u64) {
     let what = format!("SEED={seed} STEPS={steps}");
     let mut world = World::tree(seed, machines_max);
+    world.crash_point.one_in = COMMITS_TO_A_CRASH;
     for step in 0..steps {
         world.step_in_tree();
         let at = format!("{what} step {step}");
@@ -45,6 +51,7 @@ pub fn run_tree(seed: u64, steps: u64, machines_max: u64) {
         world.check_order(&at);
         world.check_queue_bounds(&at);
     }
+    world.crash_point.one_in = 0;
     world.heal_and_settle();
     world.check_service(&what);
     world.check_order(&what);
@@ -108,12 +115,12 @@ pub fn run_deaf_receiver(seed: u64) {
     world.check_copy_bounds(&format!("SEED={seed}"));
 }
 
-fn node(id: u64) -> NodeId {
+pub fn node(id: u64) -> NodeId {
     NodeId::new(id).unwrap()
 }
 
 /// Returns a machine that its parent connects to.
-fn pushed(id: u64) -> Registration {
+pub fn pushed(id: u64) -> Registration {
     let kind = NodeKind::PushZmq { endpoint: endpoint(id) };
     Registration { id: node(id), uid: None, kind, identity: None, link: None, prevail: false, subnodes: Vec::new() }
 }
@@ -143,6 +150,7 @@ fn noticed(fault: Fault) -> Option<u64> {
         fails(&|| run_deaf_receiver(*seed))
             || fails(&|| run_circle(*seed))
             || fails(&|| run_move(*seed))
+            || fails(&|| run_drain(*seed))
             || fails(&|| drop(run_platform(*seed, STEPS)))
             || fails(&|| run_tree(*seed, STEPS / 3, 12))
     });
@@ -166,6 +174,10 @@ fn each_deliberate_fault_of_the_program_is_noticed_within_50_seeds() {
         Fault::BackPressureOff,
         Fault::ReceiptIgnored,
         Fault::RouteNotWithdrawn,
+        Fault::TakenForgotten,
+        Fault::TakenUnnoticed,
+        Fault::OrderIgnored,
+        Fault::GivenBackSilently,
     ];
     let outcomes: Vec<_> = faults.into_iter().map(|fault| (fault, noticed(fault))).collect();
     for (fault, seed) in &outcomes {

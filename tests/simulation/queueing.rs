@@ -16,6 +16,8 @@ use super::world::{Pending, World};
 
 /// By how many milliseconds a request may expire early: the queue's clock is stored when it is off by more than 5 s.
 const EARLY_MILLIS: u64 = 7_000;
+/// Within this time the row is stored by which a request for an unknown node is refused: a disk is full for up to 4 s.
+const REFUSED_WITHIN_MILLIS: u64 = 5_000;
 /// Within this time a running queue notices that its clock was set.
 const CLOCK_NOTICED_MILLIS: u64 = 2_000;
 /// A time to live that no run reaches.
@@ -309,12 +311,15 @@ impl World {
                 let is_early = lived + EARLY_MILLIS < request.ttl * 1_000;
                 assert!(!is_early || self.ledger.clock_is_lost, "{what}: {request:?} expired after {lived} ms");
             } else if !is_done {
-                let known = ["cancelled", "queue full", "database issue", "proxy - unknown target"];
+                let known = ["cancelled", "queue full", "database issue"];
+                let lived = self.machines[request.by].disk.ended_at[&request.token] - request.asked;
+                let is_refused = lived <= REFUSED_WITHIN_MILLIS && message.starts_with("proxy - ");
                 // A node that ends just when it begins does not know whether it has.
                 let is_cut_off = message == "the daemon was restarted before the end"
                     || message == STOPPING && (runs > 0 || end.origin.is_none());
                 let is_known = known.iter().any(|known| message.starts_with(known))
                     || is_cut_off
+                    || is_refused
                     || message.contains("may have run");
                 assert!(
                     end.code == Code::FINISHED_KO && is_known || request.target == self.machines[request.by].id,

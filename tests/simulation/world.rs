@@ -1,6 +1,6 @@
 //! All machines, the streams between them, and the chance that drives them.
 
-mod turn;
+pub mod turn;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -342,16 +342,26 @@ impl World {
 
     /// Repairs everything and lets time pass until every deadline is over.
     pub fn heal_and_settle(&mut self) {
+        self.heal();
+        self.settle_for_millis(700_000);
+    }
+
+    /// Repairs everything; machines that are down stay down.
+    pub fn heal(&mut self) {
         self.cut_off.clear();
         self.cut_cables.clear();
         self.full_until.clear();
-        self.reach_scheduled(0);
+        (0..self.machines.len()).for_each(|machine| self.reach_scheduled(machine));
         for pipe in 0..self.pipes.len() {
             if self.pipes[pipe].directions.iter().any(|direction| direction.stalled_until > self.millis) {
                 self.break_pipe(pipe, None);
             }
         }
-        let end = self.millis + 700_000;
+    }
+
+    /// Starts what is down and lets time pass.
+    pub fn settle_for_millis(&mut self, millis: u64) {
+        let end = self.millis + millis;
         while self.millis < end {
             // One of them may still have been about to stop.
             for machine in 0..self.machines.len() {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::config::core_section::{DAY_SECONDS, SOCKET_PATH_LIMIT};
 use crate::config::findings::Findings;
 use crate::config::options::{Options, options};
-use crate::config::section::{Section, Unit, refuse};
+use crate::config::section::{Section, Unit, refuse, scalar};
 use crate::config::settings::{BasicAuth, ClientTls, CoreSettings, HttpProxy};
-use crate::config::tree::Place;
+use crate::config::tree::{Place, Value};
 use crate::config::{address, tls_section};
 use crate::model::connection::Endpoint;
 use crate::model::link::LinkMode;
@@ -16,13 +16,13 @@ use crate::model::text::quoted;
 
 options! {
     PULL = "pull" in "the module 'pull'" {
-        "target_type", "target_path", "link", "ping", "ping_timeout",
+        "target_type", "target_path", "link", "line", "ping", "ping_timeout",
     } unused {
         "cipher", "keysize", "vector", "padding", "server_pubkey", "client_*",
     }
     PULLWSS = "pullwss" in "the module 'pullwss'" {
         "address", "port", "token", "ssl", "https_cert_no_verify", "ssl_ca_file", "ssl_fingerprint", "central_uri",
-        "proxy", "ping", "max_msg_size",
+        "proxy", "line", "ping", "max_msg_size",
     } unused {
         "ping_timeout",
     }
@@ -33,8 +33,12 @@ options! {
 pub struct PullSettings {
     /// `target_type` and `target_path`: the central's external socket.
     pub endpoint: Endpoint,
+    /// The further entries of a list in `target_path`.
+    pub others: Vec<Endpoint>,
     /// `link`: the same option for this link; `None` for that of `gorgonecore`.
     pub link: Option<LinkMode>,
+    /// `line: metered`: whether an idle link sends as little as possible.
+    pub is_metered: bool,
     /// `ping` (60 s): interval of registrations.
     pub ping: Duration,
     /// `ping_timeout` (30 s): silence after which a new session is opened.
@@ -48,6 +52,8 @@ pub struct PullWssSettings {
     pub host: String,
     /// `port` (443 with TLS, 80 without)
     pub port: u16,
+    /// The further entries of a list in `address`: host and port.
+    pub others: Vec<(String, u16)>,
     pub token: String,
     /// `central_uri` (`/`)
     pub uri: String,
@@ -55,6 +61,8 @@ pub struct PullWssSettings {
     pub tls: Option<ClientTls>,
     /// `proxy`: an HTTP proxy that supports CONNECT.
     pub proxy: Option<HttpProxy>,
+    /// `line: metered`: whether an idle link sends as little as possible.
+    pub is_metered: bool,
     /// `ping` (30 s): interval of registrations.
     pub ping: Duration,
     /// `max_msg_size` (130000): maximum number of characters of one SETLOGS part.
@@ -97,16 +105,19 @@ pub(super) fn token(section: &Section<'_>, findings: &mut Findings) -> Option<St
 /// Reads the module `pull`; `None` after a problem.
 pub(super) fn read_pull(section: Section<'_>, core: &CoreSettings, findings: &mut Findings) -> Option<PullSettings> {
     need_id(&section, core, findings);
-    let endpoint = target(&section, findings);
+    let mut endpoints = targets(&section, findings).into_iter();
+    let endpoint = endpoints.next();
     let seconds = Unit::Seconds;
     let ping = ping(&section, 60, findings);
     let ping_timeout = section.duration("ping_timeout", Duration::from_secs(30), seconds, DAY_SECONDS, findings);
     let link = section.parsed("link", None, LinkMode::WORDS, findings, |text| LinkMode::from_word(text).map(Some));
-    Some(PullSettings { endpoint: endpoint?, link, ping, ping_timeout })
+    let is_metered = is_metered(&section, findings);
+    let others = endpoints.collect();
+    Some(PullSettings { endpoint: endpoint?, others, link, is_metered, ping, ping_timeout })
 }
 
-/// Reads `target_type` and `target_path`, the external socket of the central.
-fn target(section: &Section<'_>, findings: &mut Findings) -> Option<Endpoint> {
+/// Reads `target_type` and `target_path`: the external socket of the central, or a list of those of several centrals.
+fn targets(section: &Section<'_>, findings: &mut Findings) -> Vec<Endpoint> {
     const TCP: &str = "'HOST:PORT' of the central's external socket, for instance '192.0.2.1:5556'";
     let is_tcp =
         section.parsed("target_type", true, "tcp or ipc", findings, |text| match text.to_ascii_lowercase().as_str() {
@@ -114,13 +125,35 @@ fn target(section: &Section<'_>, findings: &mut Findings) -> Option<Endpoint> {
             "ipc" => Some(false),
             _ => None,
         });
-    let Some((text, file)) = section.text("target_path", findings) else {
-        if section.value("target_path").is_none() {
-            let text = format!("is missing; allowed: {TCP}");
-            findings.problem(section.place(), &section.path("target_path"), text);
-        }
-        return None;
+    let texts = words(section, "target_path", findings);
+    if section.value("target_path").is_none() {
+        let text = format!("is missing; allowed: {TCP}");
+        findings.problem(section.place(), &section.path("target_path"), text);
+    }
+    texts.into_iter().filter_map(|(text, file)| target(text, file, is_tcp, section, findings)).collect()
+}
+
+/// Reads a value or a list of values.
+fn words<'a>(section: &Section<'a>, key: &'static str, findings: &mut Findings) -> Vec<(&'a str, &'a Place)> {
+    const ENTRIES_MAX: usize = 16;
+    let Some(node) = section.value(key) else { return Vec::new() };
+    let path = section.path(key);
+    let items = match &node.value {
+        Value::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(node),
     };
+    if items.is_empty() || items.len() > ENTRIES_MAX {
+        findings.problem(&node.place, &path, format!("has {} entries; allowed: 1 to {ENTRIES_MAX}", items.len()));
+    }
+    let mut found = Vec::new();
+    for item in items.iter().take(ENTRIES_MAX) {
+        found.extend(scalar(item, &path, findings).map(|text| (text.trim(), &item.place)));
+    }
+    found
+}
+
+fn target(text: &str, file: &Place, is_tcp: bool, section: &Section<'_>, findings: &mut Findings) -> Option<Endpoint> {
+    const TCP: &str = "'HOST:PORT' of the central's external socket, for instance '192.0.2.1:5556'";
     let (endpoint, allowed) = if is_tcp {
         let place = address::host_and_port(text).filter(|(host, _)| host != "*");
         (place.map(|(host, port)| Endpoint::Tcp { host, port }), TCP)
@@ -140,21 +173,31 @@ pub(super) fn read_pullwss(
     core: &CoreSettings,
     findings: &mut Findings,
 ) -> Option<PullWssSettings> {
-    const HOSTS: &str = "the host name or the address of the central, without a port";
+    const HOSTS: &str = "the host name or the address of the central, without a port, or a list of HOST or HOST:PORT";
     const PATHS: &str = "a path that begins with '/', without spaces";
     need_id(&section, core, findings);
-    let host = required(&section, "address", HOSTS, findings).and_then(|(text, file)| {
-        let host = address::host(text);
-        if host.is_none() {
-            refuse(file, &section.path("address"), text, HOSTS, findings);
-        }
-        host
-    });
+    if section.value("address").is_none() {
+        let text = format!("is missing or empty; allowed: {HOSTS}");
+        findings.problem(section.place(), &section.path("address"), text);
+    }
+    let texts = words(&section, "address", findings);
+    let is_list = section.value("address").is_some_and(|node| matches!(node.value, Value::List(_)));
     let token = required(&section, "token", "the token of the central's 'httpserver'", findings)
         .and_then(|_| token(&section, findings));
     let uses_tls = section.boolean("ssl", false, findings);
     let tls = tls_section::read_client(&section, findings);
     let port = section.parsed("port", default_port(uses_tls), PORTS, findings, address::port_number);
+    let mut hosts = Vec::new();
+    for (text, file) in texts {
+        // In a list each entry may have a port of its own.
+        let place = address::host_and_port(text).filter(|_| is_list);
+        match place.or_else(|| address::host(text).map(|host| (host, port))) {
+            Some(place) => hosts.push(place),
+            None => refuse(file, &section.path("address"), text, HOSTS, findings),
+        }
+    }
+    let mut hosts = hosts.into_iter();
+    let first = hosts.next();
     let uri = section.parsed("central_uri", "/".to_owned(), PATHS, findings, |text| {
         let fits = text.starts_with('/') && text.len() <= 1_024 && text.bytes().all(|byte| byte.is_ascii_graphic());
         (fits && !text.contains('#')).then(|| text.to_owned())
@@ -162,7 +205,19 @@ pub(super) fn read_pullwss(
     let proxy = http_proxy(&section, findings);
     let ping = ping(&section, 30, findings);
     let max_message_size = section.number("max_msg_size", 130_000, 1_024..=262_144, "characters", findings);
-    Some(PullWssSettings { host: host?, port, token: token?, uri, tls, proxy, ping, max_message_size })
+    let (host, port) = first?;
+    let others = hosts.collect();
+    let is_metered = is_metered(&section, findings);
+    Some(PullWssSettings { host, port, others, token: token?, uri, tls, proxy, is_metered, ping, max_message_size })
+}
+
+/// Reads `line`.
+fn is_metered(section: &Section<'_>, findings: &mut Findings) -> bool {
+    section.parsed("line", false, "usual or metered", findings, |text| match text.to_ascii_lowercase().as_str() {
+        "usual" => Some(false),
+        "metered" => Some(true),
+        _ => None,
+    })
 }
 
 /// Reads `ping`, the interval at which the node registers again, with a minimum of `least` seconds. Published examples

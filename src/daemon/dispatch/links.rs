@@ -17,7 +17,7 @@ use crate::model::random::Random;
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 use crate::node::input::Input;
-use crate::session::zmq_dialer::{DialOutcome, DialerOutput, DialerSettings, ZmqDialer};
+use crate::session::zmq_dialer::{DialOutcome, DialPlace, DialerOutput, DialerSettings, ZmqDialer};
 use crate::wire::gorgone::envelope;
 use crate::wire::tls_link::ClientTls;
 use crate::wire::zmtp::connection::{Event, Settings, SocketType, ZmtpConnection};
@@ -97,7 +97,17 @@ impl Dispatch {
     /// Opens and keeps a connection to our central, if module `pull` is loaded.
     pub(super) fn open_pull_parent(&mut self, now: Now) {
         if let (Some(pull), Some(id)) = (self.config.modules.pull.clone(), self.core.own_id()) {
-            self.dial(PeerKey::Parent(ParentKind::Pull), pull.endpoint, format!("gorgone-{id}"), now);
+            let key = PeerKey::Parent(ParentKind::Pull);
+            self.dial(key, pull.endpoint, format!("gorgone-{id}"), now);
+            let place = |endpoint: Endpoint| {
+                let target = endpoint.to_string();
+                let stored_fingerprint = self.keys.fingerprints.get(&target).cloned();
+                DialPlace { endpoint, stored_fingerprint, is_pinned: self.keys.is_pinned(&target) }
+            };
+            let others = pull.others.into_iter().map(place).collect();
+            if let Some(link) = self.dialled.link(key) {
+                link.dialer.also(others);
+            }
         }
     }
 

@@ -40,7 +40,7 @@ fn settings(pullwss: &PullWssSettings) -> WebSocketDialerSettings {
             auth: proxy.auth.as_ref().map(|auth| (auth.user.clone(), auth.password.clone())),
         }),
         step_timeout: Duration::from_secs(10),
-        silence_timeout: Duration::from_secs(120),
+        silence_timeout: Duration::from_secs(if pullwss.is_metered { 600 } else { 120 }),
         max_message_bytes: MAX_MESSAGE_BYTES,
         max_waiting_bytes: 16 << 20,
     }
@@ -82,6 +82,7 @@ impl Dispatch {
     pub(super) fn open_websocket_parent(&mut self, now: Now) {
         if let Some(pullwss) = &self.config.modules.pullwss {
             let mut node = WebSocketDialer::new(settings(pullwss));
+            node.also(pullwss.others.clone());
             node.handle_start(now);
             self.dialled.insert(KEY, Dialled::WebSocket(WebSocketParent { node, connection: None }));
             self.touch(Owner::Dialled(KEY));

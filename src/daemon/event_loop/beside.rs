@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::config::cluster::ClusterSettings;
 use crate::daemon::dispatch::Batch;
-use crate::edge::history_store::DatabaseLock;
+use crate::edge::history_store::{DatabaseLock, StoreErrorKind};
 use crate::edge::log::LogWriter;
 use crate::edge::server_store::{Lease, ServerStore};
 use crate::edge::store::{Store, StorePlace};
@@ -48,7 +48,13 @@ pub(super) fn open(config: &Config, log: &mut LogWriter, now: Now) -> Result<Opt
     let lock = DatabaseLock::take(&core.database).map_err(RunError::new)?;
     let lease = lease_of(config);
     let time = Duration::from_millis(lease.millis);
-    let (store, stored) = ServerStore::open(server.clone(), lease, core.create_schema).map_err(RunError::new)?;
+    let opened = ServerStore::open(server.clone(), lease, core.create_schema);
+    let (store, stored) = opened.map_err(|error| RunError {
+        // Another member was faster, or the server is away.
+        passes: core.cluster.is_some()
+            && !matches!(error.kind, StoreErrorKind::SchemaMissing | StoreErrorKind::PermissionDenied),
+        ..RunError::new(error)
+    })?;
     log.write(&LogLine::info("core", format!("the history is in the database {server}")), now.wall);
     let renew_at = Some(now.monotonic + time / 3);
     // A cluster has others who would write.

@@ -53,12 +53,23 @@ impl ClusterWatch {
             told: BTreeSet::new(),
             begins_anew: false,
         };
-        watch.seen = (watch.look())().map_err(RunError::new)?;
+        let (looked, mut unknown) = ((watch.look())(), None);
+        match looked {
+            Ok(seen) => watch.seen = seen,
+            Err(reason) => unknown = Some(reason),
+        }
         let (own, holder) = (&watch.own, &watch.seen.holder);
-        watch.is_standby = holder.left_ms > 0
+        let is_held = holder.left_ms > 0
             && holder.place != own.place
             && holder.member != own.member
             && holder.cluster == own.cluster;
+        // Until the server can be asked, this central stands by.
+        watch.is_standby = is_held || unknown.is_some();
+        if let Some(reason) = unknown {
+            let text = format!("who is active in the cluster is not known: {reason}");
+            log.write(&LogLine::warning("core", text), now.wall);
+            watch.told.insert(reason);
+        }
         let text = match watch.is_standby {
             true => format!("cluster '{}': this is '{}', and {}", own.cluster, own.member, watch.who()),
             false => format!("cluster '{}': this is '{}', which takes the history over", own.cluster, own.member),
@@ -79,7 +90,11 @@ impl ClusterWatch {
 
     /// Says who is active.
     pub(super) fn who(&self) -> String {
-        format!("the active central is '{}' at {}", self.seen.holder.member, self.seen.holder.address)
+        let holder = &self.seen.holder;
+        match holder.member.is_empty() {
+            true => "the active central is not known".to_owned(),
+            false => format!("the active central is '{}' at {}", holder.member, holder.address),
+        }
     }
 
     pub(super) const fn is_standby(&self) -> bool {
@@ -151,6 +166,7 @@ impl EventLoop {
     pub(super) fn cluster_seen(&mut self, seen: Result<Box<Seen>, String>, now: Now) {
         let Some(cluster) = self.cluster.as_mut() else { return };
         let mut lines = Vec::new();
+        let is_known = seen.is_ok();
         match seen {
             Err(reason) => {
                 cluster.look_at = Some(now.monotonic + AGAIN);
@@ -172,7 +188,7 @@ impl EventLoop {
                 }
             }
         }
-        let takes_over = cluster.is_standby && cluster.seen.holder.left_ms <= 0 && cluster.look_at.is_some();
+        let takes_over = cluster.is_standby && is_known && cluster.seen.holder.left_ms <= 0;
         let who = cluster.who();
         if takes_over && self.phase == Phase::Running {
             let text = format!("cluster: the lease is free ({who}): this central takes over");

@@ -12,6 +12,7 @@ mod children;
 #[cfg_attr(not(feature = "centreon"), path = "cluster_absent.rs")]
 mod cluster;
 mod copies;
+mod ending;
 mod keys;
 mod listeners;
 #[cfg_attr(not(feature = "centreon"), path = "orders_absent.rs")]
@@ -102,22 +103,28 @@ const FIRST_SOURCE: usize = 16;
 const LOOKUPS_MAX: usize = 4_096;
 /// How long the daemon waits for jobs when it ends.
 const LAST_JOBS: Duration = Duration::from_millis(100);
+/// Delay before a member of a cluster begins anew that could not start.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long a stopped daemon tries to send its last answers.
 const LAST_FLUSH: Duration = Duration::from_millis(200);
 
 /// Why a daemon could not start or had to end.
 #[derive(Debug)]
-pub struct RunError(String);
+pub struct RunError {
+    text: String,
+    /// Whether it may pass by itself, so that the program begins anew.
+    passes: bool,
+}
 
 impl fmt::Display for RunError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&self.text)
     }
 }
 
 impl RunError {
     fn new(text: impl fmt::Display) -> Self {
-        Self(text.to_string())
+        Self { text: text.to_string(), passes: false }
     }
 }
 
@@ -176,10 +183,14 @@ pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<bool, 
     match EventLoop::start(config, keys, options, &mut log) {
         Ok(with_log) => with_log(log).run(),
         Err(error) => {
-            if options.logfile.is_some() {
+            if options.logfile.is_some() || error.passes {
                 let wall = clock::read().wall;
                 log.write(&LogLine::error("core", error.to_string()), wall);
                 log.flush(wall);
+            }
+            if error.passes {
+                std::thread::sleep(AGAIN);
+                return Ok(true);
             }
             Err(error)
         }
@@ -461,22 +472,6 @@ impl EventLoop {
                 }
             }
         }
-    }
-
-    fn finish(&mut self) {
-        self.children.kill_all();
-        self.await_commit();
-        self.workers.shutdown(LAST_JOBS);
-        self.copies.shutdown();
-        while self.workers.poll_finished().is_some() {}
-        let wall = clock::read().wall;
-        let mut unstored = self.dispatch.take_unstored();
-        unstored.append(self.dispatch.take_batch());
-        if let Err(reason) = self.storage.finish(unstored, wall) {
-            self.log.write(&LogLine::error("core", reason), wall);
-        }
-        self.log.write(&LogLine::info("core", "stopped"), wall);
-        self.log.flush(wall);
     }
 }
 

@@ -119,12 +119,14 @@ fn meet_by_key(word: &Word, keys: &KeyPair) -> Result<(), String> {
 
 fn settings(word: &Word, token: &str) -> PullWssSettings {
     PullWssSettings {
+        others: Vec::new(),
         host: word.host.clone(),
         port: word.port,
         token: token.to_owned(),
         uri: "/".to_owned(),
         tls: word.is_tls.then_some(ClientTls::Pinned(word.central)),
         proxy: None,
+        is_metered: false,
         ping: Duration::from_secs(30),
         max_message_size: 130_000,
     }

@@ -92,7 +92,7 @@ impl Lease {
     fn check(&self, holder: &Holder) -> Result<(), Trouble> {
         if holder.cluster == MOVING {
             let text = "a move into it was not finished: run 'stheno migrate-store' again";
-            return Err(Trouble::new(StoreErrorKind::InUse(None), text, false));
+            return Err(Trouble::schema(text));
         }
         if holder.epoch > 0 && holder.cluster != self.cluster {
             let name = |name: &str| if name.is_empty() { "no cluster".to_owned() } else { format!("cluster '{name}'") };
@@ -102,7 +102,7 @@ impl Lease {
                 name(&holder.cluster),
                 name(&self.cluster)
             );
-            return Err(Trouble::new(StoreErrorKind::InUse(None), text, false));
+            return Err(Trouble::schema(text));
         }
         if holder.left_ms > 0 && holder.place != self.place {
             if holder.member == self.member {
@@ -110,7 +110,7 @@ impl Lease {
                     "another central with the name '{}' ({}) is active: give each its own gorgonecore.cluster.member",
                     holder.member, holder.place
                 );
-                return Err(Trouble::new(StoreErrorKind::InUse(None), text, false));
+                return Err(Trouble::schema(text));
             }
             let text = format!(
                 "another daemon, '{}', writes to it; stop that one, or wait for {} s if it is gone",

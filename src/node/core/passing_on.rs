@@ -153,6 +153,12 @@ impl Core {
             return Ok(Handled::accepted());
         }
         if action == Action::Fetch {
+            if self.context.options.modules.action.is_none() {
+                return Err(
+                    "proxy - the module action, whose copy_roots say where it may be written, is not loaded here"
+                        .to_owned(),
+                );
+            }
             node.reachable()?;
             self.copies.fetcher(&mut self.context, &mut self.nodes).begin(token, route, &data);
             return Ok(Handled::accepted());

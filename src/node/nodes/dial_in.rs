@@ -260,7 +260,7 @@ impl Nodes {
     }
 
     pub(super) fn bind_now(&mut self, context: &mut Context, newcomer: Newcomer) -> Result<(), String> {
-        let Newcomer { client, named, name, mut registration, instance, .. } = newcomer;
+        let Newcomer { client, named, name, mut registration, instance, idle, .. } = newcomer;
         let id = registration.id;
         if let Err(reason) = self.admit_unlisted(context, id, (client, named)) {
             // The session stays, so the node continues as soon as it is in a list, long before it registers itself
@@ -302,6 +302,9 @@ impl Nodes {
         }
         self.dialled_in.insert(client, id);
         context.timers.cancel(&Timer::Unlisted(id));
+        if let Some(node) = self.get_quietly(id) {
+            node.idle = idle;
+        }
         let known = self.get(id).map(|node| (node.client, node.link));
         if known == Some((Some(client), Link::Up))
             && self.get(id).is_some_and(|node| node.registration.identity == identity && node.instance == instance)
@@ -331,7 +334,7 @@ impl Nodes {
         if let Some((name, registration, instance)) = again {
             let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
             let registration = Registration { identity, ..registration };
-            let newcomer = Newcomer { client, named: None, name, registration, instance, is_probe: false };
+            let newcomer = Newcomer { client, named: None, name, registration, instance, idle: None, is_probe: false };
             if let Err(reason) = self.bind(context, newcomer) {
                 self.log_refusal(context, client, &reason);
             }

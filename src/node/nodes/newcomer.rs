@@ -1,5 +1,8 @@
 //! A client that registers itself as a node.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::model::connection::ClientId;
@@ -8,6 +11,9 @@ use crate::model::registration::Registration;
 
 /// Maximum number of characters of an identity, and of the word of a daemon's start.
 pub(super) const IDENTITY_LEN_MAX: usize = 256;
+
+/// How long a node may say that its way may be idle, in seconds. A node that is not heard for longer counts as silent.
+const IDLE_SECONDS: RangeInclusive<u64> = 15..=240;
 
 /// The registering client and its data.
 #[derive(Clone, Debug)]
@@ -20,6 +26,8 @@ pub(super) struct Newcomer {
     pub registration: Registration,
     /// A random word that its daemon made at its start; a Perl daemon has none.
     pub instance: Option<Box<str>>,
+    /// How long its way may be idle, if it says so.
+    pub idle: Option<Duration>,
     /// Whether it only asks whether it may register.
     pub is_probe: bool,
 }
@@ -30,6 +38,8 @@ impl Newcomer {
         let instance = entry.get("instance").and_then(Value::as_str).filter(|word| word.len() <= IDENTITY_LEN_MAX);
         let is_probe = entry.get("probe") == Some(&Value::Bool(true));
         let name = entry.get("id").and_then(|id| NodeId::from_json(id).ok()).unwrap_or(registration.id);
-        Self { client, named, name, registration, instance: instance.map(Into::into), is_probe }
+        let idle = entry.get("idle").and_then(Value::as_u64).filter(|idle| IDLE_SECONDS.contains(idle));
+        let (instance, idle) = (instance.map(Into::into), idle.map(Duration::from_secs));
+        Self { client, named, name, registration, instance, idle, is_probe }
     }
 }

@@ -1,5 +1,7 @@
 //! One node: its registration, its link, and what it owes.
 
+use std::time::Duration;
+
 use std::collections::BTreeMap;
 
 use crate::model::connection::{ClientId, Endpoint, PeerAddress};
@@ -79,6 +81,8 @@ pub(in crate::node) struct Node {
     pub client: Option<ClientId>,
     /// The word of the daemon's start, if it sends one.
     pub instance: Option<Box<str>>,
+    /// How long its way may be idle, if it has said so: it is pinged as often.
+    pub idle: Option<Duration>,
     /// The id that its daemon uses for itself, if it differs, which means that two nodes are mixed up.
     pub calls_itself: Option<NodeId>,
     /// Time of the last message of its client.
@@ -107,6 +111,7 @@ impl Node {
             link: Link::of(&registration.kind),
             client: None,
             instance: None,
+            idle: None,
             calls_itself: None,
             heard: None,
             liveness: Liveness::default(),

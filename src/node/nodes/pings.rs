@@ -35,15 +35,16 @@ pub(super) fn ping() -> Message {
 }
 
 impl Nodes {
-    fn ping_period(&self, context: &Context) -> Duration {
+    fn ping_period(&self, context: &Context, id: NodeId) -> Duration {
+        let idle = self.get(id).and_then(|node| node.idle);
         // A period of zero would loop without a pause.
-        context.proxy_settings().ping.max(Duration::from_secs(1))
+        idle.unwrap_or_else(|| context.proxy_settings().ping).max(Duration::from_secs(1))
     }
 
     /// Prepares the first ping of a push node that was registered, or whose link is rebuilt: it is sent when the link
     /// comes up.
     pub(in crate::node) fn await_first_ping(&mut self, context: &mut Context, id: NodeId) {
-        let (now, period) = (context.now, self.ping_period(context));
+        let (now, period) = (context.now, self.ping_period(context, id));
         let Some(node) = self.get_mut(id) else { return };
         node.liveness.schedule(now, period);
         node.liveness.ping = Ping::AwaitingLink;
@@ -59,7 +60,7 @@ impl Nodes {
     }
 
     pub(super) fn send_ping(&mut self, context: &mut Context, id: NodeId) {
-        let (now, period) = (context.now, self.ping_period(context));
+        let (now, period) = (context.now, self.ping_period(context, id));
         let discard = context.proxy_settings().pong_discard_timeout;
         let Some(node) = self.get_mut(id) else { return };
         node.liveness.schedule(now, period);
@@ -99,7 +100,7 @@ impl Nodes {
 
     /// Handles [`Timer::Ping`].
     pub(in crate::node) fn ping_due(&mut self, context: &mut Context, id: NodeId) {
-        let (now, period) = (context.now, self.ping_period(context));
+        let (now, period) = (context.now, self.ping_period(context, id));
         let Some(node) = self.get_mut(id) else { return };
         match (node.liveness.ping, node.link) {
             // The answer, or its absence, sets the timer again.
@@ -118,7 +119,7 @@ impl Nodes {
 
     /// Handles [`Timer::PingLink`].
     pub(in crate::node) fn ping_found_no_link(&mut self, context: &mut Context, id: NodeId) {
-        let (now, period) = (context.now.monotonic, self.ping_period(context));
+        let (now, period) = (context.now.monotonic, self.ping_period(context, id));
         let Some(node) = self.get_mut(id) else { return };
         if node.liveness.ping == Ping::AwaitingLink {
             node.liveness.ping = Ping::Idle;
@@ -128,7 +129,7 @@ impl Nodes {
 
     /// Handles [`Timer::Pong`].
     pub(in crate::node) fn ping_got_no_pong(&mut self, context: &mut Context, id: NodeId) {
-        let (now, period) = (context.now.monotonic, self.ping_period(context));
+        let (now, period) = (context.now.monotonic, self.ping_period(context, id));
         let max = context.proxy_settings().pong_max_timeout;
         let Some(node) = self.get_mut(id) else { return };
         let dials_in = node.dials_in();
@@ -157,7 +158,7 @@ impl Nodes {
 
     /// Handles a ping that could not be sent.
     pub(in crate::node) fn ping_not_sent(&mut self, context: &mut Context, id: NodeId) {
-        let (now, period) = (context.now.monotonic, self.ping_period(context));
+        let (now, period) = (context.now.monotonic, self.ping_period(context, id));
         let Some(node) = self.get_mut(id) else { return };
         if node.liveness.ping == Ping::AwaitingPong {
             node.liveness.ping = Ping::Idle;

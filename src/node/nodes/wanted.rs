@@ -170,6 +170,13 @@ impl Nodes {
         if prevailed {
             self.registry.prevail_no_more(id);
         }
+        if merged.link.is_none()
+            && before.is_some_and(|before| before.link.is_some())
+            && let Some(node) = self.get_mut(id)
+        {
+            // A registration over the network leaves the listed `link` as it is, a list that has none takes it away.
+            node.registration.link = None;
+        }
         match self.register(context, merged) {
             Ok(()) if is_known => changes.changed.push(id),
             Ok(()) => changes.added.push(id),
@@ -235,6 +242,7 @@ fn is_alike(left: &Registration, right: &Registration) -> bool {
 mod tests {
 
     use super::*;
+    use crate::model::link::LinkMode;
     use crate::model::registration::NodeKind;
     use crate::node::input::Input;
     use crate::node::testing::{Bench, id, options, push_node};
@@ -276,6 +284,17 @@ mod tests {
         assert_eq!(changes.changed, ids(&[2]));
         assert_eq!(bench.drain(), Vec::<String>::new());
         assert!(bench.core.nodes.registry.knows(id(8)) && !bench.core.nodes.registry.knows(id(7)));
+    }
+
+    #[test]
+    fn a_link_that_is_taken_out_of_the_list_of_a_node_that_dials_in_counts_no_more() {
+        let pull = |link| Registration { kind: NodeKind::Pull, link, ..push_node(2) };
+        let mut bench = Bench::new(options(vec![pull(Some(LinkMode::Sealed))]));
+        let link = |bench: &Bench| bench.core.nodes.get(id(2)).unwrap().registration.link;
+        bench.list(FILE, vec![pull(Some(LinkMode::Classic))]);
+        assert_eq!(link(&bench), Some(LinkMode::Classic));
+        bench.list(FILE, vec![pull(None)]);
+        assert_eq!(link(&bench), None);
     }
 
     #[test]

@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::model::api::CallId;
+use crate::model::broken::{self, Fault};
 use crate::model::history::StoreChange;
 use crate::model::node_id::NodeId;
 use crate::model::queue::{
@@ -300,6 +301,9 @@ impl Queue {
 
     /// Notes that a node has taken a request.
     pub(in crate::node) fn is_taken(&mut self, token: &Token) {
+        if broken::is(Fault::TakenUnnoticed) {
+            return;
+        }
         let Some(sent) = self.sent.get_mut(&token.digest()).filter(|sent| !sent.is_taken) else { return };
         sent.is_taken = true;
         let target = sent.target;

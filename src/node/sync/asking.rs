@@ -13,11 +13,9 @@ use crate::model::token::Token;
 use crate::node::context::Context;
 use crate::node::json;
 use crate::node::nodes::Nodes;
-use crate::node::nodes::node::Link;
+use crate::node::nodes::node::{Link, Node};
 use crate::node::peer::Handled;
 use crate::node::timers::Timer;
-
-use super::state::NodeSync;
 
 /// Time after which a node that dials in is asked again, because a Perl node drops messages that arrive while it sends.
 const REPEAT_AFTER: Duration = Duration::from_secs(5);
@@ -42,8 +40,9 @@ pub(in crate::node) fn start(context: &mut Context) {
 pub(in crate::node) fn sync_due(context: &mut Context, nodes: &mut Nodes) {
     let settings = context.proxy_settings();
     // A node of ours says in each PONG whether there is something new.
-    let (now, period) = (context.now.monotonic, settings.ping.max(settings.sync_time) * 2);
-    sync_those(context, nodes, |sync| !sync.is_fresh(now, period));
+    let now = context.now.monotonic;
+    let period = |node: &Node| node.idle.unwrap_or(settings.ping).max(settings.sync_time) * 2;
+    sync_those(context, nodes, |node| !node.sync.is_fresh(now, period(node)));
     start(context);
 }
 
@@ -65,9 +64,9 @@ fn sync_all(context: &mut Context, nodes: &mut Nodes) {
     sync_those(context, nodes, |_| true);
 }
 
-fn sync_those(context: &mut Context, nodes: &mut Nodes, is_wanted: impl Fn(&NodeSync) -> bool) {
+fn sync_those(context: &mut Context, nodes: &mut Nodes, is_wanted: impl Fn(&Node) -> bool) {
     for id in nodes.ids() {
-        if nodes.get(id).is_some_and(|node| node.link == Link::Up && is_wanted(&node.sync)) {
+        if nodes.get(id).is_some_and(|node| node.link == Link::Up && is_wanted(node)) {
             sync_soon(context, nodes, id);
         }
     }

@@ -56,3 +56,10 @@ impl WebSocketDialerSettings {
         self.proxy.as_ref().map_or_else(String::new, |proxy| format!("the proxy {}:{}", proxy.host, proxy.port))
     }
 }
+
+impl super::WebSocketDialer {
+    /// Sets the other hosts and ports of the central, which are tried in order when this one fails.
+    pub fn also(&mut self, others: Vec<(String, u16)>) {
+        self.turns = crate::session::turns::Turns::new(others);
+    }
+}

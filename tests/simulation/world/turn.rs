@@ -79,7 +79,12 @@ impl World {
                 if fate.is_some() {
                     return self.crash(machine);
                 }
-                dispatch.committed(batch, !full, now);
+                // While earlier changes wait, later ones are not tried.
+                if full && dispatch.has_unstored() {
+                    dispatch.refused(batch, now);
+                } else {
+                    dispatch.committed(batch, !full, now);
+                }
             }
             let effects: Vec<Effect> = std::iter::from_fn(|| dispatch.poll_effect()).collect();
             for effect in effects {

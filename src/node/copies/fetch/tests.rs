@@ -1,7 +1,7 @@
 use crate::model::copy::{Chunk, CopyFailure, CopyKind, DigestKind, SinkDone, SinkId, SourceDone, SourceId};
 use crate::model::host_work::HostDone;
 use crate::node::input::Input;
-use crate::node::testing::{Bench, id, node_message, options};
+use crate::node::testing::{Bench, id, node_message, options, push_node};
 
 const FETCH: &str = r#"{"content":{"source":"/far/log","destination":"/here/","cache_dir":"/cache"}}"#;
 
@@ -138,6 +138,12 @@ fn what_cannot_be_read_ends_the_token_with_the_nodes_words() {
     bench.give(node_message(2, "ACK", "", r#"{"code":0,"data":{"action":"getlog","result":[]}}"#));
     let outputs = bench.request("FETCH", "t", "2", FETCH);
     assert!(outputs.iter().any(|line| line.contains("it is not a Stheno daemon")), "{outputs:?}");
+    let mut without = options(vec![push_node(2)]);
+    without.modules.action = None;
+    let mut bare = Bench::new(without);
+    bare.give(Input::LinkUp(id(2)));
+    let outputs = bare.request("FETCH", "t", "2", FETCH);
+    assert!(outputs.iter().any(|line| line.contains("copy_roots say where it may be written")), "{outputs:?}");
     let outputs = bench.request("FETCH", "u", "1", FETCH);
     assert!(outputs.iter().any(|line| line.starts_with("row u 1")), "{outputs:?}");
 }

@@ -10,7 +10,7 @@ use crate::model::copy::{CopyFailure, CopyKind, DigestKind, SourceId, SourceStep
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::{Sender, State};
+use super::{Sender, State, full_bytes};
 use crate::node::copies::ending::failure_row;
 use crate::node::json;
 use crate::node::sync::asking;
@@ -77,6 +77,7 @@ impl Sender<'_> {
 
     /// Handles a node's reply to the token of a copy. Returns `false` if it belongs to no copy.
     pub(in crate::node) fn confirmed(&mut self, through: NodeId, token: &Token, code: Code, data: &str) -> bool {
+        let (now, full_bytes) = (self.context.now.monotonic, full_bytes(self.context.proxy_settings().buffer_size));
         let Some(source) = self.sending.of_token(token.as_str()) else { return false };
         let Some(copy) = self.sending.all.get_mut(&source) else { return false };
         if copy.route.through != through {
@@ -117,9 +118,13 @@ impl Sender<'_> {
                 self.receiver_answered(source, &answer, received.unwrap_or(0), has_digest);
             }
             State::Sending | State::Finishing | State::Confirming { .. } => {
+                let before = copy.in_flight.len();
                 match received {
                     Some(received) => copy.in_flight.retain(|end| *end > received),
                     None => drop(copy.in_flight.pop_front()),
+                }
+                for _ in copy.in_flight.len()..before {
+                    copy.speed.confirmed(now, full_bytes);
                 }
                 self.await_progress(source);
                 self.go_on(source);

@@ -41,6 +41,7 @@ impl Copy {
         self.is_stale = self.has_step;
         self.ready.clear();
         self.in_flight.clear();
+        self.speed.interrupted();
         self.all_read = false;
     }
 }

@@ -11,6 +11,7 @@ mod answers;
 mod breaks;
 mod differences;
 mod kind;
+mod speed;
 #[cfg(test)]
 mod tests;
 
@@ -37,12 +38,16 @@ use crate::node::nodes::pathway::Route;
 use crate::node::output::Output;
 use crate::node::timers::Timer;
 
+use speed::Speed;
+
 /// Maximum number of copies, including waiting ones.
 const COPIES_MAX: usize = 10_000;
 /// Maximum number of copies that are read and sent at the same time.
 const ACTIVE_MAX: usize = 8;
 /// Maximum number of unconfirmed chunks.
 const WINDOW: usize = 8;
+/// The full size of a chunk where `buffer_size` is larger.
+const FULL_BYTES: usize = 128 << 10;
 /// Number of chunks that a job reads. Below this number of ready chunks the next job is started.
 const READ_COUNT: usize = 2;
 /// Maximum number of chunks that are sealed in one go, because no job starts and no byte is sent in the meantime. The
@@ -105,6 +110,8 @@ struct Copy {
     all_read: bool,
     /// The end positions of the unconfirmed chunks.
     in_flight: VecDeque<u64>,
+    /// How fast the way is.
+    speed: Speed,
     /// Whether the transport has room, for a receiver that does not confirm.
     has_room: bool,
     /// Whether a chunk has been sent over the link.
@@ -181,6 +188,7 @@ impl Sender<'_> {
             return self.context.fail(token, "proxy - too many copies wait, try again later");
         }
         let source = self.context.begin_copy();
+        let round_trip = self.nodes.get(route.through).and_then(|node| node.liveness.round_trip);
         self.context.open_token(token, None);
         let copy = Copy {
             token: token.clone(),
@@ -197,6 +205,7 @@ impl Sender<'_> {
             ready: VecDeque::new(),
             all_read: false,
             in_flight: VecDeque::new(),
+            speed: Speed::new(round_trip),
             has_room: true,
             has_sent: false,
             has_answer: false,
@@ -352,6 +361,7 @@ impl Sender<'_> {
                 } else {
                     buffer_size.min(web_socket_chunk_bytes(&frame))
                 };
+                let chunk_bytes = if copy.is_ours { copy.speed.chunk_bytes(chunk_bytes) } else { chunk_bytes };
                 self.source_step(source, SourceStep::Read { count: READ_COUNT, chunk_bytes, frame });
             }
             State::Sending if copy.all_read && copy.ready.is_empty() => {
@@ -373,7 +383,8 @@ impl Sender<'_> {
     /// Sends the next chunk. Returns whether there was one to send.
     fn send_next_chunk(&mut self, source: SourceId) -> bool {
         let now = self.context.now.monotonic;
-        let limit = self.context.proxy_settings().copy_rate_limit;
+        let settings = self.context.proxy_settings();
+        let (limit, buffer_size) = (settings.copy_rate_limit, settings.buffer_size);
         let Some(copy) = self.sending.all.get_mut(&source) else { return false };
         if copy.state != State::Sending || copy.ready.is_empty() {
             return false;
@@ -381,7 +392,8 @@ impl Sender<'_> {
         let Some(node) = self.nodes.get(copy.route.through).filter(|node| node.has_link()) else { return false };
         let is_confirmed = copy.is_ours || node.registration.kind.confirms();
         let has_room = copy.has_room || broken::is(Fault::BackPressureOff);
-        let window = if broken::is(Fault::BackPressureOff) { usize::MAX } else { WINDOW };
+        let window = if copy.is_ours { copy.speed.window(full_bytes(buffer_size), WINDOW) } else { WINDOW };
+        let window = if broken::is(Fault::BackPressureOff) { usize::MAX } else { window };
         let may_send = if is_confirmed { copy.in_flight.len() < window } else { has_room };
         if !may_send {
             return false;
@@ -398,6 +410,8 @@ impl Sender<'_> {
         copy.has_sent |= node.link == Link::Up;
         if is_confirmed {
             copy.in_flight.push_back(chunk.offset + chunk.len_bytes);
+            let under_way = usize::try_from(chunk.len_bytes).unwrap_or(usize::MAX);
+            copy.speed.sent(now, under_way.saturating_mul(copy.in_flight.len()));
         } else {
             copy.has_room = false;
         }
@@ -429,30 +443,6 @@ impl Sender<'_> {
         }
     }
 
-    /// Handles [`Timer::CopyPace`].
-    pub(in crate::node) fn pace_due(&mut self, target: NodeId) {
-        let waiting: Vec<SourceId> = self
-            .sending
-            .all
-            .iter()
-            .filter(|(_, copy)| copy.route.target == target)
-            .map(|(source, _)| *source)
-            .collect();
-        for source in waiting {
-            self.go_on(source);
-        }
-    }
-
-    /// Handles room in the send queue of a node.
-    pub(in crate::node) fn room(&mut self, through: NodeId) {
-        for source in self.sending.of_node(through) {
-            if let Some(copy) = self.sending.all.get_mut(&source) {
-                copy.has_room = true;
-            }
-            self.go_on(source);
-        }
-    }
-
     /// Notes that a token has its last row, whoever wrote it.
     pub(in crate::node) fn token_ended(&mut self, token: &str) {
         if let Some(source) = self.sending.of_token(token) {
@@ -478,6 +468,11 @@ impl Sender<'_> {
         self.end_failed(&copy, failure);
         self.start_queued();
     }
+}
+
+/// The size of a chunk from which on the way is as fast as need be: that of a WebSocket, if it is smaller.
+fn full_bytes(buffer_size: usize) -> usize {
+    buffer_size.min(FULL_BYTES)
 }
 
 impl Copy {
