@@ -148,7 +148,7 @@ fn the_files_of_the_node_itself_are_not_given_away_but_its_log_is() {
 #[test]
 fn a_log_that_grows_meanwhile_is_what_it_was_and_the_row_says_so() {
     let platform = Platform::new();
-    let nodes = Nodes::start(&platform, &["copy_rate_limit: 1000000"]);
+    let nodes = Nodes::start(&platform, &["copy_rate_limit: 200000"]);
     let there = readable(&platform).join("log");
     fs::write(&there, bytes(500_000)).unwrap();
     let here = folder(&platform, "here");
