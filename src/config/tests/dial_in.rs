@@ -162,15 +162,19 @@ fn wrong_values_of_pullwss_are_named_and_secrets_are_not_shown() {
         [
             of("token: holds other characters than allowed: visible ASCII characters without spaces (it travels in \
                     an HTTP header)"),
-            of("address: is 'a:1'; allowed: the host name or the address of the central, without a port, or a list of \
-                    HOST or HOST:PORT"),
+            of(
+                "address: is 'a:1'; allowed: the host name or the address of the central, without a port, or a list of \
+                    HOST or HOST:PORT"
+            ),
         ]
     );
     assert_eq!(
         problems_of(&module("pullwss", "token: ''")),
         [
-            of("address: is missing or empty; allowed: the host name or the address of the central, without a port, or \
-                    a list of HOST or HOST:PORT"),
+            of(
+                "address: is missing or empty; allowed: the host name or the address of the central, without a port, or \
+                    a list of HOST or HOST:PORT"
+            ),
             of("token: is missing or empty; allowed: the token of the central's 'httpserver'"),
         ]
     );

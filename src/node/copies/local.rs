@@ -130,6 +130,7 @@ impl Local<'_> {
                 self.context.finish(&token, Code::FINISHED_KO, text);
                 if self.receiving.has(&token) {
                     self.take(source, abort);
+                    self.receiving.write_no_more_rows(&token);
                 }
                 self.forget(source);
             }
@@ -239,5 +240,20 @@ mod tests {
         let ended = r#"row t 1 {"detail":"no such file","message":"remote copy failed"}"#;
         assert!(outputs.contains(&ended.to_owned()), "{outputs:?}");
         assert!(!outputs.iter().any(|line| line.starts_with("sink")), "{outputs:?}");
+    }
+
+    #[test]
+    fn no_row_comes_behind_the_last_one_of_a_copy_whose_source_failed() {
+        let mut bench = Bench::new(options(Vec::new()));
+        bench.request("REMOTECOPY", "t", "1", COPY);
+        source(&mut bench, opened());
+        source(&mut bench, chunk());
+        let failure = super::CopyFailure { message: "remote copy failed".to_owned(), detail: "it changed".to_owned() };
+        let outputs = source(&mut bench, SourceDone::Failed(failure));
+        assert!(outputs.iter().any(|line| line.starts_with("row t 1 ")), "{outputs:?}");
+        // The chunk that was under way reaches the disk only now.
+        let done = HostDone::SinkDone { sink: SinkId(0), done: vec![SinkDone::Written(4)] };
+        let outputs = bench.give(Input::Host(done));
+        assert!(!outputs.iter().any(|line| line.starts_with("row t")), "{outputs:?}");
     }
 }

@@ -57,6 +57,13 @@ impl Receiving {
         }
     }
 
+    /// A copy whose last row was written by who gave it up: steps that are still under way write none behind it.
+    pub(in crate::node::copies) fn write_no_more_rows(&mut self, token: &Token) {
+        if let Some(incoming) = self.all.get_mut(token) {
+            incoming.logging = false;
+        }
+    }
+
     /// Aborts the copies that we receive; each ends with `reason`.
     pub(in crate::node) fn kill(&mut self, context: &mut Context, reason: &str) {
         let tokens: Vec<Token> = self.all.keys().cloned().collect();

@@ -486,6 +486,7 @@ impl Fetcher<'_> {
         if self.receiving.has(&fetch.token) {
             let abort = fetch.request.abort(fetch.kind);
             self.receiving.take(self.context, Peer::Ourselves, &fetch.token, abort, None);
+            self.receiving.write_no_more_rows(&fetch.token);
         }
         self.start_queued();
     }
