@@ -8,7 +8,7 @@ use std::env;
 use std::process::Command;
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=cross/linker.rs");
     println!("cargo::rerun-if-changed=cross/no-unwinding.ld");
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);
     if is("OPT_LEVEL", "z") && is("CARGO_CFG_TARGET_ENV", "gnu") {
