@@ -59,5 +59,6 @@ impl Queue {
             (sent.sequence, sent.bytes)
         });
         way.doubt(taken);
+        self.may_send(target);
     }
 }

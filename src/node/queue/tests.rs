@@ -180,6 +180,16 @@ fn a_node_with_a_new_database_does_not_get_what_was_sent_before() {
 }
 
 #[test]
+fn what_a_node_had_taken_before_its_database_was_replaced_ends_although_nothing_else_waits_for_it() {
+    let (mut bench, _, _) = with_backlog(&["a"]);
+    says(&mut bench, "a", 0, "null");
+    let log = r#"{"code":0,"data":{"action":"getlog","result":[],"last_id":0,"history":8,"once":true}}"#;
+    let outputs = bench.give(node_message(2, "ACK", "", log));
+    let outputs = page(&mut bench, &outputs, &[request(1, "a", 7)]);
+    assert!(outputs.iter().any(|line| line.starts_with("row a 1 ") && line.contains("new database")), "{outputs:?}");
+}
+
+#[test]
 fn a_node_of_another_kind_is_handed_a_request_once() {
     let mut bench = Bench::new(options(vec![push_node(2)]));
     bench.request("COMMAND", "a", "2", COMMAND);

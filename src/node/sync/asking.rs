@@ -100,6 +100,8 @@ pub(in crate::node) fn sync_for(
     if node.sync.in_progress {
         return Err("proxy - getlog already in progress".to_owned());
     }
+    // A daemon that asks whether the token will still end here is told so.
+    token.iter().for_each(|token| context.journal.work_on(token));
     node.sync.token = token;
     restart_sync(context, nodes, id);
     Ok(())

@@ -1,6 +1,7 @@
 use crate::model::history::{Origins, SyncMark};
 
 use crate::model::stored::Restored;
+use crate::model::token::Token;
 use crate::node::input::Input;
 use crate::node::testing::{Bench, id, message, node_message, options, push_node};
 
@@ -94,7 +95,10 @@ fn a_getlog_with_a_node_as_target_starts_a_sync_and_its_token_ends_with_it() {
     assert_eq!(bench.request("GETLOG", "t", "2", "{}"), [QUESTION.to_owned(), accepted("t")]);
     let refused = r#"row u 1 {"message":"proxy - getlog already in progress"}"#;
     assert_eq!(bench.request("GETLOG", "u", "2", "{}"), [refused.to_owned(), accepted("u")]);
+    let will_end = |bench: &Bench, token: &str| bench.core.context.journal.is_under_way(&Token::parse(token).unwrap());
+    assert!(will_end(&bench, "t") && !will_end(&bench, "u"));
     assert_eq!(bench.give(answer("", "")), [r#"row t 2 {"message":"proxy - getlog finished"}"#]);
+    assert!(!will_end(&bench, "t"));
     bench.request("GETLOG", "t", "2", "{}");
     assert_eq!(bench.pass_seconds(30)[0], r#"row t 1 {"message":"proxy - getlog in timeout for '2'"}"#);
     bench.request("GETLOG", "", "2", "{}");
