@@ -102,7 +102,7 @@ fn a_message_overtakes_a_copy_over_a_line_of_20_kbit_a_second() {
     }
     assert!(!destination.exists(), "the copy is still under way");
     let worst = round_trips.iter().max().unwrap();
-    // The copy takes 80 s on this line: none of the pings waited for it. How fast they are is for a quiet machine to say.
+    // The copy takes 80 s on this line: none of the pings waited for it. A quiet machine says how fast they are.
     assert!(*worst <= 20_000, "{round_trips:?} ms, where a round trip takes 600 ms");
     line.carries(WIDE);
     let rows = central.api().finished_rows(2, &copy, seconds(60));
