@@ -85,6 +85,7 @@ Usage:
   stheno keys new-token                                          make a token of a pullwss node
   stheno keys forget --config FILE NODE                          forget the key of a node
   stheno keys trust --config FILE NODE THUMBPRINT                trust another key of a node
+  stheno keys rotate [--config FILE] [--overlap TIME]            give the running daemon a new key
   stheno copy --config FILE SOURCE NODES:DESTINATION             copy a file or directory to nodes
   stheno copy --config FILE NODES:SOURCE DESTINATION             copy a file or directory from nodes
   stheno exec --config FILE NODES -- COMMAND                     run a command on nodes
@@ -198,7 +199,7 @@ compare it with what 'keys thumbprint' prints there.
 'rotate' makes a new key for the running daemon of FILE. The daemon announces it over its links, which the old key
 authenticates, and uses it when every peer has stored it, after half of the overlap at the latest; until the end of the
 overlap peers take both. Nothing has to be listed by hand, but at Perl daemons and others that cannot learn it: they are
-named. Said again, it shows how far that is.
+named. Said again before the end of the overlap, it shows how far that is; only after it another key is made.
 
   --bits N        size of the key, 2048 (default) to 4096
   --config FILE   the top file of the daemon that connects to the node; for 'rotate' that of the daemon itself

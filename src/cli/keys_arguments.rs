@@ -46,7 +46,10 @@ pub(super) fn parse_keys(mut parser: lexopt::Parser, defaults: &Defaults) -> Res
             other => return Err(unexpected(&other, Topic::Keys)),
         }
     }
-    if verb.as_deref() == Some("rotate") && place.is_none() && bits.is_none() {
+    if verb.as_deref() == Some("rotate") {
+        if place.is_some() || bits.is_some() {
+            return Err("'keys rotate' takes --config and --overlap only".to_owned());
+        }
         return Ok(Command::KeysRotate { config: config.unwrap_or_else(|| packaged_config(defaults)), overlap });
     }
     if overlap.is_some() {
@@ -75,7 +78,6 @@ pub(super) fn parse_keys(mut parser: lexopt::Parser, defaults: &Defaults) -> Res
         (Some(verb @ ("hash-password" | "hash-token")), _) => {
             Err(format!("'keys {verb}' takes no arguments: it reads a line from standard input"))
         }
-        (Some("rotate"), _) => Err("'keys rotate' takes --config and --overlap only".to_owned()),
         (Some("new-token"), _) => Err("'keys new-token' takes no arguments".to_owned()),
         (Some(verb), _) => Err(format!("there is no 'keys {verb}'; {NEEDED}")),
         (None, _) => Err(NEEDED.to_owned()),

@@ -34,7 +34,8 @@ fn rotate(path: &Path, overlap: Option<i64>) -> Result<String, String> {
     })?;
     let place = rotation::path_of(&config.core.database);
     let known = rotation::read(&place).map_err(|text| format!("{}: {text}", place.display()))?;
-    if let Some(state) = known.filter(|state| !state.done) {
+    // A second new key within the overlap would replace one that some links have not yet proved.
+    if let Some(state) = known.filter(|state| !state.done || state.until > clock::wall().as_seconds()) {
         return Ok(shown(&state));
     }
     let process = history_store::holder(&config.core.database)
@@ -72,7 +73,12 @@ fn begin(config: &Config, overlap: i64) -> Result<RotationState, String> {
 fn shown(state: &RotationState) -> String {
     let mut text = String::new();
     let _written = if state.done {
-        writeln!(text, "the new key {} is in use; peers take the old one until {}", state.key, time(state.until))
+        writeln!(
+            text,
+            "the new key {} is in use; peers take the old one until {}, and no other key is made before",
+            state.key,
+            time(state.until)
+        )
     } else {
         writeln!(
             text,

@@ -110,7 +110,7 @@ pub(super) fn as_json(config: &Config, keys: &KeyState, pollers: Option<&PollerP
         "api": api,
         "websocket": websocket,
         "parents": parents(config).iter().map(Parent::as_json).collect::<Vec<_>>(),
-        "database": core.database.to_string_lossy(),
+        "database": core.server.as_ref().map_or_else(|| core.database.display().to_string(), ToString::to_string),
         "storage": if core.storage == Storage::Disk { "disk" } else { "memory" },
         "keys": {
             "private": core.private_key.to_string_lossy(),
@@ -143,6 +143,9 @@ pub(super) fn problem_as_json(problem: &Problem) -> Value {
 }
 
 fn database(core: &CoreSettings) -> String {
+    if let Some(server) = &core.server {
+        return server.to_string();
+    }
     let path = core.database.display();
     match core.storage {
         Storage::Disk => path.to_string(),
@@ -198,6 +201,8 @@ fn certificate(tls: Option<&ServerTls>) -> Option<String> {
 struct Parent {
     module: &'static str,
     address: String,
+    /// The addresses that are tried after it, in order.
+    others: Vec<String>,
     /// How its certificate is checked; `None` without TLS.
     check: Option<String>,
     /// The HTTP proxy in between, if any.
@@ -210,16 +215,18 @@ fn parents(config: &Config) -> Vec<Parent> {
     let pull = config.modules.pull.as_ref().map(|pull| Parent {
         module: "pull",
         address: pull.endpoint.to_string(),
+        others: pull.others.iter().map(ToString::to_string).collect(),
         check: None,
         proxy: None,
         link: Some(pull.link.unwrap_or(config.core.link)),
     });
     let pullwss = config.modules.pullwss.as_ref().map(|wss| {
         let scheme = if wss.tls.is_some() { "wss" } else { "ws" };
-        let (host, port, uri) = (bracketed(&wss.host), wss.port, &wss.uri);
+        let url = |host: &str, port| format!("{scheme}://{}:{port}{}", bracketed(host), wss.uri);
         Parent {
             module: "pullwss",
-            address: format!("{scheme}://{host}:{port}{uri}"),
+            address: url(&wss.host, wss.port),
+            others: wss.others.iter().map(|(host, port)| url(host, *port)).collect(),
             check: wss.tls.as_ref().map(|tls| match tls {
                 ClientTls::Verify { ca_file: None } => "verified by the system's roots".to_owned(),
                 ClientTls::Verify { ca_file: Some(file) } => format!("verified by {}", file.display()),
@@ -240,7 +247,11 @@ fn bracketed(host: &str) -> String {
 
 impl Parent {
     fn as_text(&self) -> String {
-        let mut text = format!("{} ({})", self.address, self.module);
+        let mut text = self.address.clone();
+        for other in &self.others {
+            let _ = write!(text, ", then {other}");
+        }
+        let _ = write!(text, " ({})", self.module);
         if let Some(check) = &self.check {
             let _ = write!(text, ", certificate {check}");
         } else if self.address.starts_with("ws:") {
@@ -257,8 +268,8 @@ impl Parent {
 
     fn as_json(&self) -> Value {
         json!({
-            "module": self.module, "address": self.address, "certificate": self.check, "proxy": self.proxy,
-            "link": self.link.map(LinkMode::word),
+            "module": self.module, "address": self.address, "others": self.others, "certificate": self.check,
+            "proxy": self.proxy, "link": self.link.map(LinkMode::word),
         })
     }
 }

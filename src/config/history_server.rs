@@ -118,6 +118,9 @@ fn hosts(section: &Section<'_>, port: u16, findings: &mut Findings) -> Vec<Datab
         Value::List(items) => items,
         _ => std::slice::from_ref(node),
     };
+    if items.is_empty() {
+        findings.problem(&node.place, &key, "has no entry; allowed: HOST or HOST:PORT, or a list of them");
+    }
     let mut found = Vec::new();
     for item in items {
         let Some(text) = scalar(item, &key, findings).map(str::trim) else { continue };

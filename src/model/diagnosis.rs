@@ -178,6 +178,11 @@ impl Report {
         self.steps.push(Step { name, expected, seen, finding });
     }
 
+    /// Adds the steps of another report.
+    pub fn append(&mut self, other: Self) {
+        self.steps.extend(other.steps);
+    }
+
     /// All steps.
     #[must_use]
     pub fn steps(&self) -> &[Step] {

@@ -135,5 +135,10 @@ fn whoever_does_not_learn_a_new_key_is_named_and_the_key_is_used_all_the_same() 
     assert_eq!(key(&said), key(&again), "{said}\n{again}");
     until("the new key", seconds(60), || (own_key(&central) != old).then_some(()));
     central.wait_for_log("is not known to ", seconds(20));
+    let in_use = until("the end of the change", seconds(20), || {
+        let said = String::from_utf8(rotate(&central, "1h").stdout).unwrap();
+        said.contains("is in use").then_some(said)
+    });
+    assert_eq!(key(&said), key(&in_use), "{said}\n{in_use}");
     assert!(central.log().contains("node '2' (not connected)"), "{}", central.log());
 }

@@ -45,8 +45,8 @@ pub(super) struct Copied {
     running: BTreeMap<u64, (Progress, Monotonic)>,
     /// Number of lines on the terminal that are drawn again.
     drawn: usize,
-    /// What good nodes do, for the last line.
-    said: &'static str,
+    /// What good and bad nodes do, for the last line.
+    said: (&'static str, &'static str),
 }
 
 impl Screen<Progress, Outcome> for Copied {
@@ -75,7 +75,8 @@ impl Copied {
             (false, false, true) => Style::Redrawn,
             (false, false, false) => Style::Plain,
         };
-        let said = if options.direction == Direction::FromNodes { "gave it" } else { "have it" };
+        let said =
+            if options.direction == Direction::FromNodes { ("gave it", "did not") } else { ("have it", "do not") };
         Self { style, outcomes: BTreeMap::new(), running: BTreeMap::new(), drawn: 0, said }
     }
 
@@ -104,7 +105,7 @@ impl Copied {
         let good = self.outcomes.values().filter(|outcome| outcome.is_there == Some(true)).count();
         let (nodes, bad) = (rows.len(), rows.len() - good);
         let head = ["NODE", "COPY", "SIZE", "SECONDS", "RATE", "MESSAGE"];
-        print_line(&format!("{}{nodes} nodes: {good} {}, {bad} do not", table(&head, &rows), self.said));
+        print_line(&format!("{}{nodes} nodes: {good} {}, {bad} {}", table(&head, &rows), self.said.0, self.said.1));
     }
 
     fn step(&mut self, node: u64, progress: Progress) -> bool {

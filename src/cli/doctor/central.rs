@@ -12,10 +12,45 @@ use crate::model::node_id::NodeId;
 /// Looks at the links of the modules `pull` and `pullwss`; adds the steps.
 pub(super) fn look(report: &mut Report, config: &Config) {
     if let Some(pull) = &config.modules.pull {
-        look_at_pull(report, config, pull);
+        let endpoints: Vec<_> = std::iter::once(&pull.endpoint).chain(&pull.others).collect();
+        look_in_order(report, endpoints, |endpoint| {
+            let mut steps = Report::default();
+            look_at_pull(&mut steps, config, &PullSettings { endpoint: endpoint.clone(), ..pull.clone() });
+            (endpoint.to_string(), steps)
+        });
     }
     if let Some(pullwss) = &config.modules.pullwss {
-        look_at_pullwss(report, config, pullwss);
+        let first = (pullwss.host.clone(), pullwss.port);
+        let places: Vec<_> = std::iter::once(&first).chain(&pullwss.others).collect();
+        look_in_order(report, places, |(host, port)| {
+            let mut steps = Report::default();
+            let one = PullWssSettings { host: host.clone(), port: *port, ..pullwss.clone() };
+            look_at_pullwss(&mut steps, config, &one);
+            (Endpoint::Tcp { host: host.clone(), port: *port }.to_string(), steps)
+        });
+    }
+}
+
+/// Looks at the addresses of a list as the daemon tries them, up to the first that works. The others are named, and
+/// count only if none works: then the first of them is shown.
+fn look_in_order<T>(report: &mut Report, places: Vec<T>, look: impl Fn(T) -> (String, Report)) {
+    let mut first = None;
+    for place in places {
+        let (name, steps) = look(place);
+        if !steps.is_broken() {
+            if let Some((broken, cause)) =
+                first.as_ref().and_then(|(name, steps): &(String, Report)| steps.cause().map(|cause| (name, cause)))
+            {
+                let seen = format!("it does not ({}), and {name} does", cause.slug());
+                let advice = "nothing if that central stands by or is down; else correct its address in the list";
+                report.minor("address", format!("{broken} takes this node"), seen, cause, advice);
+            }
+            return report.append(steps);
+        }
+        first.get_or_insert((name, steps));
+    }
+    if let Some((_, steps)) = first {
+        report.append(steps);
     }
 }
 

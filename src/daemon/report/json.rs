@@ -104,11 +104,14 @@ impl<'a> NodeText<'a> {
     }
 }
 
-/// The message in the data of a row, or the data.
+/// The message in the data of a row with its detail, or the data.
 pub(super) fn message(data: &str) -> String {
     let data_json = serde_json::from_str::<Value>(data).ok();
-    let said = data_json.as_ref().and_then(|data| data.get("message")).and_then(Value::as_str);
-    said.unwrap_or(data).to_owned()
+    let word = |key| data_json.as_ref().and_then(|data| data.get(key)).and_then(Value::as_str);
+    match (word("message"), word("detail")) {
+        (Some(said), Some(detail)) => format!("{said} ({detail})"),
+        (said, _) => said.unwrap_or(data).to_owned(),
+    }
 }
 
 impl<'a> FailureText<'a> {

@@ -63,6 +63,6 @@ pub(super) fn failure_row(context: &mut Context, token: &Token, failure: &CopyFa
     } else {
         format!("{} ({})", failure.message, failure.detail)
     };
-    context.log(LogLine::error("proxy", format!("copy {token}: {text}")));
+    context.log(LogLine::error("proxy", format!("copy {token}: {text}")).of_token(token));
     context.finish(token, Code::FINISHED_KO, failure_data(failure));
 }

@@ -134,10 +134,8 @@ impl Serving {
         let (read_roots, copy_roots) =
             settings.map(|action| (action.read_roots.clone(), action.copy_roots.clone())).unwrap_or_default();
         let source = context.begin_copy();
-        context.log(LogLine::info(
-            "action",
-            format!("copy {token}: {} is read by another daemon", asked.source.display()),
-        ));
+        let text = format!("copy {token}: {} is read by another daemon", asked.source.display());
+        context.log(LogLine::info("action", text).of_token(token));
         let spec = SourceSpec {
             source: asked.source.clone(),
             cache_dir: asked.cache_dir,
@@ -184,7 +182,8 @@ impl Serving {
         }
         let (client, token) = (served.client, served.token.clone());
         if let SourceDone::Failed(CopyFailure { message, detail }) = &done {
-            context.log(LogLine::warning("action", format!("copy {token} to another daemon: {message} ({detail})")));
+            let text = format!("copy {token} to another daemon: {message} ({detail})");
+            context.log(LogLine::warning("action", text).of_token(&token));
             self.close(context, source);
         }
         answer(context, client, &token, wire::answer(number, done));

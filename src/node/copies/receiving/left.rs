@@ -45,7 +45,7 @@ impl Receiving {
         context.journal.work_is_over(&before);
         self.tokens.insert(incoming.sink, token.clone());
         self.all.insert(token.clone(), incoming);
-        context.log(LogLine::info("action", format!("copy {before} continues as {token}")));
+        context.log(LogLine::info("action", format!("copy {before} continues as {token}")).of_token(token));
     }
 
     /// Makes room by closing the copies of silent senders. Their data stays on the disk.

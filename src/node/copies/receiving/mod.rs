@@ -393,7 +393,7 @@ impl Receiving {
     ) {
         let data = finished_data(&notes);
         for note in notes {
-            context.log(LogLine::error("action", format!("Copy processing - {note}")));
+            context.log(LogLine::error("action", format!("Copy processing - {note}")).of_token(token));
         }
         self.end(context, token, Code::FINISHED_OK, data);
         let number = match hears.asked {

@@ -57,7 +57,8 @@ impl Sender<'_> {
         let Some(copy) = self.sending.all.get_mut(&source) else { return };
         if md5.is_none() && copy.request.tree.delete {
             let message = format!(
-                "proxy - node '{}' cannot delete what is not in the source: its daemon takes directories as a whole",
+                "proxy - node '{}' cannot delete what is not in the source: its daemon takes directories as a whole, \
+                 or has not been connected yet",
                 copy.route.target
             );
             return self.fail(source, &CopyFailure { message, detail: String::new() });

@@ -348,7 +348,7 @@ impl Fetcher<'_> {
         }
         let token = fetch.token.clone();
         for note in answer.notes.iter().take(16) {
-            self.context.log(LogLine::warning("proxy", format!("copy {token}: {note}")));
+            self.context.log(LogLine::warning("proxy", format!("copy {token}: {note}")).of_token(&token));
         }
         self.look(id, None, None);
     }
