@@ -68,6 +68,7 @@ fn look_at_pull(report: &mut Report, config: &Config, pull: &PullSettings) {
         link: pull.link.unwrap_or(config.core.link),
         was_met: known_key.is_some(),
         known_key,
+        successors: &config.added.successors,
         id: None,
         own_id: config.core.id.map(NodeId::get),
         other_ports: own_port,

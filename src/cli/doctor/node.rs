@@ -131,6 +131,7 @@ fn push(report: &mut Report, config: &Config, endpoint: &Endpoint, id: u64, stat
         own_name: format!("gorgone-proxy-{own_id}-{id}"),
         was_met: met_now || known_key.is_some(),
         known_key,
+        successors: &config.added.successors,
         id: Some(id),
         own_id: None,
         other_ports: other_ports(config, id),

@@ -16,6 +16,7 @@ use crate::edge::random::SystemRandom;
 use crate::edge::resolver;
 use crate::model::action::Action;
 use crate::model::diagnosis::{Cause, Report};
+use crate::model::key_rotation::Successors;
 use crate::model::link::LinkMode;
 use crate::model::token::Token;
 use crate::session::zmq_dialer::{DialerOutput, DialerSettings, ZmqDialer};
@@ -45,6 +46,8 @@ pub struct ZmqPeer<'a> {
     pub link: LinkMode,
     /// The known thumbprint of its key, if the key is checked.
     pub known_key: Option<String>,
+    /// The keys of peers that were replaced.
+    pub successors: &'a Successors,
     /// The id that it should have, if it is a node.
     pub id: Option<u64>,
     /// Our own id, if the peer is our central, which is asked whether it takes this node.
@@ -98,7 +101,8 @@ pub fn look_at_zmq(report: &mut Report, peer: &ZmqPeer<'_>, keys: &KeyPair) -> O
     };
     report.good("greeting", "the greeting of a Gorgone daemon", "ZMTP, and a public key");
     let known = peer.known_key.clone().unwrap_or_else(|| "any: none is known, or none is checked".to_owned());
-    if peer.known_key.as_ref().is_some_and(|known| *known != thumbprint) {
+    let now = clock::wall().as_seconds();
+    if peer.known_key.as_ref().is_some_and(|known| !peer.successors.may_be(known, &thumbprint, now)) {
         report.bad("key", known, &thumbprint, Cause::KeyChanged, trusting(peer.id, &thumbprint));
         return None;
     }

@@ -13,6 +13,7 @@ use crate::daemon::doctor::{Answer, ZmqPeer, look_at_web_socket};
 use crate::daemon::key_files::KeyPair;
 use crate::model::connection::Endpoint;
 use crate::model::diagnosis::Report;
+use crate::model::key_rotation::Successors;
 use crate::model::link::LinkMode;
 use crate::wire::gorgone::joining;
 use crate::wire::http::bearer_auth::TokenHash;
@@ -75,6 +76,7 @@ fn say(word: &Word, keys: &KeyPair, own_name: &str, link: LinkMode) -> Result<En
         }
     };
     let peer = ZmqPeer {
+        successors: &Successors::default(),
         endpoint: &endpoint,
         own_name: own_name.to_owned(),
         link,

@@ -83,6 +83,27 @@ fn a_file_comes_chunk_by_chunk_and_its_end_is_written_here() {
 }
 
 #[test]
+fn a_stop_ends_a_copy_once_also_one_that_is_being_put_in_place() {
+    for is_whole in [false, true] {
+        let mut bench = central();
+        let reads = reading(&mut bench, 4);
+        if is_whole {
+            let outputs = reply(&mut bench, &chunk(reads[0].1, 4, 8));
+            let number = step(&outputs, "finish");
+            reply(&mut bench, &format!(r#"{{"fetch":{number},"md5":"cd"}}"#));
+        }
+        let mut outputs = bench.give(Input::Stop);
+        if is_whole {
+            outputs.extend(sink(&mut bench, SinkDone::Written(8)));
+            outputs.extend(sink(&mut bench, SinkDone::Finished(Vec::new())));
+        }
+        let is_end = |line: &&String| line.starts_with("row t 1 ") || line.starts_with("row t 2 ");
+        let ends: Vec<&String> = outputs.iter().filter(is_end).collect();
+        assert_eq!((ends.len(), ends[0].contains("finished successfully")), (1, is_whole), "{outputs:?}");
+    }
+}
+
+#[test]
 fn after_a_break_it_goes_on_where_it_was() {
     let mut bench = central();
     let reads = reading(&mut bench, 0);

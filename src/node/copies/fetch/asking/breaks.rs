@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{ASK_AGAIN, Fetcher, State};
+use super::{ASK_AGAIN, Fetch, Fetcher, State};
 use crate::model::code::Code;
 use crate::model::copy::SourceId;
 use crate::model::node_id::NodeId;
@@ -86,9 +86,12 @@ impl Fetcher<'_> {
         true
     }
 
-    /// Ends all copies, because the daemon stops. What has come is kept for another request.
+    /// Ends the copies, because the daemon stops. What has come is kept for another request. One that has come whole is
+    /// being put in place, and the receiving end writes its last row.
     pub(in crate::node::copies) fn stop(&mut self, text: &str) {
-        for id in self.fetching.all.keys().copied().collect::<Vec<_>>() {
+        let is_open = |fetch: &Fetch| fetch.state != State::Ending;
+        let open = self.fetching.all.iter().filter(|(_, fetch)| is_open(fetch)).map(|(id, _)| *id);
+        for id in open.collect::<Vec<_>>() {
             if let Some(fetch) = self.forget(id) {
                 self.context.finish(&fetch.token, Code::FINISHED_KO, json::message(text));
             }
