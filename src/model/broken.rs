@@ -32,8 +32,6 @@ pub enum Fault {
     TakenForgotten,
     /// Whoever queues a request does not notice that its node has taken it.
     TakenUnnoticed,
-    /// A node takes a request of a queue although the one before it has not come.
-    OrderIgnored,
     /// A node that gives back a request does not say so.
     GivenBackSilently,
 }

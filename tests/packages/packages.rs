@@ -259,12 +259,15 @@ fn the_examples_copy_where_the_unit_lets_them_write() {
     }
     assert!(roots > 5);
     // The commands that the documentation shows.
-    for (name, start) in
-        [("README.md", "    stheno copy"), ("docs/copies.md", "    stheno copy"), ("src/cli/help.rs", "  stheno copy")]
-    {
+    for (name, start) in [
+        ("README.md", "    stheno copy"),
+        ("docs/copies.md", "    stheno copy"),
+        ("src/cli/help/of_central.rs", "  stheno copy"),
+    ] {
         let lines = read(name);
-        let examples: Vec<&str> =
-            lines.lines().filter(|line| line.starts_with(start) && line.contains(" 2:")).collect();
+        // A node is the last word where a copy goes to it.
+        let goes_to = |line: &str| line.trim_end().rsplit(' ').next().is_some_and(|word| word.starts_with("2:"));
+        let examples: Vec<&str> = lines.lines().filter(|line| line.starts_with(start) && goes_to(line)).collect();
         assert!(!examples.is_empty(), "{name}");
         for line in examples {
             let destination = line.split(" 2:").nth(1).unwrap().trim();

@@ -55,8 +55,11 @@ fn the_sbom_lists_every_crate_and_c_library_that_a_flavour_links() {
             assert!(!licence.is_empty() && !licence.contains('/') && licence != "NOASSERTION", "{name}: {licence}");
             if purl.starts_with("pkg:cargo/") {
                 assert_eq!(purl, format!("pkg:cargo/{name}@{}", version.replace('+', "%2B")));
-                let hash = text(&component["hashes"][0], "content");
-                assert!(lock.contains(&format!("checksum = \"{hash}\"")), "{name}: {hash}");
+                // The cipher's crate is part of this repository: no registry has a checksum of it.
+                if name != "aes-cbc" {
+                    let hash = text(&component["hashes"][0], "content");
+                    assert!(lock.contains(&format!("checksum = \"{hash}\"")), "{name}: {hash}");
+                }
                 crates.insert(format!("{name}@{version}"));
             } else {
                 assert_eq!(purl, format!("pkg:generic/{}@{version}", name.to_lowercase()));

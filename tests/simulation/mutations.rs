@@ -176,7 +176,6 @@ fn each_deliberate_fault_of_the_program_is_noticed_within_50_seeds() {
         Fault::RouteNotWithdrawn,
         Fault::TakenForgotten,
         Fault::TakenUnnoticed,
-        Fault::OrderIgnored,
         Fault::GivenBackSilently,
     ];
     let outcomes: Vec<_> = faults.into_iter().map(|fault| (fault, noticed(fault))).collect();
