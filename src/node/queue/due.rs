@@ -9,9 +9,12 @@ use crate::model::node_id::NodeId;
 use crate::model::queue::{QueueAnswer, QueueChange, QueueQuery, QueuedHead};
 use crate::model::work::Work;
 
-use super::{Asked, KEEP_BEYOND, Queue};
+use super::{Asked, KEEP_BEYOND, Queue, Sent};
 use crate::node::context::Context;
 use crate::node::timers::Timer;
+
+/// Seconds within which the database says whether a request that was sent has its end.
+const LOOKED_UP_WITHIN: i64 = 2;
 
 /// Pause before the database is asked again that could not be read.
 const RETRY: Duration = Duration::from_secs(10);
@@ -77,10 +80,7 @@ impl Queue {
         let text = match sent {
             Some(sent) if sent.is_taken && !sent.is_overdue => {
                 sent.is_overdue = true;
-                let expires = self.clock.time(context.now).saturating_add(KEEP_BEYOND);
-                self.next_expiry = Some(self.next_expiry.map_or(expires, |next| next.min(expires)));
-                let (target, sequence) = (head.target, head.sequence);
-                context.store(StoreChange::Queue(QueueChange::Postpone { target, sequence, expires }));
+                self.postpone(context, head, KEEP_BEYOND);
                 // Its end may have come by a way that does not lead to the node.
                 self.ask_for_end(context, &head.token);
                 return false;
@@ -88,14 +88,28 @@ impl Queue {
             Some(sent) if sent.is_taken => {
                 format!("expired: node '{target}' has taken it, and has not reported its end for a day")
             }
-            Some(_) => format!(
+            Some(Sent { looked_up_after: Some(ttl), .. }) => format!(
                 "expired: it was sent to node '{target}', which has not confirmed it within {ttl} s; it may have run"
             ),
+            Some(sent) => {
+                sent.looked_up_after = Some(ttl);
+                self.postpone(context, head, LOOKED_UP_WITHIN);
+                self.look_up(context, &head.token);
+                return false;
+            }
             None => format!("expired: node '{target}' could not be reached within {ttl} s"),
         };
         self.numbers.expired += 1;
         self.end(context, head, &text);
         true
+    }
+
+    /// Keeps a request whose time is over for some seconds more.
+    fn postpone(&mut self, context: &mut Context, head: &QueuedHead, seconds: i64) {
+        let expires = self.clock.time(context.now).saturating_add(seconds);
+        self.next_expiry = Some(self.next_expiry.map_or(expires, |next| next.min(expires)));
+        let QueuedHead { target, sequence, .. } = *head;
+        context.store(StoreChange::Queue(QueueChange::Postpone { target, sequence, expires }));
     }
 
     /// Puts a request whose time has come behind those that are queued.

@@ -63,6 +63,8 @@ struct Sent {
     is_taken: bool,
     /// Whether its time is over, and it is kept because the node has taken it.
     is_overdue: bool,
+    /// Its time to live in seconds, once the database was asked for its end after that.
+    looked_up_after: Option<i64>,
 }
 
 /// The purpose of an open question to the database.
@@ -72,6 +74,8 @@ enum Asked {
     Call(CallId, QueueCall),
     /// Whether a token has its end, which its node claims.
     Ended(Token),
+    /// Whether a token whose time is over has its end, which may have come by a way that does not lead to its node.
+    Expired(Token),
     /// Whether a token that a caller brought is known.
     Caller,
 }
@@ -135,6 +139,7 @@ impl Queue {
             bytes: head.len_bytes,
             is_taken: false,
             is_overdue: false,
+            looked_up_after: None,
         };
         self.sent.insert(head.token.digest(), sent);
     }
@@ -372,6 +377,12 @@ impl Queue {
         self.asked.insert(work, Asked::Ended(token.clone()));
     }
 
+    /// Asks whether a token whose time is over has its end.
+    fn look_up(&mut self, context: &mut Context, token: &Token) {
+        let work = context.start_work(Work::Queue(QueueQuery::Find(token.clone())));
+        self.asked.insert(work, Asked::Expired(token.clone()));
+    }
+
     /// Asks what is known of a token that a caller brought.
     pub(in crate::node) fn ask_for_caller(&mut self, context: &mut Context, token: &Token) -> WorkId {
         let work = context.start_work(Work::Queue(QueueQuery::Find(token.clone())));
@@ -407,9 +418,14 @@ impl Queue {
                     self.is_taken(&token);
                 }
             }
+            (Some(Asked::Expired(token)), QueueAnswer::Found(known)) => {
+                if known.has_ended {
+                    self.forget(context, token.as_str());
+                }
+            }
             (Some(Asked::Caller), QueueAnswer::Found(known)) => known_of_caller = Some((work, Some(known))),
             (Some(Asked::Caller), _) => known_of_caller = Some((work, None)),
-            (Some(Asked::Ended(_)) | None, _) => {}
+            (Some(Asked::Ended(_) | Asked::Expired(_)) | None, _) => {}
         }
         if self.asked.is_empty() {
             self.gone.clear();
