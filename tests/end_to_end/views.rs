@@ -24,6 +24,7 @@ fn nodes_and_their_ways_are_listed_for_people_and_as_json() {
     until("the node behind the relay is known", seconds(10), || {
         central.api().node_status(3)["nodes"].get("8").is_some().then_some(())
     });
+    central.api().wait_for_pong(3, seconds(10));
     let (out, err, status) = run(&central, "nodes", &["--json"]);
     assert_eq!((err.as_str(), status), ("", Some(0)));
     let nodes: Vec<Value> = serde_json::from_str(&out).unwrap();
