@@ -157,7 +157,7 @@ impl Fetcher<'_> {
     pub(in crate::node) fn begin(&mut self, token: &Token, route: Route, data: &str) {
         if self.fetching.by_token.contains_key(token) {
             let text = format!("FETCH with the token {token} of a copy in progress: ignored");
-            return self.context.log(LogLine::warning("proxy", text));
+            return self.context.log(LogLine::warning("proxy", text).of_token(token));
         }
         let request = match CopyRequest::read_whole(data) {
             Ok(request) => request,
