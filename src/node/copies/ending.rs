@@ -56,6 +56,11 @@ pub(super) fn confirm(context: &mut Context, client: ClientId, token: &Token, co
     });
 }
 
+/// Ends a copy whose request cannot be followed, with the reader's message and detail.
+pub(super) fn refusal_row(context: &mut Context, token: &Token, (message, detail): (&str, &str)) {
+    failure_row(context, token, &CopyFailure { message: message.to_owned(), detail: detail.to_owned() });
+}
+
 /// Writes the row that ends a copy with an error.
 pub(super) fn failure_row(context: &mut Context, token: &Token, failure: &CopyFailure) {
     let text = if failure.detail.is_empty() {

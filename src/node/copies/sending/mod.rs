@@ -28,7 +28,7 @@ use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
-use super::ending::failure_row;
+use super::ending::refusal_row;
 use super::pace::Pace;
 use super::request::{CopyRequest, Dialect, web_socket_chunk_bytes};
 use crate::node::context::Context;
@@ -179,10 +179,7 @@ impl Sender<'_> {
         }
         let request = match CopyRequest::read(data) {
             Ok(request) => request,
-            Err((message, detail)) => {
-                let failure = CopyFailure { message: message.to_owned(), detail: detail.to_owned() };
-                return failure_row(self.context, token, &failure);
-            }
+            Err(reason) => return refusal_row(self.context, token, reason),
         };
         if self.sending.all.len() >= COPIES_MAX {
             return self.context.fail(token, "proxy - too many copies wait, try again later");

@@ -19,7 +19,7 @@ use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 use crate::node::context::Context;
-use crate::node::copies::ending::failure_row;
+use crate::node::copies::ending::{failure_row, refusal_row};
 use crate::node::copies::pace::Pace;
 use crate::node::copies::receiving::Receiving;
 use crate::node::copies::request::{CopyRequest, Dialect};
@@ -161,10 +161,7 @@ impl Fetcher<'_> {
         }
         let request = match CopyRequest::read_whole(data) {
             Ok(request) => request,
-            Err((message, detail)) => {
-                let failure = CopyFailure { message: message.to_owned(), detail: detail.to_owned() };
-                return failure_row(self.context, token, &failure);
-            }
+            Err(reason) => return refusal_row(self.context, token, reason),
         };
         if self.fetching.all.len() >= COPIES_MAX {
             return self.context.fail(token, "proxy - too many copies wait, try again later");
